@@ -1,0 +1,143 @@
+"""Argument checks on metadata only: shape, dtype, range of options. They never look at tensor values on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "(" + ", ".join(str(int(s)) for s in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def check_tensor(x: object, name: str) -> None:
+    """Raise ``TypeError`` unless ``x`` is a tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}")
+
+
+def check_floating(x: Tensor, name: str) -> None:
+    """Raise ``TypeError`` unless ``x`` is a real floating-point tensor."""
+    check_tensor(x, name)
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"{name}: expected a floating-point dtype, got {x.dtype}")
+
+
+def check_shape(x: Tensor, name: str, axes: str, expected: Sequence[int]) -> None:
+    """Raise ``ValueError`` unless ``x.shape == expected``; ``axes`` names them, for example ``"(B, H, W)"``."""
+    if tuple(x.shape) != tuple(expected):
+        raise ValueError(f"{name}: expected {axes} = {_shape(expected)}, got {_shape(x.shape)}")
+
+
+def check_image(x: Tensor, name: str, *, channels: Collection[int] | None = (1, 3)) -> None:
+    """Check a float ``(B, C, H, W)`` tensor without empty axes; ``channels=None`` allows any C."""
+    check_floating(x, name)
+    if x.ndim != 4:
+        raise ValueError(f"{name}: expected (B, C, H, W), got {_shape(x.shape)}")
+    if min(x.shape) < 1:
+        raise ValueError(f"{name}: expected (B, C, H, W) without an empty axis, got {_shape(x.shape)}")
+    if channels is not None and x.shape[1] not in channels:
+        allowed = " or ".join(str(c) for c in sorted(channels))
+        raise ValueError(f"{name}: expected (B, C, H, W) with C = {allowed}, got {_shape(x.shape)}")
+
+
+def check_same_shape(x: Tensor, name: str, like: Tensor, like_name: str) -> None:
+    """Raise ``ValueError`` unless both tensors have one shape."""
+    if x.shape != like.shape:
+        raise ValueError(f"{name}: expected the shape of {like_name} = {_shape(like.shape)}, got {_shape(x.shape)}")
+
+
+def check_labels(labels: Tensor, name: str, size: tuple[int, int, int] | None = None) -> None:
+    """Check an int64 ``(B, H, W)`` label map, of exactly ``size`` when given."""
+    check_tensor(labels, name)
+    if labels.dtype != torch.int64:
+        raise TypeError(f"{name}: expected dtype torch.int64, got {labels.dtype}")
+    if labels.ndim != 3:
+        raise ValueError(f"{name}: expected (B, H, W), got {_shape(labels.shape)}")
+    if min(labels.shape) < 1:
+        raise ValueError(f"{name}: expected (B, H, W) without an empty axis, got {_shape(labels.shape)}")
+    if size is not None:
+        check_shape(labels, name, "(B, H, W)", size)
+
+
+def check_class_ids(labels: Tensor, name: str, n_classes: int, ignore_index: int) -> None:
+    """Raise ``ValueError`` for an id outside ``[0, n_classes)`` but ``ignore_index``; looks at eager CPU tensors only."""
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    bad = ((labels < 0) | (labels >= n_classes)) & (labels != ignore_index)
+    if bool(bad.any()):
+        ids = sorted(set(labels[bad].tolist()))[:5]
+        raise ValueError(f"{name}: expected class ids in [0, {n_classes}) or {ignore_index}, got {ids}")
+
+
+def as_mask(mask: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
+    """Return a ``(B, H, W)`` or ``(B, 1, H, W)`` mask of bool or {0, 1} as bool ``(B, 1, H, W)``."""
+    return as_map(mask, name, size) != 0
+
+
+def as_map(x: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
+    """Return a ``(B, H, W)`` or ``(B, 1, H, W)`` tensor as ``(B, 1, H, W)``."""
+    check_tensor(x, name)
+    B, H, W = size
+    if x.ndim == 4:
+        check_shape(x, name, "(B, 1, H, W)", (B, 1, H, W))
+        return x
+    check_shape(x, name, "(B, H, W)", (B, H, W))
+    return x[:, None]
+
+
+def check_choice(value: object, name: str, choices: Collection[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_number(
+    value: object,
+    name: str,
+    *,
+    minimum: float = float("-inf"),
+    maximum: float = float("inf"),
+    exclusive: bool = False,
+) -> None:
+    """Check a finite real number within ``[minimum, maximum]`` (``exclusive``: strictly above ``minimum``)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    inside = minimum < value <= maximum if exclusive else minimum <= value <= maximum
+    if not inside or value in (float("inf"), float("-inf")):
+        left = "(" if exclusive or minimum == float("-inf") else "["
+        right = ")" if maximum == float("inf") else "]"
+        raise ValueError(f"{name}: expected a number in {left}{minimum}, {maximum}{right}, got {value}")
+
+
+def check_integer(value: object, name: str, *, minimum: int) -> None:
+    """Check an integer of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    if value < minimum:
+        raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
+
+
+def check_bool(value: object, name: str) -> None:
+    """Raise ``TypeError`` unless ``value`` is a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected a bool, got {type(value).__name__}")
+
+
+def check_value_range(value_range: object) -> None:
+    """Check ``(low, high)`` with ``low < high``, both finite."""
+    if not isinstance(value_range, tuple | list) or len(value_range) != 2:
+        raise ValueError(f"value_range: expected (low, high), got {value_range!r}")
+    low, high = value_range
+    check_number(low, "value_range")
+    check_number(high, "value_range")
+    if not low < high:
+        raise ValueError(f"value_range: expected low < high, got {value_range!r}")
+
+
+def check_generator(generator: object) -> None:
+    """Raise ``TypeError`` unless ``generator`` is None or a ``torch.Generator``."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected a torch.Generator or None, got {type(generator).__name__}")

@@ -1,0 +1,22 @@
+"""Half-precision input is computed in float32, and autocast is kept out of sums, norms and divisions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def promote(x: Tensor) -> Tensor:
+    """Return half and bfloat16 tensors as float32, any other unchanged."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Return a context that switches autocast off on the device of ``x``."""
+    return torch.autocast(device_type=x.device.type, enabled=False)
+
+
+def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """Map ``value_range`` linearly to [0, 1]; values outside it are not clipped."""
+    low, high = value_range
+    return (x - low) / (high - low)

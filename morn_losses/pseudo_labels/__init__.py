@@ -1,0 +1,1 @@
+"""Denoising, fusion and mining of pseudo-labels (section 3.3)."""
