@@ -63,7 +63,7 @@ def check_labels(labels: Tensor, name: str, size: tuple[int, int, int] | None = 
 
 
 def check_class_ids(labels: Tensor, name: str, n_classes: int, ignore_index: int) -> None:
-    """Raise ``ValueError`` for an id outside ``[0, n_classes)`` but ``ignore_index``; looks at eager CPU tensors only."""
+    """Raise ``ValueError`` for an id outside ``[0, n_classes)`` but ``ignore_index``; eager CPU tensors only."""
     if labels.device.type != "cpu" or torch.compiler.is_compiling():
         return
     bad = ((labels < 0) | (labels >= n_classes)) & (labels != ignore_index)

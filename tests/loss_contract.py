@@ -38,7 +38,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 class LossContract:
-    """Subclasses set ``function`` (a ``staticmethod``), ``module`` (an instance that holds ``options``) and ``inputs``."""
+    """Subclasses set ``function`` (a ``staticmethod``), ``module`` (one that holds ``options``) and ``inputs``."""
 
     function: Callable[..., Any]
     module: nn.Module
