@@ -1,0 +1,87 @@
+"""What the networks share: reflection padding, the residual block, group norm for any width and the size check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MINIMUM_SIZE = 8
+"""Smallest height and width: two pixels are left at a quarter of it, which reflection by one needs."""
+
+
+def check_images(x: Tensor, channels: int, minimum: int = MINIMUM_SIZE, multiple: int = 4) -> None:
+    """Raise ``ValueError`` unless ``x`` is ``(B, channels, H, W)`` of a size the network can take."""
+    if x.ndim != 4 or x.shape[1] != channels or x.shape[0] < 1:
+        raise ValueError(f"x: expected (B, {channels}, H, W), got {tuple(x.shape)}")
+    H, W = x.shape[-2:]
+    if min(H, W) < minimum or H % multiple or W % multiple:
+        rule = f"at least {minimum}" + (f" and divisible by {multiple}" if multiple > 1 else "")
+        raise ValueError(f"x: expected height and width {rule}, got {H} x {W}")
+
+
+def check_width(width: int) -> None:
+    """Raise ``ValueError`` unless ``width`` is a positive multiple of 4."""
+    if width < 4 or width % 4:
+        raise ValueError(f"width: expected a positive multiple of 4, got {width}")
+
+
+class ReflectionPad(nn.Module):
+    """Reflection of ``padding`` pixels at each side."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, C, H + 2p, W + 2p)``."""
+        # torch's own has no deterministic backward on CUDA
+        if torch.are_deterministic_algorithms_enabled():
+            return self.by_slices(x)
+        p = self.padding
+        return F.pad(x, (p, p, p, p), mode="reflect")
+
+    def by_slices(self, x: Tensor) -> Tensor:
+        """Return the same from slices alone, whose backward is deterministic everywhere."""
+        p = self.padding
+        for dim in (-1, -2):
+            size = x.shape[dim]
+            before, after = x.narrow(dim, 1, p).flip(dim), x.narrow(dim, size - 1 - p, p).flip(dim)
+            x = torch.cat((before, x, after), dim)
+        return x
+
+    def extra_repr(self) -> str:
+        """Return the padding, as ``repr`` shows it."""
+        return str(self.padding)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group norm of 32 groups; of fewer where they would not divide ``channels`` or hold a single one.
+
+    A group of one channel is an instance norm, which takes out the channel's mean: what group norm is here to keep.
+    """
+    groups = next((n for n in range(min(32, channels // 2), 0, -1) if channels % n == 0), 1)
+    return nn.GroupNorm(groups, channels)
+
+
+class ResidualBlock(nn.Module):
+    """``x + norm(conv(prelu(norm(conv(x)))))`` with 3x3 convolutions and instance norm; ``pad`` makes the padding."""
+
+    def __init__(self, channels: int, pad: Callable[[int], nn.Module] = ReflectionPad) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            pad(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+            nn.PReLU(),
+            pad(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the shape of ``x``."""
+        residual: Tensor = self.layers(x)
+        return x + residual

@@ -1,0 +1,71 @@
+"""The generator's two halves: an encoder and a decoder for each domain, sharing nothing."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm
+
+
+class Encoder(nn.Module):
+    """Image to features at a quarter of its size; ACA compares these.
+
+    Args:
+        width: channels after the first convolution, a multiple of 4; the features have four times as many.
+        n_blocks: residual blocks.
+    """
+
+    def __init__(self, width: int = 64, n_blocks: int = 4) -> None:
+        super().__init__()
+        check_width(width)
+        self.layers = nn.Sequential(
+            ReflectionPad(3),
+            nn.Conv2d(3, width, 7),
+            nn.InstanceNorm2d(width),
+            nn.PReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.InstanceNorm2d(2 * width),
+            nn.PReLU(),
+            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
+            nn.InstanceNorm2d(4 * width),
+            nn.PReLU(),
+            *(ResidualBlock(4 * width) for _ in range(n_blocks)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, 3, H, W)``, H and W at least 8 and divisible by 4, to ``(B, 4 * width, H / 4, W / 4)``."""
+        check_images(x, 3)
+        features: Tensor = self.layers(x)
+        return features
+
+
+class Decoder(nn.Module):
+    """Features to an image in [-1, 1].
+
+    Args:
+        width: that of the encoder.
+        n_blocks: residual blocks.
+    """
+
+    def __init__(self, width: int = 64, n_blocks: int = 5) -> None:
+        super().__init__()
+        check_width(width)
+        self.channels = 4 * width
+        self.layers = nn.Sequential(
+            *(ResidualBlock(4 * width) for _ in range(n_blocks)),
+            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
+            group_norm(2 * width),
+            nn.PReLU(),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+            group_norm(width),
+            nn.PReLU(),
+            ReflectionPad(3),
+            nn.Conv2d(width, 3, 7),
+            nn.Tanh(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(B, 4 * width, h, w)``, h and w at least 2, to ``(B, 3, 4h, 4w)``."""
+        check_images(features, self.channels, minimum=2, multiple=1)
+        image: Tensor = self.layers(features)
+        return image

@@ -1,0 +1,101 @@
+"""The segmenter of a domain: coordinates as input channels, residual blocks, and an ASPP head at full size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm
+
+
+def add_coordinates(x: Tensor) -> Tensor:
+    """Append the column's and the row's coordinate in [-1, 1] as two channels: ``(B, C + 2, H, W)``."""
+    B, _, H, W = x.shape
+    columns = torch.linspace(-1, 1, W, dtype=x.dtype, device=x.device).expand(B, 1, H, W)
+    rows = torch.linspace(-1, 1, H, dtype=x.dtype, device=x.device)[:, None].expand(B, 1, H, W)
+    return torch.cat((x, columns, rows), 1)
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid: a 1x1 and three dilated 3x3 convolutions and the global mean, concatenated and merged.
+
+    Choice: instance norm in the branches as elsewhere in the network, but none after the pooling, where one pixel is
+    left, and group norm after the merge, since instance norm there would take the pooled branch out again.
+    """
+
+    def __init__(self, in_channels: int, channels: int, merged_channels: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1)
+                if dilation == 1
+                else nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation),
+                nn.InstanceNorm2d(channels),
+                nn.PReLU(),
+            )
+            for dilation in (1, 6, 12, 18)
+        )
+        self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(in_channels, channels, 1), nn.PReLU())
+        self.merge = nn.Sequential(nn.Conv2d(5 * channels, merged_channels, 1), group_norm(merged_channels), nn.PReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, merged_channels, H, W)``."""
+        maps = [branch(x) for branch in self.branches]
+        maps.append(self.pooled(x).expand_as(maps[0]))
+        merged: Tensor = self.merge(torch.cat(maps, 1))
+        return merged
+
+
+class Segmenter(nn.Module):
+    """Image to logits of its full size.
+
+    Choice: instance norm without affine parameters and PReLU, as in the generator.
+
+    Args:
+        n_classes: channels of the logits.
+        width: channels after the first convolution, a multiple of 4.
+        n_blocks: residual blocks, with zero padding.
+        aspp_channels: channels of each of the five branches of the head.
+        merged_channels: channels they are merged to.
+        dropout: probability of the dropout before the last convolution.
+    """
+
+    def __init__(
+        self,
+        n_classes: int = 19,
+        width: int = 64,
+        n_blocks: int = 4,
+        aspp_channels: int = 64,
+        merged_channels: int = 256,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        check_width(width)
+        self.layers = nn.Sequential(
+            ReflectionPad(3),
+            nn.Conv2d(5, width, 7),
+            nn.InstanceNorm2d(width),
+            nn.PReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.InstanceNorm2d(2 * width),
+            nn.PReLU(),
+            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
+            nn.InstanceNorm2d(4 * width),
+            nn.PReLU(),
+            *(ResidualBlock(4 * width, pad=nn.ZeroPad2d) for _ in range(n_blocks)),
+            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
+            nn.InstanceNorm2d(2 * width),
+            nn.PReLU(),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+            nn.InstanceNorm2d(width),
+            nn.PReLU(),
+            ASPP(width, aspp_channels, merged_channels),
+            nn.Dropout(dropout),
+            nn.Conv2d(merged_channels, n_classes, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, 3, H, W)``, H and W at least 8 and divisible by 4, to logits ``(B, n_classes, H, W)``."""
+        check_images(x, 3)
+        logits: Tensor = self.layers(add_coordinates(x))
+        return logits

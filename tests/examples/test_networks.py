@@ -1,0 +1,495 @@
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from morn_losses.image import central_differences, to_gray
+from morngan.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights, scale_weights
+from morngan.networks.blocks import ReflectionPad, ResidualBlock, group_norm
+from morngan.networks.segmenter import ASPP, add_coordinates
+from morngan.pool import ImagePool
+
+
+def n_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def small_segmenter() -> Segmenter:
+    return Segmenter(n_classes=5, width=4, n_blocks=1, aspp_channels=4, merged_channels=8)
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "encoder": (lambda: Encoder(4, 1), (2, 3, 12, 16)),
+    "decoder": (lambda: Decoder(4, 1), (2, 16, 3, 4)),
+    "segmenter": (small_segmenter, (2, 3, 12, 16)),
+    "discriminator": (lambda: Discriminator(4), (2, 3, 64, 40)),
+    "plain discriminator": (lambda: Discriminator(4, (2, 3, 1), spectral_norm=False), (2, 3, 16, 20)),
+}
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def flat(output: Tensor | list[list[Tensor]]) -> list[Tensor]:
+    return [output] if isinstance(output, Tensor) else [m for maps in output for m in maps]
+
+
+def test_backbone_has_the_size_the_paper_states() -> None:
+    encoder, decoder = n_parameters(Encoder()), n_parameters(Decoder())
+    assert encoder == 5_099_143
+    assert decoder == 6_566_154
+    assert round(4 * (encoder + decoder) / 1e6, 2) == 46.66
+
+
+def test_generator_positions_are_those_of_the_published_checkpoints() -> None:
+    encoder, decoder = Encoder(4), Decoder(4)
+    assert [i for i, layer in enumerate(encoder.layers) if isinstance(layer, nn.Conv2d)] == [1, 4, 7]
+    assert [i for i, layer in enumerate(encoder.layers) if isinstance(layer, nn.PReLU)] == [3, 6, 9]
+    assert [i for i, layer in enumerate(encoder.layers) if isinstance(layer, ResidualBlock)] == [10, 11, 12, 13]
+    assert [i for i, layer in enumerate(decoder.layers) if isinstance(layer, ResidualBlock)] == [0, 1, 2, 3, 4]
+    assert [i for i, layer in enumerate(decoder.layers) if isinstance(layer, nn.ConvTranspose2d)] == [5, 8]
+    assert [i for i, layer in enumerate(decoder.layers) if isinstance(layer, nn.GroupNorm)] == [6, 9]
+    assert [i for i, layer in enumerate(decoder.layers) if isinstance(layer, nn.Conv2d)] == [12]
+    block = encoder.layers[10].layers
+    assert [i for i, layer in enumerate(block) if isinstance(layer, nn.Conv2d | nn.PReLU)] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("width", [4, 12])
+@pytest.mark.parametrize(("B", "H", "W"), [(1, 8, 8), (2, 12, 20), (3, 16, 8)])
+def test_encoder_and_decoder_shapes(width: int, B: int, H: int, W: int) -> None:
+    x = torch.rand(B, 3, H, W) * 2 - 1
+    features = Encoder(width, 2)(x)
+    assert features.shape == (B, 4 * width, H // 4, W // 4)
+    image = Decoder(width, 1)(features)
+    assert image.shape == x.shape
+    assert image.abs().max() <= 1
+
+
+def test_decoder_ends_in_tanh() -> None:
+    decoder = Decoder(4, 0)
+    before = decoder.layers[:-1]
+    features = 10 * torch.randn(1, 16, 2, 2)
+    torch.testing.assert_close(decoder(features), before(features).tanh())
+
+
+def test_residual_block_adds_to_its_input() -> None:
+    block = ResidualBlock(4)
+    x = torch.randn(1, 4, 5, 5)
+    torch.testing.assert_close(block(x) - x, block.layers(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["encoder", "segmenter"])
+@pytest.mark.parametrize(("H", "W"), [(9, 8), (8, 10), (4, 8), (8, 4), (0, 8)])
+def test_sizes_a_network_cannot_take_are_named(name: str, H: int, W: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 8 and divisible by 4, got {H} x {W}"):
+        NETWORKS[name][0]()(torch.rand(1, 3, H, W))
+
+
+def test_wrong_channels_and_widths_are_named() -> None:
+    with pytest.raises(ValueError, match=r"x: expected \(B, 3, H, W\), got \(1, 1, 8, 8\)"):
+        Encoder(4)(torch.rand(1, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"x: expected \(B, 16, H, W\), got \(1, 4, 2, 2\)"):
+        Decoder(4)(torch.rand(1, 4, 2, 2))
+    with pytest.raises(ValueError, match="at least 2, got 1 x 2"):
+        Decoder(4)(torch.rand(1, 16, 1, 2))
+    with pytest.raises(ValueError, match=r"got \(0, 3, 8, 8\)"):
+        Encoder(4)(torch.rand(0, 3, 8, 8))
+    for network in (Encoder, Decoder, lambda width: Segmenter(width=width)):
+        with pytest.raises(ValueError, match="width: expected a positive multiple of 4, got 6"):
+            network(6)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(64, 32), (128, 32), (256, 32), (16, 8), (4, 2), (48, 24), (40, 20), (7, 1), (1, 1)]
+)
+def test_group_norm_adapts_to_the_channels(channels: int, groups: int) -> None:
+    assert group_norm(channels).num_groups == groups
+
+
+@pytest.mark.parametrize("padding", [1, 2, 3])
+def test_reflection_is_the_same_with_deterministic_algorithms(padding: int) -> None:
+    pad = ReflectionPad(padding)
+    x = torch.rand(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(pad(x), nn.ReflectionPad2d(padding)(x), rtol=0, atol=0)
+    torch.testing.assert_close(pad.by_slices(x), pad(x), rtol=0, atol=0)
+    weight = torch.rand_like(pad(x))
+    (expected,) = torch.autograd.grad((pad(x) * weight).sum(), x)
+    torch.use_deterministic_algorithms(True)
+    try:
+        (gradient,) = torch.autograd.grad((pad(x) * weight).sum(), x)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(gradient, expected)
+
+
+@every_network
+def test_gradient_reaches_every_parameter(name: str) -> None:
+    build, shape = NETWORKS[name]
+    network = build()
+    init_weights(network, gain=0.5, generator=seeded())
+    outputs = flat(network(torch.randn(shape)))
+    torch.stack([(output * torch.randn_like(output)).sum() for output in outputs]).sum().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        # instance norm takes the bias before it out again: its gradient is zero up to rounding
+        if not key.endswith("bias"):
+            assert parameter.grad.abs().max() > 1e-4, key
+
+
+@every_network
+def test_batch_equals_one_by_one_in_eval_mode(name: str) -> None:
+    build, shape = NETWORKS[name]
+    network = build().double().eval()
+    x = torch.randn(shape, dtype=torch.float64)
+    together = flat(network(x))
+    for b in range(shape[0]):
+        for whole, alone in zip(together, flat(network(x[b : b + 1])), strict=True):
+            torch.testing.assert_close(whole[b : b + 1], alone)
+
+
+@every_network
+def test_state_dict_round_trip_is_exact(name: str) -> None:
+    build, shape = NETWORKS[name]
+    network, other = build(), build()
+    x = torch.randn(shape)
+    network(x)  # moves the power iteration on
+    other.load_state_dict(copy.deepcopy(network.state_dict()))
+    network.eval(), other.eval()
+    for a, b in zip(flat(network(x)), flat(other(x)), strict=True):
+        assert torch.equal(a, b)
+
+
+@every_network
+def test_init_depends_on_the_generator_alone(name: str) -> None:
+    build, _ = NETWORKS[name]
+    states = []
+    for global_seed, seed in ((1, 0), (2, 0), (1, 1)):
+        torch.manual_seed(global_seed)
+        network = build()
+        before = torch.random.get_rng_state()
+        init_weights(network, generator=seeded(seed))
+        assert torch.equal(torch.random.get_rng_state(), before)
+        states.append(network.state_dict())
+    same, other = states[1], states[2]
+    assert all(torch.equal(value, same[key]) for key, value in states[0].items())
+    assert any(not torch.equal(value, other[key]) for key, value in states[0].items())
+
+
+@pytest.mark.parametrize("gain", [0.02, 0.3])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_init_draws_convolutions_and_clears_biases(gain: float, transposed: bool) -> None:
+    layer = nn.ConvTranspose2d(16, 32, 4) if transposed else nn.Conv2d(16, 32, 4)
+    norm, slope = nn.GroupNorm(4, 32), nn.PReLU()
+    init_weights(nn.Sequential(layer, norm, slope), gain, generator=seeded())
+    assert layer.bias is not None
+    assert layer.bias.abs().max() == 0
+    assert layer.weight.mean().item() == pytest.approx(0, abs=0.05 * gain)
+    assert layer.weight.std().item() == pytest.approx(gain, rel=0.05)
+    assert norm.weight.min() == norm.weight.max() == 1
+    assert slope.weight.item() == 0.25
+
+
+def test_init_default_gain_is_published() -> None:
+    layer = nn.Conv2d(32, 32, 4)
+    init_weights(layer, generator=seeded())
+    assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_init_leaves_spectral_norm_with_a_weight_of_norm_one() -> None:
+    discriminator = Discriminator(4)
+    init_weights(discriminator, generator=seeded())
+    discriminator.eval()
+    for layer in discriminator.modules():
+        if isinstance(layer, nn.Conv2d):
+            original = layer.parametrizations.weight.original
+            if original.numel() > 1000:
+                assert original.std().item() == pytest.approx(0.02, rel=0.1)
+            assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
+
+
+class TestDiscriminator:
+    @pytest.mark.parametrize("B", [1, 2])
+    def test_maps_run_from_fine_to_coarse(self, B: int) -> None:
+        color, gray, gradient = Discriminator(4)(torch.randn(B, 3, 64, 128))
+        # the second to the fourth layer's, then that of the last convolution, one pixel smaller
+        expected = [(B, 1, 16, 32), (B, 1, 8, 16), (B, 1, 4, 8), (B, 1, 3, 7)]
+        assert [tuple(m.shape) for m in color] == expected
+        assert [tuple(m.shape) for m in gray] == expected
+        # from half the image
+        assert [tuple(m.shape) for m in gradient] == [(B, 1, 8, 16), (B, 1, 4, 8), (B, 1, 3, 7)]
+
+    @pytest.mark.parametrize("n_layers", [(1, 1, 1), (2, 3, 1), (5, 4, 3)])
+    def test_as_many_maps_as_layers(self, n_layers: tuple[int, int, int]) -> None:
+        discriminator = Discriminator(4, n_layers)
+        size = discriminator.minimum_size
+        maps = discriminator(torch.randn(1, 3, size, size))
+        assert tuple(len(m) for m in maps) == n_layers
+
+    @pytest.mark.parametrize(("n_layers", "size"), [((4, 4, 3), 32), ((1, 1, 3), 31), ((1, 4, 1), 32), ((2, 1, 1), 8)])
+    def test_smallest_size_works_and_one_pixel_less_is_named(self, n_layers: tuple[int, int, int], size: int) -> None:
+        discriminator = Discriminator(4, n_layers)
+        discriminator(torch.randn(1, 3, size, size + 1))
+        with pytest.raises(ValueError, match=f"at least {size}, got {size + 1} x {size - 1}"):
+            discriminator(torch.randn(1, 3, size + 1, size - 1))
+
+    def test_widths(self) -> None:
+        discriminator = Discriminator(8, (5, 4, 3))
+        color = discriminator.color
+        assert [layer.out_channels for layer in (color.first, *color.scales, color.last)] == [8, 17, 33, 65, 65, 1]
+        assert [layer.in_channels for layer in (color.first, *color.scales, color.last)] == [3, 8, 16, 32, 64, 64]
+        assert discriminator.gray.first.in_channels == 1
+        assert discriminator.gradient.first.in_channels == 2
+        assert Discriminator().color.first.out_channels == 64
+
+    def test_what_each_of_the_three_sees(self) -> None:
+        discriminator = Discriminator(4, (1, 1, 1)).eval()
+        x = torch.randn(1, 3, 9, 10)
+        seen = {}
+        for name in ("color", "gray", "gradient"):
+            network = getattr(discriminator, name)
+            network.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
+        discriminator(x)
+        padded = nn.ReflectionPad2d(2)(x)
+        weights = [[math.exp(-(i * i + j * j) / 18) for j in range(-2, 3)] for i in range(-2, 3)]
+        total = sum(map(sum, weights))
+        blurred = sum(weights[i][j] / total * padded[..., i : i + 9, j : j + 10] for i in range(5) for j in range(5))
+        torch.testing.assert_close(seen["color"], blurred)
+        torch.testing.assert_close(seen["gray"], to_gray(x))
+        gx, gy = central_differences(to_gray(x), "replicate")
+        torch.testing.assert_close(seen["gradient"], torch.cat((gx, gy), 1)[..., ::2, ::2])
+        assert seen["gradient"].shape == (1, 2, 5, 5)
+
+    def test_predictions_come_before_the_activation_and_do_not_go_on(self) -> None:
+        network = Discriminator(4, (2, 1, 1), spectral_norm=False).color
+        x = torch.randn(1, 3, 16, 16)
+        second = network.scales[0](network.activations[0](network.first(x)))
+        fine, coarse = network(x)
+        torch.testing.assert_close(fine, second[:, -1:])
+        torch.testing.assert_close(coarse, network.last(network.activations[1](second[:, :-1])))
+
+    def test_spectral_norm_bounds_the_largest_singular_value(self) -> None:
+        discriminator = Discriminator(4)
+        convolutions = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
+        assert len(convolutions) == 5 + 5 + 4
+        with torch.no_grad():
+            for layer in convolutions:
+                layer.parametrizations.weight.original.mul_(7)
+            for _ in range(30):
+                discriminator(torch.randn(1, 3, 32, 32))
+        discriminator.eval()
+        for layer in convolutions:
+            assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+
+    def test_spectral_norm_can_be_left_out(self) -> None:
+        plain, normed = Discriminator(4, spectral_norm=False), Discriminator(4)
+        assert n_parameters(plain) == n_parameters(normed)
+        assert not any("parametrizations" in key for key in plain.state_dict())
+        assert sum(key.endswith("_u") for key in normed.state_dict()) == 14
+
+    def test_loss_of_two_forward_passes_has_a_backward(self) -> None:
+        discriminator = Discriminator(4)
+        real, fake = discriminator(torch.randn(1, 3, 32, 32)), discriminator(torch.randn(1, 3, 32, 32))
+        loss = torch.stack([(r - f - 1).square().mean() for r, f in zip(flat(real), flat(fake), strict=True)]).mean()
+        loss.backward()
+        assert loss.isfinite()
+
+    def test_input_gets_a_gradient(self) -> None:
+        x = torch.randn(1, 3, 32, 32, requires_grad=True)
+        torch.stack([m.mean() for m in flat(Discriminator(4)(x))]).sum().backward()
+        assert x.grad is not None
+        assert (x.grad != 0).all()
+
+    def test_double_precision(self) -> None:
+        assert flat(Discriminator(4).double()(torch.randn(1, 3, 32, 32, dtype=torch.float64)))[0].dtype == torch.float64
+
+    def test_autocast(self) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            maps = flat(Discriminator(4)(torch.randn(1, 3, 32, 32)))
+        assert all(m.isfinite().all() for m in maps)
+
+    def test_bad_options_are_named(self) -> None:
+        with pytest.raises(ValueError, match="width"):
+            Discriminator(0)
+        with pytest.raises(ValueError, match="n_layers: expected three"):
+            Discriminator(4, (4, 4))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="n_layers: expected three"):
+            Discriminator(4, (4, 0, 3))
+
+
+@pytest.mark.parametrize(("n", "weights"), [(1, (2,)), (3, (1, 2, 4)), (4, (1, 2, 3, 5))])
+def test_scale_weights_are_the_published_ones(n: int, weights: tuple[float, ...]) -> None:
+    assert scale_weights(n) == weights
+
+
+def test_scale_weights_need_a_scale() -> None:
+    with pytest.raises(ValueError, match="n: expected at least 1, got 0"):
+        scale_weights(0)
+
+
+class TestSegmenter:
+    @pytest.mark.parametrize(("B", "H", "W"), [(1, 8, 8), (2, 12, 20)])
+    @pytest.mark.parametrize("width", [4, 8])
+    def test_logits_have_the_full_size(self, B: int, H: int, W: int, width: int) -> None:
+        network = Segmenter(7, width, 1, 4, 8)
+        assert network(torch.randn(B, 3, H, W)).shape == (B, 7, H, W)
+
+    def test_defaults(self) -> None:
+        network = Segmenter()
+        assert network.layers[-1].out_channels == 19
+        assert network.layers[-1].in_channels == 256
+        assert network.layers[-2].p == 0.5
+        assert network.layers[1].out_channels == 64
+        assert sum(isinstance(layer, ResidualBlock) for layer in network.layers) == 4
+        head = network.layers[-3]
+        assert isinstance(head, ASPP)
+        assert [branch[0].dilation for branch in head.branches] == [(1, 1), (6, 6), (12, 12), (18, 18)]
+        assert [branch[0].kernel_size for branch in head.branches] == [(1, 1), (3, 3), (3, 3), (3, 3)]
+        assert {branch[0].out_channels for branch in head.branches} == {64}
+        assert head.pooled[1].out_channels == 64
+        assert head.merge[0].in_channels == 320
+
+    def test_coordinates_span_minus_one_to_one(self) -> None:
+        x = torch.randn(2, 3, 3, 5)
+        y = add_coordinates(x)
+        assert torch.equal(y[:, :3], x)
+        assert y[1, 3, 2].tolist() == [-1, -0.5, 0, 0.5, 1]
+        assert y[1, 4, :, 2].tolist() == [-1, 0, 1]
+
+    def test_residual_blocks_pad_with_zeros(self) -> None:
+        network = small_segmenter()
+        blocks = [layer for layer in network.layers if isinstance(layer, ResidualBlock)]
+        assert all(isinstance(block.layers[i], nn.ZeroPad2d) for block in blocks for i in (0, 4))
+
+    def test_global_pooling_reaches_the_logits(self) -> None:
+        network = small_segmenter().eval()
+        head = network.layers[-3]
+        assert isinstance(head, ASPP)
+        x = torch.randn(1, 3, 16, 16)
+        before = network(x)
+        with torch.no_grad():
+            head.pooled[1].bias += 3
+        assert (network(x) - before).abs().max() > 1e-2
+
+    def test_dropout_acts_in_training_only(self) -> None:
+        network = small_segmenter()
+        x = torch.randn(1, 3, 8, 8)
+        assert not torch.equal(network(x), network(x))
+        network.eval()
+        assert torch.equal(network(x), network(x))
+
+    def test_autocast(self) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert small_segmenter()(torch.randn(1, 3, 8, 8)).isfinite().all()
+
+
+class TestImagePool:
+    def images(self, first: int, n: int) -> Tensor:
+        return torch.arange(first, first + n, dtype=torch.float32).reshape(n, 1, 1, 1).expand(n, 3, 2, 2).clone()
+
+    def ids(self, images: Tensor) -> list[int]:
+        return [int(i) for i in images[:, 0, 0, 0]]
+
+    def test_returns_its_input_while_it_fills(self) -> None:
+        pool = ImagePool(5)
+        for first in (0, 2):
+            images = self.images(first, 2)
+            assert torch.equal(pool.query(images, seeded()), images)
+        assert len(pool) == 4
+        assert pool.query(self.images(4, 1), seeded()).shape == (1, 3, 2, 2)
+        assert len(pool) == 5
+
+    def test_then_swaps_every_second_image_with_a_random_stored_one(self) -> None:
+        pool, generator = ImagePool(4), seeded()
+        pool.query(self.images(0, 4), generator)
+        n, swapped, places = 2000, 0, [0] * 4
+        for i in range(4, 4 + n):
+            before = self.ids(torch.stack(pool.images))
+            (returned,) = self.ids(pool.query(self.images(i, 1), generator))
+            after = self.ids(torch.stack(pool.images))
+            if returned == i:
+                assert after == before
+                continue
+            swapped += 1
+            place = before.index(returned)
+            places[place] += 1
+            assert after == [i if k == place else old for k, old in enumerate(before)]
+        assert swapped / n == pytest.approx(0.5, abs=0.05)
+        assert all(count / swapped == pytest.approx(0.25, abs=0.05) for count in places)
+
+    def test_images_of_a_batch_are_drawn_one_by_one(self) -> None:
+        pool, generator = ImagePool(50), seeded()
+        pool.query(self.images(0, 50), generator)
+        returned = self.ids(pool.query(self.images(50, 40), generator))
+        kept = sum(r == i for i, r in enumerate(returned, 50))
+        assert 5 < kept < 35
+
+    def test_a_batch_may_fill_the_pool_half_way(self) -> None:
+        pool = ImagePool(2)
+        returned = self.ids(pool.query(self.images(0, 6), seeded()))
+        assert len(pool) == 2
+        assert returned[:2] == [0, 1]
+        # nothing is lost: what is not returned is stored
+        assert sorted(returned + self.ids(torch.stack(pool.images))) == sorted([*range(6), 0, 1])
+
+    def test_capacity_zero_passes_through(self) -> None:
+        pool, images = ImagePool(0), self.images(0, 3).requires_grad_()
+        returned = pool.query(images)
+        assert torch.equal(returned, images)
+        assert not returned.requires_grad
+        assert len(pool) == 0
+
+    def test_holds_and_returns_detached_copies(self) -> None:
+        pool, images = ImagePool(4), self.images(0, 2).requires_grad_()
+        returned = pool.query(images)
+        assert not returned.requires_grad
+        with torch.no_grad():
+            images.add_(100)
+        assert self.ids(torch.stack(pool.images)) == [0, 1]
+        assert self.ids(returned) == [0, 1]
+        assert not any(image.requires_grad for image in pool.images)
+
+    def test_state_dict_continues_exactly(self) -> None:
+        pool, generator = ImagePool(3), seeded()
+        pool.query(self.images(0, 5), generator)
+        state, position = copy.deepcopy(pool.state_dict()), generator.get_state()
+        other = ImagePool(3)
+        other.load_state_dict(state)
+        restored = torch.Generator()
+        restored.set_state(position)
+        for i in range(5, 25, 4):
+            assert torch.equal(pool.query(self.images(i, 4), generator), other.query(self.images(i, 4), restored))
+
+    def test_state_dict_is_a_snapshot(self) -> None:
+        pool = ImagePool(2)
+        pool.query(self.images(0, 1))
+        state = pool.state_dict()
+        pool.query(self.images(1, 1))
+        assert len(state["images"]) == 1
+
+    def test_default_generator_is_the_global_one(self) -> None:
+        results = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            results.append(ImagePool(2).query(self.images(0, 20)))
+        assert torch.equal(*results)
+
+    def test_errors(self) -> None:
+        pool = ImagePool(2)
+        pool.query(self.images(0, 1))
+        with pytest.raises(ValueError, match=r"images: expected \(B, C, H, W\), got \(3, 2, 2\)"):
+            pool.query(torch.rand(3, 2, 2))
+        with pytest.raises(ValueError, match=r"expected the stored size \(2, 3, 2, 2\), got \(2, 3, 4, 4\)"):
+            pool.query(torch.rand(2, 3, 4, 4))
+        with pytest.raises(ValueError, match="capacity: expected at least 0, got -1"):
+            ImagePool(-1)
+        with pytest.raises(ValueError, match="expected a pool of capacity 2, got 3"):
+            pool.load_state_dict(ImagePool(3).state_dict())
+        assert ImagePool().capacity == 50
