@@ -1,0 +1,323 @@
+"""Structured gradient alignment (section 3.2.2): edges of the source stay edges, relative to their surroundings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from morn_losses._checks import (
+    as_map,
+    check_choice,
+    check_generator,
+    check_image,
+    check_integer,
+    check_number,
+    check_value_range,
+)
+from morn_losses._masked import masked_mean, masked_sum
+from morn_losses._precision import promote, to_unit_range
+from morn_losses._reduction import Reduction, reduce
+from morn_losses.image import PaddingMode, central_differences, magnitude, to_gray
+from morn_losses.losses.thermal import monochromatic_regularization, temperature_regularization
+
+Patches = Literal["all", "random"]
+
+
+def _cut(x: Tensor, grid: int) -> Tensor:
+    """Cut ``(B, 1, H, W)`` into patches ``(B, grid, h, grid, w)``, the last ones filled up with zeros."""
+    B, _, H, W = x.shape
+    h, w = -(-H // grid), -(-W // grid)
+    return F.pad(x, (0, grid * w - W, 0, grid * h - H)).reshape(B, grid, h, grid, w)
+
+
+def _draw(candidates: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Mark one of the marked patches of each sample, ``(B, N) -> (B, N)``; none where none is marked."""
+    device = candidates.device if generator is None else generator.device
+    lots = torch.rand(candidates.shape, generator=generator, device=device).to(candidates.device)
+    drawn = torch.where(candidates, lots, -1).argmax(1, keepdim=True)
+    return (torch.arange(candidates.shape[1], device=candidates.device) == drawn) & candidates
+
+
+def sga_loss(
+    fake: Tensor,
+    edges: Tensor,
+    *,
+    threshold: float = 0.8,
+    grid: int = 8,
+    patches: Patches = "all",
+    padding_mode: PaddingMode = "replicate",
+    eps: float = 1e-6,
+    value_range: tuple[float, float] = (-1.0, 1.0),
+    generator: torch.Generator | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Structured gradient alignment: at the source's edges the gradient is a given share of its patch's largest.
+
+    .. math::
+        \mathcal{L}_{sga}^{ori} = \frac{1}{|P|} \sum_{p \in P}
+            \frac{\sum_{u \in p} \mathrm{relu}\left(\theta\, e_u - g_u / \max_{v \in p} g_v\right)}
+                 {\sum_{u \in p} e_u + 1}
+
+    over the patches :math:`P` that hold an edge, with the gradient magnitude :math:`g` of the image mapped to [0, 1],
+    taken before cutting. The image is cut into at most ``grid x grid`` patches of ``ceil(H / grid) x ceil(W / grid)``,
+    the last ones smaller.
+
+    Choice: a patch without any gradient has ratio 0, so that an erased edge costs the full :math:`\theta e`; in the
+    published code it costs nothing. Choice: the maximum is part of the graph, so that lowering the strongest gradient
+    of a patch counts as well as raising that of the edge.
+
+    Args:
+        fake: translated image ``(B, C, H, W)``, C = 1 or 3, in ``value_range``.
+        edges: edges of the source image, bool or float in [0, 1], ``(B, H, W)`` or ``(B, 1, H, W)``.
+        threshold: share :math:`\theta` of the largest gradient that an edge has to keep, in [0, 1].
+        grid: patches along each side.
+        patches: ``"all"``: mean over the patches that hold an edge; ``"random"``: one of them, drawn uniformly for
+            each sample (published code), which ``"all"`` is the expectation of.
+        padding_mode: border of the gradient, ``"replicate"`` or ``"zeros"`` (published code).
+        eps: of :func:`~morn_losses.functional.gradient_magnitude`, larger than 0.
+        value_range: ``(low, high)`` of the image.
+        generator: where ``"random"`` draws from; None is torch's global RNG.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A value in [0, ``threshold``) per sample; ``(B,)`` for ``reduction="none"``. 0 where there are no edges.
+
+    Raises:
+        ValueError: shapes that differ, an empty axis, options out of range.
+        TypeError: an image that is not floating-point, a generator of another type.
+
+    Example:
+        >>> edges = torch.tensor([[[0.0, 1.0, 1.0, 0.0]]])
+        >>> image = torch.tensor([[[[0.0, 0.0, 1.0, 1.0]]]])
+        >>> sga_loss(image, edges, grid=1, value_range=(0, 1))
+        tensor(0.)
+        >>> sga_loss(torch.zeros(1, 1, 1, 4), edges, grid=1, value_range=(0, 1)).round(decimals=4)
+        tensor(0.5333)
+
+    Source: section 3.2.2, after PearlGAN (reference 9 of the paper).
+    """
+    check_image(fake, "fake")
+    B, _, H, W = fake.shape
+    edges = as_map(edges, "edges", (B, H, W))
+    check_number(threshold, "threshold", minimum=0, maximum=1)
+    check_integer(grid, "grid", minimum=1)
+    check_choice(patches, "patches", ("all", "random"))
+    check_choice(padding_mode, "padding_mode", ("replicate", "zeros"))
+    check_number(eps, "eps", minimum=0, exclusive=True)
+    check_value_range(value_range)
+    check_generator(generator)
+
+    gray = to_gray(to_unit_range(promote(fake), value_range))
+    e = _cut(edges.to(gray.dtype), grid)
+    holds = e.amax((2, 4), keepdim=True) > 0
+    gx, gy = (_cut(d, grid) for d in central_differences(gray, padding_mode))
+    # masked before the root: its backward would turn a NaN in a patch without edges into a NaN gradient
+    g = magnitude(torch.where(holds, gx, 0), torch.where(holds, gy, 0), eps)
+    largest = g.amax((2, 4), keepdim=True)
+    flat = largest == 0
+    ratio = torch.where(flat, 0, g) / torch.where(flat, 1, largest)
+    per_patch = (threshold * e - ratio).relu().sum((2, 4)) / (e.sum((2, 4)) + 1)
+
+    candidates = holds.flatten(1)
+    if patches == "random":
+        return reduce(masked_sum(per_patch.flatten(1), _draw(candidates, generator)), reduction)
+    return reduce(masked_mean(per_patch.flatten(1), candidates), reduction)
+
+
+def sga_plus_loss(
+    fake_thermal: Tensor,
+    edges: Tensor,
+    labels: Tensor,
+    *,
+    threshold: float = 0.8,
+    grid: int = 8,
+    patches: Patches = "all",
+    padding_mode: PaddingMode = "replicate",
+    eps: float = 1e-6,
+    road: int = 0,
+    person: int = 11,
+    temperature_eps: float = 1e-4,
+    detach_road: bool = True,
+    value_range: tuple[float, float] = (-1.0, 1.0),
+    generator: torch.Generator | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Structured gradient alignment of a fake thermal image, Eq. 4.
+
+    .. math:: \mathcal{L}_{sga} = \mathcal{L}_{sga}^{ori} + T_{mr} + T_{tr}
+
+    the sum of :func:`~morn_losses.functional.sga_loss`, :func:`~morn_losses.functional.monochromatic_regularization`
+    and :func:`~morn_losses.functional.temperature_regularization`, which say what each option means.
+
+    Args:
+        fake_thermal: translation of a daytime image, ``(B, C, H, W)``, C = 1 or 3, in ``value_range``.
+        edges: edges of the daytime image, bool or float in [0, 1], ``(B, H, W)`` or ``(B, 1, H, W)``.
+        labels: class ids of the daytime image, int64 ``(B, H, W)``.
+        threshold: of ``sga_loss``.
+        grid: of ``sga_loss``.
+        patches: of ``sga_loss``.
+        padding_mode: of ``sga_loss``.
+        eps: of ``sga_loss``.
+        road: of ``temperature_regularization``.
+        person: of ``temperature_regularization``.
+        temperature_eps: ``eps`` of ``temperature_regularization``.
+        detach_road: of ``temperature_regularization``.
+        value_range: ``(low, high)`` of the image; the monochromatic term takes the values as given.
+        generator: of ``sga_loss``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        At least 0 per sample; ``(B,)`` for ``reduction="none"``.
+
+    Raises:
+        ValueError: shapes that differ, an empty axis, options out of range.
+        TypeError: an image that is not floating-point, labels that are not int64.
+
+    Example:
+        >>> image = torch.tensor([0.5, 0.5, 0.25, 1.0]).expand(1, 3, 1, 4)
+        >>> labels = torch.tensor([[[0, 0, 11, 11]]])
+        >>> sga_plus_loss(image, torch.zeros(1, 1, 4), labels, value_range=(0, 1)).round(decimals=3)
+        tensor(0.5000)
+
+    Source: section 3.2.2.
+    """
+    check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
+    alignment = sga_loss(
+        fake_thermal,
+        edges,
+        threshold=threshold,
+        grid=grid,
+        patches=patches,
+        padding_mode=padding_mode,
+        eps=eps,
+        value_range=value_range,
+        generator=generator,
+        reduction=reduction,
+    )
+    temperature = temperature_regularization(
+        fake_thermal,
+        labels,
+        road=road,
+        person=person,
+        value_range=value_range,
+        eps=temperature_eps,
+        detach_road=detach_road,
+        reduction=reduction,
+    )
+    return alignment + monochromatic_regularization(fake_thermal, reduction=reduction) + temperature
+
+
+class SGALoss(nn.Module):
+    """Module of :func:`morn_losses.functional.sga_loss`; ``forward(fake, edges, generator=None)``."""
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.8,
+        grid: int = 8,
+        patches: Patches = "all",
+        padding_mode: PaddingMode = "replicate",
+        eps: float = 1e-6,
+        value_range: tuple[float, float] = (-1.0, 1.0),
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.grid = grid
+        self.patches: Patches = patches
+        self.padding_mode: PaddingMode = padding_mode
+        self.eps = eps
+        self.value_range = value_range
+        self.reduction: Reduction = reduction
+
+    def forward(self, fake: Tensor, edges: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the loss; see :func:`morn_losses.functional.sga_loss`."""
+        return sga_loss(
+            fake,
+            edges,
+            threshold=self.threshold,
+            grid=self.grid,
+            patches=self.patches,
+            padding_mode=self.padding_mode,
+            eps=self.eps,
+            value_range=self.value_range,
+            generator=generator,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return (
+            f"threshold={self.threshold}, grid={self.grid}, patches={self.patches!r}, "
+            f"padding_mode={self.padding_mode!r}, eps={self.eps}, value_range={self.value_range}, "
+            f"reduction={self.reduction!r}"
+        )
+
+
+class SGAPlusLoss(nn.Module):
+    """Module of :func:`morn_losses.functional.sga_plus_loss`.
+
+    ``forward(fake_thermal, edges, labels, generator=None)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.8,
+        grid: int = 8,
+        patches: Patches = "all",
+        padding_mode: PaddingMode = "replicate",
+        eps: float = 1e-6,
+        road: int = 0,
+        person: int = 11,
+        temperature_eps: float = 1e-4,
+        detach_road: bool = True,
+        value_range: tuple[float, float] = (-1.0, 1.0),
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.grid = grid
+        self.patches: Patches = patches
+        self.padding_mode: PaddingMode = padding_mode
+        self.eps = eps
+        self.road = road
+        self.person = person
+        self.temperature_eps = temperature_eps
+        self.detach_road = detach_road
+        self.value_range = value_range
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self, fake_thermal: Tensor, edges: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return the loss; see :func:`morn_losses.functional.sga_plus_loss`."""
+        return sga_plus_loss(
+            fake_thermal,
+            edges,
+            labels,
+            threshold=self.threshold,
+            grid=self.grid,
+            patches=self.patches,
+            padding_mode=self.padding_mode,
+            eps=self.eps,
+            road=self.road,
+            person=self.person,
+            temperature_eps=self.temperature_eps,
+            detach_road=self.detach_road,
+            value_range=self.value_range,
+            generator=generator,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return (
+            f"threshold={self.threshold}, grid={self.grid}, patches={self.patches!r}, "
+            f"padding_mode={self.padding_mode!r}, eps={self.eps}, road={self.road}, person={self.person}, "
+            f"temperature_eps={self.temperature_eps}, detach_road={self.detach_road}, "
+            f"value_range={self.value_range}, reduction={self.reduction!r}"
+        )

@@ -1,0 +1,170 @@
+"""What a fake thermal image has to look like (section 3.2.2): one gray value per pixel, people warmer than the road."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from morn_losses._checks import (
+    check_bool,
+    check_image,
+    check_integer,
+    check_labels,
+    check_number,
+    check_value_range,
+)
+from morn_losses._masked import masked_mean, masked_min
+from morn_losses._precision import promote, to_unit_range
+from morn_losses._reduction import Reduction, reduce
+from morn_losses.image import channel_max, channel_min, to_gray
+
+
+def monochromatic_regularization(x: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    r"""Monochromatic regularization, Eq. 2: the largest difference between the channels of one pixel.
+
+    .. math:: T_{mr} = \max\left(cmax(x) - cmin(x)\right)
+
+    Args:
+        x: fake thermal image ``(B, C, H, W)``, C = 1 or 3; the values are taken as given, whatever their range.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        At least 0 per sample, 0 for a gray image (C = 1 always); ``(B,)`` for ``reduction="none"``.
+
+    Raises:
+        ValueError: another number of axes or channels, an empty axis.
+        TypeError: an image that is not floating-point.
+
+    Example:
+        >>> monochromatic_regularization(torch.tensor([[[[0.5]], [[-0.5]], [[0.0]]]]))
+        tensor(1.)
+
+    Source: section 3.2.2.
+    """
+    check_image(x, "x")
+    x = promote(x)
+    return reduce((channel_max(x) - channel_min(x)).flatten(1).amax(1), reduction)
+
+
+def temperature_regularization(
+    fake_thermal: Tensor,
+    labels: Tensor,
+    *,
+    road: int = 0,
+    person: int = 11,
+    value_range: tuple[float, float] = (-1.0, 1.0),
+    eps: float = 1e-4,
+    detach_road: bool = True,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Temperature regularization, Eq. 3: the coldest pixel of the people is no colder than the mean of the road.
+
+    .. math::
+        T_{tr} = \max\left(\frac{\bar v_{road} - \tilde v_{ped}}{\bar v_{road} + \varepsilon}, 0\right)
+
+    with the mean :math:`\bar v_{road}` over the road and the minimum :math:`\tilde v_{ped}` over the people, of gray
+    values mapped to [0, 1].
+
+    Choice: the mean of the road carries no grad by default, so that people are made warmer and not the road colder;
+    the paper does not say.
+
+    Args:
+        fake_thermal: ``(B, C, H, W)``, C = 1 or 3, in ``value_range``.
+        labels: class ids of the source image, int64 ``(B, H, W)``.
+        road: id of the road.
+        person: id of the people.
+        value_range: ``(low, high)`` of the image.
+        eps: keeps the denominator away from 0 where the road is black; larger than 0.
+        detach_road: whether the mean of the road, wherever it occurs, is a constant.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A value in [0, 1) per sample; ``(B,)`` for ``reduction="none"``. 0 where either class is absent.
+
+    Raises:
+        ValueError: shapes that differ, an empty axis, options out of range.
+        TypeError: an image that is not floating-point, labels that are not int64.
+
+    Example:
+        >>> image = torch.tensor([[[[0.5, 0.5, 0.25, 1.0]]]])
+        >>> labels = torch.tensor([[[0, 0, 11, 11]]])
+        >>> temperature_regularization(image, labels, value_range=(0, 1)).round(decimals=3)
+        tensor(0.5000)
+
+    Source: section 3.2.2.
+    """
+    check_image(fake_thermal, "fake_thermal")
+    B, _, H, W = fake_thermal.shape
+    check_labels(labels, "labels", (B, H, W))
+    check_integer(road, "road", minimum=0)
+    check_integer(person, "person", minimum=0)
+    check_value_range(value_range)
+    check_number(eps, "eps", minimum=0, exclusive=True)
+    check_bool(detach_road, "detach_road")
+
+    gray = to_gray(to_unit_range(promote(fake_thermal), value_range))[:, 0]
+    on_road, on_person = labels == road, labels == person
+    mean_road = masked_mean(gray, on_road)
+    if detach_road:
+        mean_road = mean_road.detach()
+    both = on_road.flatten(1).any(1) & on_person.flatten(1).any(1)
+    colder = torch.where(both, mean_road - masked_min(gray, on_person), 0)
+    return reduce((colder / torch.where(both, mean_road + eps, 1)).relu(), reduction)
+
+
+class MonochromaticRegularization(nn.Module):
+    """Module of :func:`morn_losses.functional.monochromatic_regularization`; ``forward(x)``."""
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        self.reduction: Reduction = reduction
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the regularization; see :func:`morn_losses.functional.monochromatic_regularization`."""
+        return monochromatic_regularization(x, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return f"reduction={self.reduction!r}"
+
+
+class TemperatureRegularization(nn.Module):
+    """Module of :func:`morn_losses.functional.temperature_regularization`; ``forward(fake_thermal, labels)``."""
+
+    def __init__(
+        self,
+        *,
+        road: int = 0,
+        person: int = 11,
+        value_range: tuple[float, float] = (-1.0, 1.0),
+        eps: float = 1e-4,
+        detach_road: bool = True,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        self.road = road
+        self.person = person
+        self.value_range = value_range
+        self.eps = eps
+        self.detach_road = detach_road
+        self.reduction: Reduction = reduction
+
+    def forward(self, fake_thermal: Tensor, labels: Tensor) -> Tensor:
+        """Return the regularization; see :func:`morn_losses.functional.temperature_regularization`."""
+        return temperature_regularization(
+            fake_thermal,
+            labels,
+            road=self.road,
+            person=self.person,
+            value_range=self.value_range,
+            eps=self.eps,
+            detach_road=self.detach_road,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return (
+            f"road={self.road}, person={self.person}, value_range={self.value_range}, eps={self.eps}, "
+            f"detach_road={self.detach_road}, reduction={self.reduction!r}"
+        )
