@@ -1,0 +1,57 @@
+# make demo   set-up, a short training on procedural scenes, evaluation, report
+# make test   set-up and every check
+PYTHON ?= python3
+VENV ?= .venv
+# installed first and alone: a plain "torch" can bring several GB of CUDA packages
+TORCH ?= torch==2.13.0
+DEMO ?= runs/demo
+WORKERS ?= 2
+
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip install --disable-pip-version-check --quiet
+
+.PHONY: demo test lint types unit wheel benchmarks clean
+
+$(VENV)/torch.done:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "$(TORCH)"
+	@touch $@
+
+$(VENV)/train.done: $(VENV)/torch.done pyproject.toml
+	$(PIP) -e ".[train]"
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/train.done
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+demo: $(VENV)/train.done
+	$(PY) examples/train_morngan.py --preset demo --out $(DEMO) $(if $(wildcard $(DEMO)/checkpoints/*.pt),--resume)
+	$(PY) examples/evaluate.py --run $(DEMO)
+	$(PY) examples/report.py --run $(DEMO)
+	@echo "Open $(DEMO)/report.html"
+
+test: lint types unit wheel
+
+lint: $(VENV)/dev.done
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/dev.done
+	$(PY) -m mypy
+
+# one thread each: the tests' tensors are too small for more
+unit: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
+
+# the built wheel in an environment of its own, with nothing but the core packages
+wheel: $(VENV)/dev.done
+	rm -rf dist build/wheel-venv
+	$(PY) -m build --wheel --outdir dist . > /dev/null
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"
+	build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
+	cd build && wheel-venv/bin/python ../tests/check_installed.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

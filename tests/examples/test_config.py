@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from morngan.config import LossOptions, ModuleOptions, TrainConfig, differences, from_dict, make_config, to_dict
+
+
+@pytest.mark.parametrize("preset", ["demo", "mini", "flir", "kaist"])
+@pytest.mark.parametrize("variant", ["paper", "published"])
+def test_survives_json(preset: str, variant: str) -> None:
+    config = make_config(preset, variant)
+    assert config.preset == preset
+    assert config.variant == variant
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_the_defaults_are_the_papers() -> None:
+    flir = make_config("flir")
+    assert (flir.lr, flir.batch_size, flir.epochs, flir.dataset.crop, flir.dataset.flip) == (2e-4, 1, 80, 256, 0.5)
+    losses = flir.losses
+    assert losses == LossOptions()
+    assert (losses.lambda_tv, losses.lambda_sga, losses.lambda_cyc) == (5, 0.5, 10)
+    assert losses.lambda_thermal == losses.lambda_sga  # Eq. 4 puts both terms inside L_sga
+    assert (losses.theta_fg, losses.theta_bg, losses.aca_clusters) == (0.95, 0.99, 4)
+    assert (losses.aca_phi_local, losses.aca_phi_global, losses.sr_alpha, losses.sr_beta) == (0.9, 0.9, 0.5, 1.5)
+    assert make_config("kaist").epochs == 160
+
+
+def test_a_preset_never_chooses_modules_and_a_variant_only_changes_losses() -> None:
+    for preset in ("demo", "mini", "flir", "kaist"):
+        paper, published = make_config(preset), make_config(preset, "published")
+        assert paper.modules == ModuleOptions()
+        changed = {
+            f.name for f in dataclasses.fields(TrainConfig) if getattr(paper, f.name) != getattr(published, f.name)
+        }
+        assert changed == {"variant", "losses"}
+
+
+def test_differences_are_named() -> None:
+    a, b = to_dict(make_config("flir")), to_dict(make_config("kaist"))
+    lines = differences(a, b)
+    assert "epochs: 80 in the run, 160 asked for" in lines
+    assert any(line.startswith("losses.sga_threshold: 0.8 ") for line in lines)
+    assert differences(a, a) == []
+
+
+def test_impossible_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="preset"):
+        make_config("nosuch")
+    with pytest.raises(ValueError, match="variant"):
+        make_config("demo", "nosuch")
+    with pytest.raises(ValueError, match=r"modules\.sdp"):
+        ModuleOptions(sc=False)
+    with pytest.raises(ValueError, match="batch_size"):
+        TrainConfig(batch_size=0)
+    with pytest.raises(ValueError, match="crop"):
+        dataclasses.replace(make_config("mini"), dataset=dataclasses.replace(make_config("mini").dataset, crop=126))
+    ModuleOptions(sc=False, sdp=False, mgca=False)
