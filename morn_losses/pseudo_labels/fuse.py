@@ -1,0 +1,155 @@
+"""Fusion of two models' predictions into one label map (section 3.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from morn_losses._checks import check_integer, check_labels, check_same_shape
+from morn_losses.label_spaces import LabelSpace
+
+
+def _check_options(
+    agree: Collection[int],
+    aliases: Mapping[int, int] | None,
+    overrides: Mapping[tuple[int, int], int] | None,
+    ignore_index: int,
+) -> None:
+    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+    lowest = min(0, ignore_index)
+    if not isinstance(agree, Collection) or isinstance(agree, str):
+        raise TypeError(f"agree: expected a collection of class ids, got {type(agree).__name__}")
+    for class_id in agree:
+        check_integer(class_id, "agree", minimum=0)
+    for name, mapping in (("aliases", aliases), ("overrides", overrides)):
+        if mapping is not None and not isinstance(mapping, Mapping):
+            raise TypeError(f"{name}: expected a mapping or None, got {type(mapping).__name__}")
+    for old, new in (aliases or {}).items():
+        check_integer(old, "aliases", minimum=lowest)
+        check_integer(new, "aliases", minimum=lowest)
+    for pair, new in (overrides or {}).items():
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"overrides: expected pairs (primary, secondary) as keys, got {pair!r}")
+        for class_id in (*pair, new):
+            check_integer(class_id, "overrides", minimum=lowest)
+
+
+@torch.no_grad()
+def fuse_labels(
+    primary: Tensor,
+    secondary: Tensor,
+    agree: Collection[int],
+    *,
+    aliases: Mapping[int, int] | None = None,
+    overrides: Mapping[tuple[int, int], int] | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Fuse two label maps (section 3.3.2): the intersection for some classes, the primary map for the others.
+
+    .. math::
+        M_u = \begin{cases}
+            overrides(p_u, s_u) & \text{if given,} \\
+            p_u & \text{if } p_u \notin agree \text{ or } s_u = p_u, \\
+            unlabeled & \text{otherwise}
+        \end{cases}
+
+    with the primary label :math:`p` and the secondary label :math:`s` after ``aliases``.
+
+    Args:
+        primary: the map to follow, int64 ``(B, H, W)``; the paper's is HMSANet's, trained on Cityscapes.
+        secondary: the map it has to agree with, same shape and label space; the paper's is Detectron2's, on MS COCO.
+        agree: ids of the classes that both maps have to name.
+        aliases: ``{id: id it counts as}``, for both maps and for the result; applied once, not one after another.
+        overrides: ``{(primary, secondary): result}``, of ids after ``aliases``; goes before ``agree``.
+        ignore_index: id of unlabeled pixels; those of ``primary`` stay unlabeled.
+
+    Returns:
+        Labels of the input's shape.
+
+    Raises:
+        ValueError: shapes that differ, an empty axis, a negative id.
+        TypeError: labels that are not int64, ids that are not int, options of another form.
+
+    Example:
+        >>> primary = torch.tensor([[[0, 11, 11, 12]]])
+        >>> secondary = torch.tensor([[[1, 11, 0, 11]]])
+        >>> fuse_labels(primary, secondary, agree=(11,))
+        tensor([[[  0,  11, 255,  12]]])
+        >>> fuse_labels(primary, secondary, agree=(11,), aliases={12: 11}, overrides={(0, 1): 1})
+        tensor([[[  1,  11, 255,  11]]])
+
+    Source: section 3.3.2.
+    """
+    check_labels(primary, "primary")
+    check_labels(secondary, "secondary")
+    check_same_shape(secondary, "secondary", primary, "primary")
+    _check_options(agree, aliases, overrides, ignore_index)
+
+    p, s = primary, secondary
+    for old, new in (aliases or {}).items():
+        p = torch.where(primary == old, new, p)
+        s = torch.where(secondary == old, new, s)
+    fused = p.clone()
+    for class_id in agree:
+        fused = torch.where((p == class_id) & (s != class_id), ignore_index, fused)
+    for (of_primary, of_secondary), new in (overrides or {}).items():
+        fused = torch.where((p == of_primary) & (s == of_secondary), new, fused)
+    return fused
+
+
+class LabelFusion(nn.Module):
+    """Module of :func:`morn_losses.functional.fuse_labels`; ``forward(primary, secondary)``.
+
+    Example:
+        >>> from morn_losses.label_spaces import CITYSCAPES
+        >>> LabelFusion.visible(CITYSCAPES)
+        LabelFusion(agree=(11, 13, 2), aliases={}, overrides={}, ignore_index=255)
+    """
+
+    def __init__(
+        self,
+        agree: Collection[int],
+        *,
+        aliases: Mapping[int, int] | None = None,
+        overrides: Mapping[tuple[int, int], int] | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        _check_options(agree, aliases, overrides, ignore_index)
+        self.agree = tuple(agree)
+        self.aliases = dict(aliases or {})
+        self.overrides = dict(overrides or {})
+        self.ignore_index = ignore_index
+
+    @classmethod
+    def visible(cls, space: LabelSpace, published: bool = False) -> LabelFusion:
+        """Return the fusion for daytime color images: person, car and building have to agree.
+
+        With ``published`` a rider counts as a person, and a car that the second map calls a truck becomes a truck.
+        """
+        person, car, building = space.ids("person", "car", "building")
+        aliases, overrides = {}, {}
+        if published:
+            rider, truck = space.ids("rider", "truck")
+            aliases[rider] = person
+            overrides[car, truck] = truck
+        return cls((person, car, building), aliases=aliases, overrides=overrides, ignore_index=space.ignore_index)
+
+    def forward(self, primary: Tensor, secondary: Tensor) -> Tensor:
+        """Return the fused labels; see :func:`morn_losses.functional.fuse_labels`."""
+        return fuse_labels(
+            primary,
+            secondary,
+            self.agree,
+            aliases=self.aliases,
+            overrides=self.overrides,
+            ignore_index=self.ignore_index,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return (
+            f"agree={self.agree}, aliases={self.aliases}, overrides={self.overrides}, ignore_index={self.ignore_index}"
+        )

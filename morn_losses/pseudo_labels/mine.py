@@ -1,0 +1,212 @@
+"""Label mining (section 3.3.3): labels of thermal images that both segmenters are sure of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from morn_losses._checks import (
+    check_bool,
+    check_class_ids,
+    check_floating,
+    check_image,
+    check_integer,
+    check_labels,
+    check_number,
+    check_same_shape,
+    check_shape,
+)
+from morn_losses._precision import promote
+from morn_losses.label_spaces import LabelSpace
+
+Thresholds = float | Sequence[float] | Tensor
+
+
+def _check_thresholds(thresholds: Thresholds) -> None:
+    if isinstance(thresholds, Tensor):
+        check_floating(thresholds, "thresholds")
+    elif isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
+        for threshold in thresholds:
+            check_number(threshold, "thresholds", minimum=0, maximum=1)
+    else:
+        check_number(thresholds, "thresholds", minimum=0, maximum=1)
+
+
+def _per_class(thresholds: Thresholds, like: Tensor) -> float | Tensor:
+    """Return what ``like`` ``(B, K, H, W)`` can be compared with, in its dtype and on its device."""
+    if isinstance(thresholds, float | int):
+        return thresholds
+    K = like.shape[1]
+    if isinstance(thresholds, Tensor):
+        check_shape(thresholds, "thresholds", "(K,)", (K,))
+        levels = thresholds.to(like)
+    else:
+        if len(thresholds) != K:
+            raise ValueError(f"thresholds: expected one number or K = {K} of them, got {len(thresholds)}")
+        # filled one by one: a tensor made from the list would be copied to the device and wait for it
+        levels = torch.cat([like.new_full((1,), threshold) for threshold in thresholds])
+    return levels[:, None, None]
+
+
+def _check_ignore_index(ignore_index: int, K: int) -> None:
+    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+    if 0 <= ignore_index < K:
+        raise ValueError(f"ignore_index: expected an id that none of the K = {K} classes has, got {ignore_index}")
+
+
+def _probabilities(logits: Tensor, from_logits: bool) -> Tensor:
+    return promote(logits).softmax(1) if from_logits else promote(logits)
+
+
+@torch.no_grad()
+def mine_labels(
+    logits_real: Tensor,
+    logits_translated: Tensor,
+    thresholds: Thresholds,
+    *,
+    from_logits: bool = True,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Label mining, Eq. 8-9: a pixel gets the class that both segmenters give at least the class's threshold.
+
+    .. math::
+        (M_{LM}^B)_u = \begin{cases}
+            c', & \text{if } V^{rb}_{c',u} \ge \eta(c'),\ V^{fa}_{c',u} \ge \eta(c'), \\
+            unlabeled, & \text{otherwise}
+        \end{cases}
+
+    Choice: where thresholds of at most 0.5 let several classes qualify, the one with the largest smaller probability.
+
+    Args:
+        logits_real: of the thermal segmenter on the thermal image, ``(B, K, H, W)``.
+        logits_translated: of the daytime segmenter on its translation, same shape.
+        thresholds: :math:`\eta`, in [0, 1]: one number for every class, or ``(K,)`` of them, a tensor or a sequence.
+        from_logits: whether to take the softmax over the classes; False for probabilities.
+        ignore_index: id of unlabeled pixels, none of the K.
+
+    Returns:
+        int64 ``(B, H, W)``; a pixel whose logits are NaN is unlabeled. The softmax of half precision is in float32.
+
+    Raises:
+        ValueError: shapes that differ, an empty axis, thresholds of another length or range, ``ignore_index < K``.
+        TypeError: logits that are not floating-point.
+
+    Example:
+        >>> real = torch.tensor([0.95, 0.97, 0.60]).view(1, 1, 1, 3)
+        >>> translated = torch.tensor([0.96, 0.90, 0.70]).view(1, 1, 1, 3)
+        >>> real, translated = torch.cat((real, 1 - real), 1), torch.cat((translated, 1 - translated), 1)
+        >>> mine_labels(real, translated, 0.95, from_logits=False)
+        tensor([[[  0, 255, 255]]])
+        >>> mine_labels(real, translated, (0.65, 0.25), from_logits=False)
+        tensor([[[0, 0, 1]]])
+
+    Source: section 3.3.3.
+    """
+    check_image(logits_real, "logits_real", channels=None)
+    check_image(logits_translated, "logits_translated", channels=None)
+    check_same_shape(logits_translated, "logits_translated", logits_real, "logits_real")
+    _check_thresholds(thresholds)
+    check_bool(from_logits, "from_logits")
+    _check_ignore_index(ignore_index, logits_real.shape[1])
+
+    # the smaller of the two reaches a threshold where both do
+    smaller = torch.minimum(_probabilities(logits_real, from_logits), _probabilities(logits_translated, from_logits))
+    qualifies = smaller >= _per_class(thresholds, smaller)
+    best = torch.where(qualifies, smaller, -1).argmax(1)
+    return torch.where(qualifies.any(1), best, ignore_index)
+
+
+@torch.no_grad()
+def fill_unlabeled(
+    labels: Tensor,
+    logits: Tensor,
+    threshold: float = 0.95,
+    *,
+    from_logits: bool = True,
+    ignore_index: int = 255,
+) -> Tensor:
+    r"""Give unlabeled pixels the most probable class where its probability exceeds the threshold.
+
+    .. math::
+        \hat M_u = \begin{cases}
+            \arg\max_c V_{c,u}, & \text{if } M_u \text{ is unlabeled and } \max_c V_{c,u} > \theta, \\
+            M_u, & \text{otherwise}
+        \end{cases}
+
+    Args:
+        labels: int64 ``(B, H, W)``; labeled pixels are kept.
+        logits: ``(B, K, H, W)``.
+        threshold: :math:`\theta`, in [0, 1].
+        from_logits: whether to take the softmax over the classes; False for probabilities.
+        ignore_index: id of unlabeled pixels, none of the K.
+
+    Returns:
+        int64 ``(B, H, W)``; a pixel whose logits are NaN is not filled.
+
+    Raises:
+        ValueError: shapes that differ, an empty axis, a threshold out of range, ``ignore_index < K``, on eager CPU
+            tensors a label that is neither one of the K ids nor ``ignore_index`` (elsewhere it counts as unlabeled).
+        TypeError: labels that are not int64, logits that are not floating-point.
+
+    Example:
+        >>> logits = torch.tensor([[[[9.0, 9.0, 0.0]], [[0.0, 0.0, 1.0]]]])
+        >>> fill_unlabeled(torch.tensor([[[1, 255, 255]]]), logits)
+        tensor([[[  1,   0, 255]]])
+
+    Source: section 3.3.4 trains on such labels; the rule and its threshold are the published code's.
+    """
+    check_image(logits, "logits", channels=None)
+    B, K, H, W = logits.shape
+    check_labels(labels, "labels", (B, H, W))
+    check_number(threshold, "threshold", minimum=0, maximum=1)
+    check_bool(from_logits, "from_logits")
+    _check_ignore_index(ignore_index, K)
+    check_class_ids(labels, "labels", K, ignore_index)
+
+    largest, best = _probabilities(logits, from_logits).max(1)
+    labeled = (labels >= 0) & (labels < K)
+    return torch.where(labeled, labels, torch.where(largest > threshold, best, ignore_index))
+
+
+class LabelMiner(nn.Module):
+    """Module of :func:`morn_losses.functional.mine_labels`; ``forward(logits_real, logits_translated)``.
+
+    Thresholds are kept as Python numbers, so that a cast of the model to half precision does not round them.
+
+    Example:
+        >>> from morn_losses.label_spaces import CITYSCAPES
+        >>> miner = LabelMiner.from_label_space(CITYSCAPES)
+        >>> miner.thresholds[CITYSCAPES.index("road")], miner.thresholds[CITYSCAPES.index("person")]
+        (0.99, 0.95)
+    """
+
+    def __init__(self, thresholds: Thresholds, *, from_logits: bool = True, ignore_index: int = 255) -> None:
+        super().__init__()
+        if isinstance(thresholds, Tensor):
+            thresholds = thresholds.tolist()
+        _check_thresholds(thresholds)
+        self.thresholds = tuple(thresholds) if isinstance(thresholds, Sequence) else thresholds
+        self.from_logits = from_logits
+        self.ignore_index = ignore_index
+
+    @classmethod
+    def from_label_space(cls, space: LabelSpace, foreground: float = 0.95, background: float = 0.99) -> LabelMiner:
+        r"""Return a miner with a threshold for the space's foreground classes and one for the others, Eq. 9."""
+        thresholds = tuple(foreground if c in space.foreground else background for c in range(len(space)))
+        return cls(thresholds, ignore_index=space.ignore_index)
+
+    def forward(self, logits_real: Tensor, logits_translated: Tensor) -> Tensor:
+        """Return the mined labels; see :func:`morn_losses.functional.mine_labels`."""
+        return mine_labels(
+            logits_real,
+            logits_translated,
+            self.thresholds,
+            from_logits=self.from_logits,
+            ignore_index=self.ignore_index,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return f"thresholds={self.thresholds}, from_logits={self.from_logits}, ignore_index={self.ignore_index}"
