@@ -1,0 +1,138 @@
+"""Translate night thermal images to daytime color.
+
+python examples/colorize.py --input night.png --output day.png --checkpoint runs/mini
+python examples/colorize.py --input night/ --output day/ --checkpoint weights.safetensors --batch_size 4
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from jsonargparse import auto_cli
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from morngan.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
+from morngan.weights import WeightsError, load_translator
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``"auto"`` is a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    # builds without CUDA raise an AssertionError
+    except (RuntimeError, AssertionError) as error:
+        raise DataError(f"device {name}: cannot be used ({str(error).splitlines()[0]})") from None
+
+
+def pad(x: Tensor) -> Tensor:
+    """Extend ``(B, C, H, W)`` right and down to multiples of 4, at least 8, by reflection where it fits."""
+    H, W = x.shape[-2:]
+    bottom, right = max(8, -(-H // 4) * 4) - H, max(8, -(-W // 4) * 4) - W
+    mode = "reflect" if bottom < H and right < W else "replicate"
+    return F.pad(x, (0, right, 0, bottom), mode=mode)
+
+
+@torch.inference_mode()
+def translate(translator: nn.Module, x: Tensor) -> Tensor:
+    """Return the translation of ``(B, 3, H, W)`` of any size."""
+    translated: Tensor = translator(pad(x))
+    return translated[..., : x.shape[-2], : x.shape[-1]]
+
+
+def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Return pairs of an image to read and the one to write.
+
+    JPEG stays JPEG and everything else becomes PNG, unless ``output`` names a file.
+
+    Raises:
+        DataError: nothing to translate, or an output that would replace an input.
+    """
+    if source.is_dir():
+        images = list_images(source)
+        if not images:
+            raise DataError(f"{source}: holds no image ({', '.join(SUFFIXES)})")
+    elif source.is_file():
+        images = [source]
+    else:
+        raise DataError(f"{source}: no such file or folder")
+    if not source.is_dir() and not output.is_dir() and output.suffix.lower() in SUFFIXES:
+        pairs = [(source, output)]
+    elif output.exists() and not output.is_dir():
+        raise DataError(f"{output}: is a file, expected a folder")
+    else:
+        pairs = [(p, output / (p.name if p.suffix.lower() in (".jpg", ".jpeg") else f"{p.stem}.png")) for p in images]
+    inputs = {p.resolve() for p in images}
+    for _, target in pairs:
+        if target.resolve() in inputs:
+            raise DataError(f"{target}: would replace an input; choose another output")
+    return pairs
+
+
+def batches(
+    pairs: Iterable[tuple[Path, Path]], batch_size: int, problems: list[str]
+) -> Iterator[tuple[Tensor, list[Path]]]:
+    """Read the images and join neighbors of equal size; what cannot be used is added to ``problems``."""
+    images: list[Tensor] = []
+    targets: list[Path] = []
+    taken: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target in taken:
+            problems.append(f"{source}: its result would replace that of {taken[target]}")
+            continue
+        try:
+            image = read_thermal(source)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        taken[target] = source
+        if images and (len(images) == batch_size or image.shape != images[0].shape):
+            yield torch.stack(images), targets
+            images, targets = [], []
+        images.append(image)
+        targets.append(target)
+    if images:
+        yield torch.stack(images), targets
+
+
+def main(input: Path, output: Path, checkpoint: Path, device: str = "auto", batch_size: int = 1) -> int:
+    """Translate a night thermal image, or each one in a folder, to daytime color.
+
+    Args:
+        input: an image (white-hot, any size), or a folder of them.
+        output: a folder, made where there is none, or a file name for a single image.
+        checkpoint: the folder of a run, or a weights file.
+        device: auto, cpu, cuda, cuda:1, mps.
+        batch_size: images of equal size that are translated together.
+
+    Returns:
+        0, or 1 where an image could not be translated.
+    """
+    problems: list[str] = []
+    written = 0
+    try:
+        if batch_size < 1:
+            raise DataError(f"batch_size: expected at least 1, got {batch_size}")
+        pairs = plan(input, output)
+        target_device = choose_device(device)
+        translator = load_translator(checkpoint).to(target_device)
+        for images, targets in batches(pairs, batch_size, problems):
+            for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
+                save_image(to_image(image), target)
+                written += 1
+    except (DataError, WeightsError, OSError) as error:
+        problems.append(str(error))
+    for problem in problems:
+        print(f"colorize: {problem}", file=sys.stderr)
+    if written:
+        print(f"{written} image{'s' if written > 1 else ''} written to {output}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(main, as_positional=False))

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import colorize
+from colorize import batches, choose_device, main, pad, plan, translate
+from morngan.data.images import DataError, read_thermal, to_image
+from morngan.networks import Decoder, Encoder
+from morngan.weights import FILE_NAME, load_translator, save_generator_weights
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    networks = {"encoder_b": Encoder(4, 1), "decoder_a": Decoder(4, 1)}
+    save_generator_weights(
+        tmp_path / "run" / FILE_NAME, networks, {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1}
+    )
+    return tmp_path / "run"
+
+
+def thermal(path: Path, H: int = 12, W: int = 16, seed: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (H, W), dtype=np.uint8)).save(path)
+    return path
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.mode == "RGB"
+        assert image.format == ("JPEG" if path.suffix == ".jpg" else "PNG")
+        return np.asarray(image).astype(int)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+class Identity(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        assert min(x.shape[-2:]) >= 8
+        assert not x.shape[-2] % 4
+        assert not x.shape[-1] % 4
+        return x
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 4), (5, 5), (8, 8), (9, 14), (31, 16), (4, 100)])
+def test_any_size_is_padded_and_cropped_back(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size)
+    assert torch.equal(translate(Identity(), x), x)
+
+
+def test_padding_reflects_where_it_fits_and_is_no_larger_than_needed() -> None:
+    x = torch.arange(9.0).expand(1, 3, 10, 9)
+    assert pad(x).shape == (1, 3, 12, 12)
+    assert pad(x)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 7, 6, 5]
+    narrow = torch.arange(3.0).expand(1, 3, 8, 3)
+    assert pad(narrow)[0, 0, 0].tolist() == [0, 1, 2, 2, 2, 2, 2, 2]
+    assert torch.equal(pad(x[..., :8, :8]), x[..., :8, :8])
+    assert pad(x[..., :4, :4]).shape == (1, 3, 8, 8)
+
+
+def test_an_image_becomes_what_the_networks_make_of_it(run: Path, tmp_path: Path) -> None:
+    source = thermal(tmp_path / "night.png")
+    assert main(source, tmp_path / "day.png", run, device="cpu") == 0
+    expected = to_image(load_translator(run)(read_thermal(source)[None])[0])
+    assert np.array_equal(pixels(tmp_path / "day.png"), np.asarray(expected))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_a_folder_keeps_names_and_sizes(run: Path, tmp_path: Path, batch_size: int) -> None:
+    night, day = tmp_path / "night", tmp_path / "new" / "day"
+    sizes = {"a.png": (12, 16), "b.png": (12, 16), "c.jpg": (9, 7), "d.bmp": (12, 16), "e.tif": (2, 30)}
+    for seed, (name, size) in enumerate(sizes.items()):
+        thermal(night / name, *size, seed=seed)
+    (night / "notes.txt").write_text("no image")
+    assert main(night, day, run / FILE_NAME, device="cpu", batch_size=batch_size) == 0
+    assert names(day) == ["a.png", "b.png", "c.jpg", "d.png", "e.png"]
+    for name, (H, W) in sizes.items():
+        target = day / (name if name == "c.jpg" else name[0] + ".png")
+        assert pixels(target).shape == (H, W, 3)
+        alone = tmp_path / "alone.png"
+        assert main(night / name, alone, run, device="cpu") == 0
+        if name != "c.jpg":
+            assert np.abs(pixels(target) - pixels(alone)).max() <= 1  # rounding of another batch size
+
+
+def test_a_single_image_may_go_to_a_folder(run: Path, tmp_path: Path) -> None:
+    source = thermal(tmp_path / "night.tif")
+    assert main(source, tmp_path / "new", run) == 0
+    assert names(tmp_path / "new") == ["night.png"]
+    (tmp_path / "looks_like.png").mkdir()
+    assert main(source, tmp_path / "looks_like.png", run) == 0
+    assert names(tmp_path / "looks_like.png") == ["night.png"]
+
+
+def test_batches_hold_neighbors_of_equal_size(tmp_path: Path) -> None:
+    widths = [8, 8, 8, 12, 8, 8]
+    pairs = [(thermal(tmp_path / f"{i}.png", 8, W), tmp_path / f"out{i}.png") for i, W in enumerate(widths)]
+    problems: list[str] = []
+    groups = [(tuple(x.shape), [int(t.stem[3:]) for t in targets]) for x, targets in batches(pairs, 2, problems)]
+    assert groups == [
+        ((2, 3, 8, 8), [0, 1]),
+        ((1, 3, 8, 8), [2]),
+        ((1, 3, 8, 12), [3]),
+        ((2, 3, 8, 8), [4, 5]),
+    ]
+    assert not problems
+
+
+def test_bad_files_are_reported_and_the_others_translated(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night, day = tmp_path / "night", tmp_path / "day"
+    for name in ("a.png", "b.png", "d.png"):
+        thermal(night / name)
+    (night / "b.png").write_bytes((night / "b.png").read_bytes()[:60])
+    (night / "c.png").write_bytes(b"")
+    assert main(night, day, run, batch_size=3) == 1
+    assert names(day) == ["a.png", "d.png"]
+    captured = capsys.readouterr()
+    assert [line.split(": ")[1] for line in captured.err.splitlines()] == [str(night / "b.png"), str(night / "c.png")]
+    assert captured.out == f"2 images written to {day}\n"
+
+
+def test_nothing_is_written_for_a_bad_image(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"")
+    assert main(bad, tmp_path / "day.png", run) == 1
+    assert not (tmp_path / "day.png").exists()
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"colorize: {bad}: is not an image")
+    assert captured.out == ""
+
+
+def test_two_inputs_of_one_name_do_not_overwrite_each_other(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night, day = tmp_path / "night", tmp_path / "day"
+    thermal(night / "a.bmp"), thermal(night / "a.png", seed=1)
+    assert main(night, day, run) == 1
+    assert names(day) == ["a.png"]
+    assert "a.png: its result would replace that of" in capsys.readouterr().err
+
+
+def test_inputs_are_never_replaced(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = thermal(tmp_path / "night" / "a.png")
+    before = source.read_bytes()
+    (tmp_path / "link").symlink_to(source.parent)
+    for target in (source, source.parent, tmp_path / "link", tmp_path / "night" / ".." / "night"):
+        assert main(source, target, run) == 1
+        assert "would replace an input" in capsys.readouterr().err
+    assert main(source.parent, tmp_path / "link", run) == 1
+    assert source.read_bytes() == before
+
+
+def test_a_folder_inside_the_input_is_fine(run: Path, tmp_path: Path) -> None:
+    source = thermal(tmp_path / "night" / "a.png")
+    for _ in range(2):
+        assert main(source.parent, source.parent / "day", run) == 0
+    assert names(source.parent / "day") == ["a.png"]
+
+
+def test_unusable_arguments_are_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = thermal(tmp_path / "night" / "a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+
+    def message(*arguments: Path, device: str = "cpu", batch_size: int = 1) -> str:
+        assert main(*arguments, device=device, batch_size=batch_size) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        (line,) = captured.err.splitlines()
+        return line
+
+    assert "empty: holds no image" in message(tmp_path / "empty", tmp_path / "day", run)
+    assert "none: no such file or folder" in message(tmp_path / "none", tmp_path / "day", run)
+    assert "file: is a file, expected a folder" in message(source.parent, tmp_path / "file", run)
+    assert "missing: no such file or folder" in message(source, tmp_path / "day", tmp_path / "missing")
+    assert "empty: holds no weights" in message(source, tmp_path / "day", tmp_path / "empty")
+    assert "device gpu: cannot be used" in message(source, tmp_path / "day", run, device="gpu")
+    assert "batch_size: expected at least 1, got 0" in message(source, tmp_path / "day", run, batch_size=0)
+    assert not (tmp_path / "day").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(thermal(tmp_path / "a.png"), tmp_path / "file" / "day", run) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_plan_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.JPEG", "c.tiff"):
+        thermal(tmp_path / "in" / name)
+    assert [target.name for _, target in plan(tmp_path / "in", tmp_path / "out")] == ["a.JPEG", "b.png", "c.png"]
+    # a folder's output is a folder whatever its name
+    assert plan(tmp_path / "in", tmp_path / "x.png")[0][1] == tmp_path / "x.png" / "a.JPEG"
+    with pytest.raises(DataError):
+        plan(tmp_path / "in", tmp_path / "in" / "c.tiff")
+
+
+def test_auto_chooses_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto") == torch.device("cpu")
+
+
+def test_runs_as_a_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = thermal(tmp_path / "a.png")
+    script = str(Path(colorize.__file__))
+    command = [script, "--input", str(source), "--output", str(tmp_path / "day"), "--checkpoint", str(run)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    assert ended.value.code == 0
+    assert names(tmp_path / "day") == ["a.png"]
+    monkeypatch.setattr(sys, "argv", [*command, "--batchsize", "2"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    assert ended.value.code == 2
