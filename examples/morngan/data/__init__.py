@@ -1,0 +1,1 @@
+"""Data of the reference trainer: procedural scenes, image folders and pairing."""
