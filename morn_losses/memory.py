@@ -1,0 +1,336 @@
+"""Memory-guided sample selection (section 3.4.1): which NTIR image to learn with, by what its labels hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from morn_losses._checks import (
+    check_floating,
+    check_generator,
+    check_integer,
+    check_labels,
+    check_shape,
+    check_tensor,
+)
+from morn_losses._precision import full_precision, promote
+
+__all__ = ["MemoryBank", "MemorySampler", "descriptor_similarity", "semantic_descriptor"]
+
+
+def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) -> Tensor:
+    r"""Semantic distribution feature of section 3.4.1: how much of the image each class covers, against their mean.
+
+    .. math:: f_d = s - \bar{s}, \qquad s_c = \frac{|\{p : M_p = c\}|}{H W}, \qquad \bar{s} = \frac{1}{n} \sum_c s_c
+
+    The shares are of the full image, unlabeled pixels included.
+
+    Choice: with a single class the mean is not subtracted, since nothing would be left of it.
+
+    Args:
+        labels: int64 ``(B, H, W)``.
+        classes: n class ids; several ids in a tuple count as one class. None occurs twice.
+
+    Returns:
+        float32 ``(B, n)``; exactly 0 for a sample in which none of the classes occurs, or all to the same share.
+
+    Raises:
+        ValueError: the shape of ``labels``; no classes, an empty, negative or repeated one.
+        TypeError: another dtype, or ids that are no integers.
+
+    Example:
+        >>> labels = torch.tensor([[[6, 6, 6, 0], [7, 255, 0, 0]]])
+        >>> semantic_descriptor(labels, (6, 7))
+        tensor([[ 0.1250, -0.1250]])
+        >>> semantic_descriptor(labels, ((6, 7),))
+        tensor([[0.5000]])
+
+    Source: section 3.4.1.
+    """
+    check_labels(labels, "labels")
+    groups = _check_classes(classes)
+    counts = torch.stack([_count(labels, group) for group in groups], 1)
+    n, (_, H, W) = len(groups), labels.shape
+    if n > 1:
+        # whole numbers: equal shares cancel exactly, and no rounding error is taken for a direction
+        counts, H = n * counts - counts.sum(1, keepdim=True), n * H
+    return counts.to(torch.float32) / (H * W)
+
+
+def descriptor_similarity(a: Tensor, b: Tensor) -> Tensor:
+    r"""Cosine similarity of every descriptor of ``a`` with every one of ``b``, Eq. 11.
+
+    .. math:: d_{AB} = \frac{f_d^A \cdot f_d^B}{\|f_d^A\|_2 \, \|f_d^B\|_2}
+
+    Args:
+        a: ``(Na, n)``.
+        b: ``(Nb, n)``.
+
+    Returns:
+        ``(Na, Nb)`` in [-1, 1]; 0 where either is the zero vector. Half precision comes back as float32.
+
+    Raises:
+        ValueError: shapes other than these.
+        TypeError: dtypes that are not floating-point.
+
+    Example:
+        >>> a = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+        >>> descriptor_similarity(a, torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000],
+                [0.0000]])
+
+    Source: Eq. 11.
+    """
+    for x, name, rows in ((a, "a", "Na"), (b, "b", "Nb")):
+        check_floating(x, name)
+        if x.ndim != 2 or x.shape[1] < 1:
+            raise ValueError(f"{name}: expected ({rows}, n), got {tuple(x.shape)}")
+    check_shape(b, "b", "(Nb, n)", (b.shape[0], a.shape[1]))
+    dtype = torch.promote_types(promote(a).dtype, promote(b).dtype)
+    with full_precision(a):
+        return (_unit(a.to(dtype)) @ _unit(b.to(dtype)).mT).clamp(-1, 1)
+
+
+class MemoryBank(nn.Module):
+    """What is remembered of every NTIR image: its descriptor and a few integers to find it again.
+
+    An entry is an image id below ``capacity``. All state is in buffers, so ``state_dict`` holds it whole:
+    ``descriptors`` float32 ``(capacity, n_classes)``, ``payload`` int64 ``(capacity, payload_size)`` and ``filled``
+    bool ``(capacity,)``. ``len(bank)`` is the number of filled entries.
+
+    Args:
+        capacity: number of entries.
+        n_classes: length of a descriptor.
+        payload_size: integers stored beside a descriptor, for example the corner of the crop it describes.
+
+    Example:
+        >>> bank = MemoryBank(capacity=4, n_classes=2, payload_size=2)
+        >>> bank.write(torch.tensor([3, 0]), torch.eye(2), torch.tensor([[8, 16], [0, 4]]))
+        >>> len(bank), bank.is_full, bank.unfilled()
+        (2, False, tensor([1, 2]))
+        >>> bank.payload[3]
+        tensor([ 8, 16])
+
+    Source: section 3.4.1.
+    """
+
+    descriptors: Tensor
+    payload: Tensor
+    filled: Tensor
+
+    def __init__(self, capacity: int, n_classes: int, payload_size: int = 0) -> None:
+        super().__init__()
+        check_integer(capacity, "capacity", minimum=1)
+        check_integer(n_classes, "n_classes", minimum=1)
+        check_integer(payload_size, "payload_size", minimum=0)
+        self.capacity = capacity
+        self.n_classes = n_classes
+        self.payload_size = payload_size
+        self.register_buffer("descriptors", torch.zeros(capacity, n_classes, dtype=torch.float32))
+        self.register_buffer("payload", torch.zeros(capacity, payload_size, dtype=torch.int64))
+        self.register_buffer("filled", torch.zeros(capacity, dtype=torch.bool))
+
+    @torch.no_grad()
+    def write(self, indices: Tensor, descriptors: Tensor, payload: Tensor | None = None) -> None:
+        """Fill or replace entries; if anything is wrong with any of them, none is written.
+
+        Args:
+            indices: int64 ``(B,)``, ids in [0, capacity), each once.
+            descriptors: floating-point ``(B, n_classes)``, finite.
+            payload: int64 ``(B, payload_size)``; exactly when ``payload_size`` is not 0.
+
+        Raises:
+            IndexError: an id out of range; negative ones do not count from the end.
+            ValueError: a wrong shape, a repeated id, a descriptor that is not finite, a payload missing or unwanted.
+            TypeError: a wrong dtype.
+        """
+        _check_int64(indices, "indices")
+        if indices.ndim != 1:
+            raise ValueError(f"indices: expected (B,), got {tuple(indices.shape)}")
+        B = indices.shape[0]
+        check_floating(descriptors, "descriptors")
+        check_shape(descriptors, "descriptors", "(B, n_classes)", (B, self.n_classes))
+        if self.payload_size == 0:
+            if payload is not None:
+                raise ValueError("payload: expected None, since payload_size is 0")
+        elif payload is None:
+            raise ValueError(f"payload: expected (B, payload_size) = ({B}, {self.payload_size}), got None")
+        else:
+            _check_int64(payload, "payload")
+            check_shape(payload, "payload", "(B, payload_size)", (B, self.payload_size))
+        outside = (indices < 0) | (indices >= self.capacity)
+        if bool(outside.any()):
+            raise IndexError(f"indices: expected ids in [0, {self.capacity}), got {indices[outside].tolist()[:5]}")
+        if len(set(indices.tolist())) != B:
+            raise ValueError(f"indices: expected every id once, got {indices.tolist()}")
+        # in the precision of the buffer, where a large float64 may have become infinite
+        descriptors = descriptors.to(self.descriptors)
+        if not bool(descriptors.isfinite().all()):
+            raise ValueError("descriptors: expected finite values, got NaN or infinity")
+
+        indices = indices.to(self.filled.device)
+        self.descriptors[indices] = descriptors
+        if payload is not None:
+            self.payload[indices] = payload.to(self.payload.device)
+        # last: whoever shares the memory finds a filled entry complete
+        self.filled[indices] = True
+
+    def __len__(self) -> int:
+        return int(self.filled.sum())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every entry is filled."""
+        return bool(self.filled.all())
+
+    def unfilled(self) -> Tensor:
+        """Return the ids that are still to be written, ascending, int64."""
+        return (~self.filled).nonzero().flatten()
+
+    def share_memory_(self) -> MemoryBank:
+        """Move the buffers to shared memory, so that data-loader workers see later writes; returns the bank.
+
+        Call it before the workers start. ``load_state_dict`` and :meth:`synchronize` keep the memory shared, moving the
+        bank to another device does not.
+        """
+        return self.share_memory()
+
+    @torch.no_grad()
+    def synchronize(self) -> None:
+        """Merge what the ranks of the default ``torch.distributed`` group have written; afterwards all hold the same.
+
+        An entry that several ranks have filled is that of the lowest of them. Every rank has to call it; without an
+        initialised group nothing happens.
+        """
+        if not (dist.is_available() and dist.is_initialized()):
+            return
+        # NCCL takes CUDA tensors only, and the bank may live on the CPU
+        on_cuda = dist.get_backend() == "nccl"
+        device = torch.device("cuda", torch.cuda.current_device()) if on_cuda else self.filled.device
+        rank, world_size = dist.get_rank(), dist.get_world_size()
+        owner = torch.where(self.filled.to(device), rank, world_size)
+        dist.all_reduce(owner, dist.ReduceOp.MIN)
+        mine = owner == rank
+        for buffer in (self.descriptors, self.payload) if self.payload_size else (self.descriptors,):
+            # one rank contributes to each entry, so that the sum is a copy
+            part = torch.where(mine[:, None], buffer.to(device), 0)
+            dist.all_reduce(part, dist.ReduceOp.SUM)
+            buffer.copy_(part)
+        self.filled.copy_(owner < world_size)
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return f"capacity={self.capacity}, n_classes={self.n_classes}, payload_size={self.payload_size}"
+
+
+class MemorySampler(nn.Module):
+    """Draw an entry at random among the k of a :class:`MemoryBank` that are most similar to a descriptor (Eq. 11).
+
+    ``forward(descriptors, generator=None)`` takes ``(B, n_classes)`` and returns int64 ``(B,)`` entry ids. Each is
+    uniform among the ``k`` most similar filled entries, among all of them if fewer are filled; entries that tie at rank
+    k share what is left of the k places with equal chances. Similarities that agree to six decimals are ties. The zero
+    vector is equally similar to everything, so for it the draw is uniform among all filled entries.
+
+    Choice: the paper leaves k open; 10 is what the published code uses.
+
+    Args:
+        bank: the memory; a submodule, so that the sampler's ``state_dict`` holds it.
+        k: number of candidates, at least 1; 1 always draws the most similar entry.
+
+    Raises:
+        RuntimeError: (``forward``) the bank is empty.
+        ValueError: (``forward``) another shape, or descriptors that are not finite.
+
+    Example:
+        >>> bank = MemoryBank(capacity=3, n_classes=2)
+        >>> bank.write(torch.arange(2), torch.tensor([[0.5, -0.5], [-0.5, 0.5]]))
+        >>> MemorySampler(bank, k=1)(torch.tensor([[-0.1, 0.1], [0.2, -0.2]]))
+        tensor([1, 0])
+
+    Source: section 3.4.1.
+    """
+
+    def __init__(self, bank: MemoryBank, k: int = 10) -> None:
+        super().__init__()
+        if not isinstance(bank, MemoryBank):
+            raise TypeError(f"bank: expected a MemoryBank, got {type(bank).__name__}")
+        check_integer(k, "k", minimum=1)
+        self.bank = bank
+        self.k = k
+
+    @torch.no_grad()
+    def forward(self, descriptors: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return one entry id per descriptor."""
+        check_floating(descriptors, "descriptors")
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.bank.n_classes:
+            raise ValueError(
+                f"descriptors: expected (B, n_classes) = (B, {self.bank.n_classes}), got {tuple(descriptors.shape)}"
+            )
+        check_generator(generator)
+        if not bool(descriptors.isfinite().all()):
+            raise ValueError("descriptors: expected finite values, got NaN or infinity")
+        # a copy, since another process may be writing
+        filled = self.bank.filled.clone()
+        k = min(self.k, int(filled.sum()))
+        if k == 0:
+            raise RuntimeError("bank: expected at least one filled entry, got an empty memory")
+
+        device = filled.device
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        similarity = descriptor_similarity(descriptors.to(device, wide), self.bank.descriptors.to(wide))
+        similarity = torch.where(filled, (similarity * 1e6).round(), float("-inf"))
+        last = similarity.topk(k, 1).values[:, -1:]
+        above, tied = similarity > last, similarity == last
+
+        # a rank among the k places; those that the entries above leave free are any tied entry's
+        where = device if generator is None else generator.device
+        drawn = torch.rand(len(descriptors), 2, dtype=wide, device=where, generator=generator).to(device)
+        place = (drawn[:, :1] * k).long().clamp(max=k - 1)
+        n_above, n_tied = above.sum(1, keepdim=True), tied.sum(1, keepdim=True)
+        among_tied = torch.minimum((drawn[:, 1:] * n_tied).long(), n_tied - 1)
+        is_above = place < n_above
+        candidates = torch.where(is_above, above, tied).cumsum(1)
+        index = torch.where(is_above, place, among_tied)
+        return torch.searchsorted(candidates, index + 1).squeeze(1).to(descriptors.device)
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        return f"k={self.k}"
+
+
+def _check_classes(classes: Sequence[int | Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise TypeError(f"classes: expected a sequence of ids or of tuples of ids, got {type(classes).__name__}")
+    groups = tuple(tuple(c) if isinstance(c, Sequence) and not isinstance(c, str) else (c,) for c in classes)
+    if not groups or not all(groups):
+        raise ValueError(f"classes: expected at least one id, also in every tuple, got {classes!r}")
+    ids = [i for group in groups for i in group]
+    for i in ids:
+        check_integer(i, "classes", minimum=0)
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"classes: expected every id once, got {classes!r}")
+    return groups
+
+
+def _count(labels: Tensor, ids: tuple[int, ...]) -> Tensor:
+    mask = labels == ids[0]
+    for i in ids[1:]:
+        mask = mask | (labels == i)
+    return mask.flatten(1).sum(1)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Return the rows of ``x`` at length 1, zero rows as they are."""
+    # scaled first: the square of a large or a tiny entry would leave the range of the dtype
+    largest = x.abs().amax(1, keepdim=True)
+    x = x / torch.where(largest > 0, largest, 1)
+    return x / torch.where(largest > 0, x.square().sum(1, keepdim=True), 1).sqrt()
+
+
+def _check_int64(x: Tensor, name: str) -> None:
+    check_tensor(x, name)
+    if x.dtype != torch.int64:
+        raise TypeError(f"{name}: expected dtype torch.int64, got {x.dtype}")
