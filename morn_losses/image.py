@@ -88,6 +88,8 @@ def central_differences(gray: Tensor, padding_mode: PaddingMode) -> tuple[Tensor
 def magnitude(gx: Tensor, gy: Tensor, eps: float) -> Tensor:
     """``sqrt(gx^2 + gy^2 + eps) - sqrt(eps)``, computed so that it is exactly 0 where both are 0."""
     square = gx.square() + gy.square()
+    # an eps below the dtype's range would be 0, and the root not differentiable there
+    eps = max(eps, torch.finfo(square.dtype).tiny)
     root_eps = torch.tensor(eps, dtype=square.dtype, device=square.device).sqrt()
     return (square + eps).sqrt() - root_eps
 

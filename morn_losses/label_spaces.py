@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,8 +26,9 @@ class LabelSpace:
         ignore_index: the id of unlabeled pixels; not an id of a class.
 
     Raises:
-        ValueError: repeated names, an id of a group outside ``[0, len(names))``, a palette of another length, or an
-            ``ignore_index`` that is the id of a class.
+        ValueError: repeated names, an id of a group that is repeated or outside ``[0, len(names))``, a palette of
+            another length or with other values, or an ``ignore_index`` that is the id of a class.
+        TypeError: names that are no strings, ids or colors that are no integers.
 
     Example:
         >>> space = LabelSpace(("road", "sky", "person"), small_sample=(2,), foreground=(2,), stuff=(0, 1))
@@ -45,19 +47,28 @@ class LabelSpace:
         if isinstance(self.names, str):
             raise TypeError("names: expected a sequence of class names, got a str")
         object.__setattr__(self, "names", tuple(self.names))
+        strange = [name for name in self.names if not isinstance(name, str)]
+        if strange:
+            raise TypeError(f"names: expected class names, got {strange}")
         if len(set(self.names)) != len(self.names) or not self.names:
             raise ValueError(f"names: expected at least one name and no repeats, got {self.names}")
         for group in ("small_sample", "foreground", "stuff"):
-            ids = tuple(int(i) for i in getattr(self, group))
+            ids = _integers(getattr(self, group), group)
+            if len(set(ids)) != len(ids):
+                raise ValueError(f"{group}: expected every id once, got {ids}")
             outside = [i for i in ids if not 0 <= i < len(self.names)]
             if outside:
                 raise ValueError(f"{group}: expected ids in [0, {len(self.names)}), got {outside}")
             object.__setattr__(self, group, ids)
         if self.palette is not None:
-            palette = tuple((int(r), int(g), int(b)) for r, g, b in self.palette)
+            palette = tuple(_integers(color, "palette") for color in self.palette)
             if len(palette) != len(self.names):
                 raise ValueError(f"palette: expected {len(self.names)} colors, got {len(palette)}")
+            wrong = [color for color in palette if len(color) != 3 or not all(0 <= value <= 255 for value in color)]
+            if wrong:
+                raise ValueError(f"palette: expected triples of 0..255, got {wrong[0]}")
             object.__setattr__(self, "palette", palette)
+        object.__setattr__(self, "ignore_index", _integers((self.ignore_index,), "ignore_index")[0])
         if 0 <= self.ignore_index < len(self.names):
             raise ValueError(f"ignore_index: expected an id that no class has, got {self.ignore_index}")
 
@@ -83,6 +94,14 @@ class LabelSpace:
         for i in ids:
             mask = mask | (labels == i)
         return mask
+
+
+def _integers(values: Iterable[int], name: str) -> tuple[int, ...]:
+    """Return ``values`` as ints; unlike ``int()``, nothing is cut off."""
+    try:
+        return tuple(operator.index(value) for value in values)
+    except TypeError:
+        raise TypeError(f"{name}: expected integers, got {values!r}") from None
 
 
 CITYSCAPES = LabelSpace(
