@@ -107,10 +107,10 @@ def photograph(layers: Layers, view: View, sun: Sun, rng: np.random.Generator) -
     balance = rng.normal(1.0, 0.025, 3).astype(np.float32)
     lift = float(rng.uniform(0.02, 0.12))
     gamma = float(rng.uniform(0.68, 0.85))
-    picture = np.clip(color * exposure * balance, 0.0, 1.0) ** gamma
-    picture = lift + (1 - lift) * picture
+    curve = (lift + (1 - lift) * np.linspace(0, 1, 4096) ** gamma).astype(np.float32)
+    picture = curve.take((np.clip(color * (exposure * balance), 0.0, 1.0) * 4095).astype(np.int16))
     picture += rng.standard_normal((*shape, 3), np.float32) * float(rng.uniform(0.006, 0.016))
-    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture * 255 + 0.5, 0, 255), np.uint8)
 
 
 def _sky_by_day(view: View, sun: Sun, rng: np.random.Generator) -> FloatArray:
@@ -147,12 +147,13 @@ def film_heat(layers: Layers, view: View, sky_heat: float, rng: np.random.Genera
     heat = heat * kept + air * solid * (1 - kept)
     heat = heat + view.sky * _sky_at_night(view, sky_heat, rng)
 
-    blur = float(rng.uniform(0.55, 0.95)) * scale
+    blur = float(rng.uniform(0.45, 0.85)) * scale
     heat = ndimage.gaussian_filter(heat.astype(np.float32), blur, mode="nearest")
 
-    gain = 10.0 * float(np.exp(rng.normal(0.0, 0.34)))
-    offset = float(rng.normal(118.0, 20.0))
-    picture = offset + gain * heat
+    # the camera sets its own gain; it wanders from frame to frame, and some frames use a part of the range only
+    contrast = float(rng.uniform(18, 34) if rng.random() < 0.2 else rng.uniform(38, 66))
+    gain = contrast / float(heat.std() + 0.5)
+    picture = float(rng.normal(126.0, 14.0)) + gain * (heat - heat.mean())
     picture += rng.standard_normal(shape, np.float32) * float(rng.uniform(1.5, 3.5))
     picture += rng.standard_normal((1, shape[1]), np.float32) * float(rng.uniform(0.5, 2.0))
     picture += rng.standard_normal((shape[0], 1), np.float32) * float(rng.uniform(0.2, 0.8))
@@ -162,7 +163,7 @@ def film_heat(layers: Layers, view: View, sky_heat: float, rng: np.random.Genera
     # above its range the sensor bends rather than breaks
     knee = 215.0
     picture = np.where(picture > knee, knee + (255 - knee) * np.tanh((picture - knee) / (255 - knee)), picture)
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
 
 
 def _texture_at_night(
@@ -178,7 +179,7 @@ def _texture_at_night(
     tracks = np.exp(-(((lane - 0.75) / 0.3) ** 2)) * float(rng.uniform(0.0, 0.9))
     plain = layers.grains[layers.coarse] * noise(shape, 3.0, rng, (scale, scale)) * 4.0
     on_ground = mottle + np.where(labels == ROAD, tracks, 0)
-    return np.asarray(1.6 * leaf + np.where(view.ground, on_ground, plain), np.float32)
+    return np.asarray(2.6 * leaf + np.where(view.ground, on_ground, plain), np.float32)
 
 
 def _sky_at_night(view: View, heat: float, rng: np.random.Generator) -> FloatArray:

@@ -27,6 +27,7 @@ SUPERSAMPLE = 2
 NEAR = 1.0
 """Nothing is drawn closer to the camera than this, in metres."""
 SKY_DEPTH = 1e4
+SHADOWS_END = 80.0
 
 # (usual warmth, its spread from night to night, its spread from thing to thing); one unit is about ten gray levels
 WARMTH: dict[int, tuple[float, float, float]] = {
@@ -38,11 +39,11 @@ WARMTH: dict[int, tuple[float, float, float]] = {
     POLE: (1.2, 0.9, 1.2),
     TRAFFIC_LIGHT: (3.0, 0.6, 1.0),
     TRAFFIC_SIGN: (-1.2, 0.8, 1.2),
-    VEGETATION: (-0.2, 1.3, 0.9),
+    VEGETATION: (0.3, 1.3, 0.9),
     TERRAIN: (-1.0, 1.0, 0.4),
-    SKY: (-7.0, 1.2, 0.0),
-    PERSON: (7.5, 0.7, 1.0),
-    RIDER: (7.0, 0.7, 1.0),
+    SKY: (-5.6, 1.0, 0.0),
+    PERSON: (8.5, 0.7, 1.0),
+    RIDER: (8.0, 0.7, 1.0),
     CAR: (-0.6, 0.7, 1.1),
     TRUCK: (0.2, 0.7, 1.2),
     BUS: (1.2, 0.7, 1.0),
@@ -91,7 +92,8 @@ class Camera:
 
     def project(self, x: float, y: float, z: float) -> Point:
         """Return the (column, row) of a point."""
-        z = max(z, NEAR)
+        if z < NEAR:
+            z = NEAR
         scale = self.focal / z
         return self.center + (x - self.x + self.bend * z * z) * scale, self.horizon + (self.height - y) * scale
 
@@ -105,7 +107,8 @@ class Sun:
 
     def light(self, color: Color, normal: tuple[float, float, float]) -> Color:
         """Return the color of a face that looks along ``normal``."""
-        direct = self.strength * max(0.0, sum(a * b for a, b in zip(self.direction, normal, strict=True)))
+        x, y, z = self.direction
+        direct = self.strength * max(0.0, x * normal[0] + y * normal[1] + z * normal[2])
         ambient = (1.0 - 0.5 * self.strength) * (0.8 + 0.2 * normal[1])
         red, green, blue = color
         return (
@@ -259,9 +262,8 @@ class Canvas:
         (x, y), (a, b) = center, radii
         self._draw.ellipse([x - a, y - b, x + a, y + b], outline=surface, width=max(1, round(width)))
 
-    def blob(self, center: Point, radii: Point, surface: int, roughness: float = 0.16) -> None:
-        """Fill a closed curve whose radius wanders."""
-        n = 22
+    def blob(self, center: Point, radii: Point, surface: int, n: int = 22, roughness: float = 0.16) -> None:
+        """Fill a closed curve of n points whose radius wanders."""
         radius = (1 + roughness * self.shapes.standard_normal(n)).tolist()
         (x, y), (a, b) = center, radii
         self._draw.polygon(
@@ -281,16 +283,12 @@ class Canvas:
 
     def shadow(self, base: Sequence[tuple[float, float]], top: float, *, bottom: float = 0.0) -> None:
         """Cast the ground shadow of an upright prism over a base given in (x, z)."""
+        if base[0][1] > SHADOWS_END:
+            return
         sx, sz = self.sun.slant
-        low = [(x + sx * bottom, z + sz * bottom) for x, z in base]
-        high = [(x + sx * top, z + sz * top) for x, z in base]
+        outline = _hull([(x + sx * up, z + sz * up) for up in (bottom, top) for x, z in base])
         project = self.camera.project
-        quads = [low, high]
-        for i in range(len(base)):
-            j = (i + 1) % len(base)
-            quads.append([low[i], low[j], high[j], high[i]])
-        for quad in quads:
-            self._shade.polygon([project(x, 0.0, z) for x, z in quad], fill=255)
+        self._shade.polygon([project(x, 0.0, z) for x, z in outline], fill=255)
 
     def finish(self, rng: np.random.Generator) -> Layers:
         """Return the buffer, with leafy outlines, at the drawn resolution and at the picture's."""
@@ -324,23 +322,44 @@ class Canvas:
         """Move the outlines of foliage to and fro, against what stands behind it."""
         height, width = ids.shape
         reach = 0.006 * height
-        across = noise(ids.shape, 1.0, rng) * reach
-        down = noise(ids.shape, 1.0, rng) * reach
-        rows = np.clip(np.arange(height)[:, None] + down, 0, height - 1).astype(np.intp)
-        columns = np.clip(np.arange(width) + across, 0, width - 1).astype(np.intp)
-        source = ids[rows, columns]
+        most = math.ceil(4 * reach)
+        across, down = (np.clip(np.rint(noise(ids.shape, 1.0, rng) * reach), -most, most) for _ in range(2))
+        framed = np.pad(ids, most, mode="edge")
+        stride = width + 2 * most
+        here = (np.arange(height, dtype=np.int32)[:, None] + most) * stride + np.arange(width, dtype=np.int32) + most
+        source = framed.ravel().take(here + (down * stride + across).astype(np.int32))
+        moved = np.flatnonzero(source != ids)
+        old, new = ids.ravel()[moved], source.ravel()[moved]
         leafy = leaves > 0
         behind = np.isin(labels, (SKY, BUILDING, WALL, VEGETATION)) & (depths > 0)
-        order = np.where(leafy, depths, np.where(behind, depths, np.float32(0)))
-        here, there = order[ids], order[source]
-        swap = (leafy[source] & (there <= here)) | (leafy[ids] & (here <= there))
-        return np.where(swap, source, ids)
+        order = np.where(leafy | behind, depths, np.float32(0))
+        swap = (leafy[new] & (order[new] <= order[old])) | (leafy[old] & (order[old] <= order[new]))
+        result = ids.ravel().copy()
+        result[moved[swap]] = new[swap]
+        return result.reshape(ids.shape)
 
 
 @functools.cache
 def circle(n: int) -> tuple[Point, ...]:
     """Return n points of the unit circle."""
     return tuple((math.cos(2 * math.pi * i / n), math.sin(2 * math.pi * i / n)) for i in range(n))
+
+
+def _hull(points: list[Point]) -> list[Point]:
+    """Return the convex hull, in order (Andrew's monotone chain)."""
+    points = sorted(points)
+    chains: list[list[Point]] = []
+    for sequence in (points, points[::-1]):
+        chain: list[Point] = []
+        for x, y in sequence:
+            while len(chain) > 1:
+                (ax, ay), (bx, by) = chain[-2], chain[-1]
+                if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
+                    break
+                chain.pop()
+            chain.append((x, y))
+        chains.append(chain[:-1])
+    return chains[0] + chains[1]
 
 
 def _majority(ids: IntArray, labels: npt.NDArray[np.uint8]) -> IntArray:

@@ -291,7 +291,7 @@ def draw_tree(canvas: Canvas, x: float, z: float, size: float) -> None:
     """Draw a broad-leaved tree: a trunk, a rough crown, and clumps of leaves lit from the sun's side."""
     at = _Board(canvas, x, z)
     px = at.scale
-    height = 7.0 * size
+    height = 8.2 * size
     trunk_top, crown_low = 0.5 * height, float(canvas.shapes.uniform(0.26, 0.42)) * height
     heat = canvas.heat(VEGETATION)
     bark = canvas.surface(VEGETATION, canvas.vary(BARK), heat + 1.0, depth=z, grain=0.08)
@@ -317,13 +317,15 @@ def _crown(
     def surface(brightness: float, offset: float) -> int:
         tint = (color[0] * brightness, color[1] * brightness, color[2] * brightness)
         return canvas.surface(
-            VEGETATION, tint, heat + offset, depth=z, normal=(0.0, 0.75, -0.66), grain=0.10, leaf=0.38
+            VEGETATION, tint, heat + offset, depth=z, normal=(0.0, 0.75, -0.66), grain=0.07, leaf=0.32
         )
 
     px = at.scale
     a, b = radii
     canvas.blob(at(*center), (a * px, b * px), surface(0.72, 0.0))
     toward = canvas.sun.direction
+    # far away, fewer clumps do
+    clumps = clumps if z < 45 else 4
     places = canvas.shapes.uniform(-0.72, 0.72, (clumps, 2)).tolist()
     sizes = canvas.shapes.uniform(0.26, 0.48, clumps).tolist()
     shades = [surface(0.62, 0.25), surface(0.9, 0.1), surface(1.12, -0.1), surface(1.3, -0.2)]
@@ -331,7 +333,7 @@ def _crown(
         # clumps towards the sun and the sky are bright, those below are dark
         facing = 0.55 * v + 0.6 * u * toward[0] + 0.2
         shade = shades[min(3, max(0, int(2 + 2.6 * facing)))]
-        canvas.blob(at(center[0] + u * a, center[1] + v * b), (size * a * px, size * b * 0.8 * px), shade, 0.22)
+        canvas.blob(at(center[0] + u * a, center[1] + v * b), (size * a * px, size * b * 0.8 * px), shade, 14, 0.22)
 
 
 def draw_palm(canvas: Canvas, x: float, z: float, size: float) -> None:

@@ -60,10 +60,10 @@ def plan_street(rng: np.random.Generator) -> Street:
     median = 1.0 if rng.random() < 0.2 else 0.0
 
     def side(sign: float) -> Side:
-        style: Style = ("town", "suburb", "park", "walled")[int(rng.choice(4, p=(0.40, 0.25, 0.21, 0.14)))]
+        style: Style = ("town", "suburb", "park", "walled")[int(rng.choice(4, p=(0.43, 0.24, 0.18, 0.15)))]
         town = style == "town"
-        verge = float(rng.uniform(0.8, 2.2)) if rng.random() < (0.15 if town else 0.45) else 0.0
-        sidewalk = float(rng.uniform(1.8, 3.6) if town else rng.uniform(1.2, 2.2))
+        verge = float(rng.uniform(1.0, 2.6)) if rng.random() < (0.2 if town else 0.55) else 0.0
+        sidewalk = float(rng.uniform(1.8, 3.6) if town else rng.uniform(1.3, 2.6))
         if style in ("park", "walled") and rng.random() < 0.35:
             sidewalk = 0.35
         setback = 0.0 if town else float(rng.uniform(1.5, 5.0))
@@ -93,7 +93,7 @@ def plan_camera(street: Street, size: tuple[int, int], rng: np.random.Generator)
     return Camera(
         focal=float(rng.uniform(1.0, 1.7)) * math.sqrt(width * height * 1.2),
         height=float(rng.normal(1.42, 0.1)),
-        horizon=float(rng.uniform(0.44, 0.66)) * height,
+        horizon=float(rng.uniform(0.42, 0.60)) * height,
         center=float(rng.normal(0.5, turn)) * width,
         x=LANE * (lane + 0.5) + float(rng.normal(0.0, 0.5)),
         bend=float(rng.normal(0.0, 0.0014)) if rng.random() < 0.6 else 0.0,

@@ -74,7 +74,7 @@ def _plots(queue: _Queue, street: Street, side: Side, rng: np.random.Generator) 
 
 def _town(queue: _Queue, side: Side, edge: float, near: float, far: float, rng: np.random.Generator) -> None:
     if rng.random() < 0.88:
-        floors = int(rng.choice(5, p=(0.16, 0.34, 0.24, 0.16, 0.10))) + 1
+        floors = int(rng.choice(5, p=(0.10, 0.27, 0.27, 0.21, 0.15))) + 1
         roof = "flat" if rng.random() < 0.7 else "pitched"
         queue.add(far, draw_building, side.sign, edge, (near, far), 11.0, floors, roof)
         if rng.random() < 0.3:
@@ -89,8 +89,8 @@ def _suburb(queue: _Queue, side: Side, edge: float, near: float, far: float, rng
     floors = int(rng.integers(1, 3))
     queue.add(far + 0.1, draw_building, side.sign, edge + side.setback, house, 10.0, floors, "pitched")
     border, height = rng.random(), float(rng.uniform(0.7, 1.7))
-    if border < 0.58:
-        draw = draw_hedge if border < 0.2 else draw_fence if border < 0.46 else draw_wall
+    if border < 0.74:
+        draw = draw_hedge if border < 0.2 else draw_fence if border < 0.5 else draw_wall
         queue.add(far, draw, side.sign * (edge + 0.25), (near, far), height)
     for _ in range(int(rng.integers(0, 3))):
         x, z, size = rng.uniform((edge + 0.8, near, 0.6), (edge + side.setback, far, 1.3)).tolist()
@@ -112,7 +112,7 @@ def _park(queue: _Queue, side: Side, edge: float, near: float, far: float, rng: 
 
 def _walled(queue: _Queue, side: Side, edge: float, near: float, far: float, rng: np.random.Generator) -> None:
     draw = draw_wall if rng.random() < 0.5 else draw_fence
-    queue.add(far, draw, side.sign * (edge + 0.3), (near, far), float(rng.uniform(1.0, 2.6)))
+    queue.add(far, draw, side.sign * (edge + 0.3), (near, far), float(rng.uniform(1.2, 3.0)))
     for _ in range(int(rng.integers(2, 4))):
         x, z, size = rng.uniform((edge + 1.5, near, 0.8), (edge + 6.0, far, 1.6)).tolist()
         _tree(queue, side, x, z, size, rng)
@@ -176,7 +176,7 @@ def _furniture(queue: _Queue, street: Street, side: Side, rng: np.random.Generat
     for k in range(bollards):
         z = start + 1.6 * k
         queue.add(z, figures.draw_bollard, sign * (half + 0.5), z)
-    state, lights = int(rng.integers(3)), rng.random() < 0.5
+    state, lights = int(rng.integers(3)), rng.random() < 0.36
     if street.junction is not None and lights:
         for z in (street.junction - 1.5, street.junction + 10.0):
             queue.add(z, figures.draw_traffic_light, sign * (half + 0.7), z, -sign, state)
@@ -192,7 +192,7 @@ def _car(rng: np.random.Generator) -> Model:
 
 def _parked(queue: _Queue, street: Street, side: Side, rng: np.random.Generator) -> None:
     z, fill = rng.uniform((3.0, 0.4), (10.0, 0.97)).tolist()
-    while z < 90.0:
+    while z < 75.0:
         model = _car(rng)
         taken, warm, turned, truck, gap = rng.random(5).tolist()
         if truck < 0.015:
@@ -212,11 +212,11 @@ def _traffic(queue: _Queue, street: Street, camera_x: float, rng: np.random.Gene
             spans: list[tuple[float, float]] = []
             for _ in range(int(rng.poisson(1.6))):
                 z, kind, model = _somewhere(rng, nearest, 70), rng.random(), _car(rng)
-                if kind < 0.022:
-                    model = BOX_TRUCK if kind < 0.013 else FLATBED_TRUCK
-                elif kind < 0.030:
+                if kind < 0.04:
+                    model = BOX_TRUCK if kind < 0.024 else FLATBED_TRUCK
+                elif kind < 0.05:
                     model = CITY_BUS
-                elif kind < 0.031:
+                elif kind < 0.052:
                     model = TRAM
                 if model.label != CAR:
                     z = max(z, 11.0)
@@ -226,7 +226,7 @@ def _traffic(queue: _Queue, street: Street, camera_x: float, rng: np.random.Gene
     if street.junction is not None:
         kind, forward, x = rng.random(), bool(rng.random() < 0.5), float(rng.uniform(-9, 9))
         z = street.junction + (1.5 if forward else 5.5)
-        for bound, model in ((0.42, _car(rng)), (0.445, BOX_TRUCK), (0.455, CITY_BUS), (0.46, TRAM)):
+        for bound, model in ((0.42, _car(rng)), (0.445, BOX_TRUCK), (0.455, CITY_BUS), (0.475, TRAM)):
             if kind < bound:
                 _add_vehicle(queue, model, Pose(x, z, along=False, forward=forward), True)
                 break
@@ -234,19 +234,21 @@ def _traffic(queue: _Queue, street: Street, camera_x: float, rng: np.random.Gene
 
 def _cycles(queue: _Queue, street: Street, rng: np.random.Generator) -> None:
     """Set motorcycles and bicycles, ridden on the road or left on the sidewalk."""
-    for motor, mean in ((True, 0.26), (False, 0.4)):
+    for motor, mean in ((True, 0.26), (False, 0.55)):
         for _ in range(int(rng.poisson(mean))):
             z = _somewhere(rng, 7, 40)
             sign, ridden, place = (-1.0 if rng.random() < 0.5 else 1.0), bool(rng.random() < 0.62), float(rng.random())
-            x = street.half * (0.25 + 0.6 * place) if motor else street.half - (1.0 if ridden else -0.9)
+            x = street.half * (0.25 + 0.6 * place) if motor else street.half - 1.0
+            # one that nobody rides leans at the edge of the sidewalk
+            x = x if ridden else street.half + 0.9
             queue.add(z, figures.draw_cycle, sign * x, z, motor, ridden)
 
 
 def _people(queue: _Queue, street: Street, side: Side, rng: np.random.Generator) -> None:
     """Set persons on the sidewalks, alone and in groups."""
-    mean = {"town": 2.2, "suburb": 0.9, "park": 0.9, "walled": 0.6}[side.style]
+    mean = {"town": 3.2, "suburb": 1.8, "park": 1.8, "walled": 1.4}[side.style]
     for _ in range(int(rng.poisson(mean))):
-        z = _somewhere(rng, 6.5, 50)
+        z = _somewhere(rng, 5.0, 40)
         x = street.half + side.verge + 0.4 + float(rng.random()) * max(0.6, side.sidewalk - 0.8)
         for k in range(1 + int(rng.poisson(0.6))):
             distance = z + 0.4 * (k % 2)
@@ -255,7 +257,7 @@ def _people(queue: _Queue, street: Street, side: Side, rng: np.random.Generator)
 
 def _pedestrians(queue: _Queue, street: Street, rng: np.random.Generator) -> None:
     """Set persons on the zebra crossing, and now and then elsewhere on the road."""
-    count = int(rng.poisson(1.5 if street.junction is not None else 0.4))
+    count = int(rng.poisson(1.8 if street.junction is not None else 0.6))
     where = street.junction if street.junction is not None else _somewhere(rng, 8, 40)
     for x, back in rng.uniform((-1.0, 0.8), (1.0, 2.6), (count, 2)).tolist():
         queue.add(where - back, figures.draw_person, x * street.half, where - back)

@@ -50,6 +50,13 @@ class Model:
     wheels: tuple[float, ...]
     radius: float = 0.33
 
+    def shoulder(self, y: float) -> float:
+        """How far a car's sides lean inwards at a height, in metres: cabins narrow towards the roof."""
+        if self.label != CAR:
+            return 0.0
+        belt = 0.6 * self.height
+        return 0.09 * self.width * max(0.0, y - belt) / (self.height - belt) + 0.1 * max(0.0, 0.5 - y)
+
 
 def _rectangle(left: float, right: float, low: float, high: float) -> tuple[tuple[float, float], ...]:
     return ((left, low), (left, high), (right, high), (right, low))
@@ -155,11 +162,15 @@ class Pose:
         """Return the map from (along, from the near flank's side, up) to the world."""
         half = model.width / 2
 
+        def lean(v: float, y: float) -> float:
+            inwards = model.shoulder(y)
+            return v + inwards if v < half else v - inwards
+
         def along(u: float, v: float, y: float) -> tuple[float, float, float]:
-            return self.x + v - half, y, self.z + (u if self.forward else model.length - u)
+            return self.x + lean(v, y) - half, y, self.z + (u if self.forward else model.length - u)
 
         def across(u: float, v: float, y: float) -> tuple[float, float, float]:
-            return self.x + (u if self.forward else model.length - u) - model.length / 2, y, self.z + v
+            return self.x + (u if self.forward else model.length - u) - model.length / 2, y, self.z + lean(v, y)
 
         return along if self.along else across
 
@@ -258,7 +269,7 @@ def draw_vehicle(canvas: Canvas, model: Model, pose: Pose, running: bool) -> Non
             for window in section.windows:
                 canvas.face([place(u, near_v, y) for u, y in window], glass)
 
-    if side_shown:
+    if side_shown and distance < 60:
         hub = surface(HUB, tyre_heat - 0.8, flank_normal)
         for u in model.wheels:
             for radius, what in ((model.radius, tyre), (0.55 * model.radius, hub)):
