@@ -1,0 +1,82 @@
+"""Evaluate a run: mIoU, edges, PSNR and SSIM of its translations, beside rows that cost nothing.
+
+python examples/evaluate.py --run runs/demo
+python examples/evaluate.py --run runs/mini --data DIR
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+
+from morn_losses import CITYSCAPES
+from morngan.data.images import DataError
+from morngan.evaluation import evaluate_run, format_cells, format_classes
+from morngan.judge import STEPS
+from morngan.weights import WeightsError
+
+
+def show(head: list[str], rows: list[list[str]], console: Console) -> None:
+    """Print a table."""
+    table = Table()
+    for index, title in enumerate(head):
+        table.add_column(title, justify="right" if index else "left")
+    for cells in rows:
+        table.add_row(*cells)
+    console.print(table)
+
+
+def main(
+    run: Path,
+    data: Path | None = None,
+    judge_steps: int = STEPS,
+    judge_seed: int = 0,
+    limit: int = 0,
+    device: str = "auto",
+) -> int:
+    """Evaluate a run; writes metrics.json, metrics.md and panels/evaluation.png into its folder.
+
+    Args:
+        run: folder of the run.
+        data: folder with valB and, where known, valB_day, valB_labels, judgeA and judgeA_labels; the run's own data
+            if it is not given.
+        judge_steps: training steps of the segmentation network that judges; it is kept in the run's folder.
+        judge_seed: seed of that network.
+        limit: evaluate only the first images; 0 is all of them.
+        device: auto, cpu, cuda or cuda:1.
+
+    Returns:
+        0, or 1 where the run cannot be evaluated.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if judge_steps < 1 or limit < 0 or judge_seed < 0:
+            raise DataError("options: expected judge_steps of at least 1, and limit and judge_seed of at least 0")
+        result = evaluate_run(
+            run, CITYSCAPES, data=data, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit, device=device,
+            say=print,
+        )  # fmt: skip
+    except (DataError, WeightsError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file is as wide as it needs to be
+    show(*format_cells(result), console)
+    head, rows = format_classes(result)
+    if rows:
+        show(head, rows, console)
+    for note in result["notes"]:
+        console.print(note, highlight=False)
+    print(f"written: {run / 'metrics.json'}, {run / 'metrics.md'}, {run / 'panels' / 'evaluation.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(main, as_positional=False))
