@@ -34,11 +34,11 @@ def _cut(x: Tensor, grid: int) -> Tensor:
 
 
 def _draw(candidates: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Mark one of the marked patches of each sample, ``(B, N) -> (B, N)``; none where none is marked."""
+    """Mark one of the marked patches of each sample, ``(B, N) -> (B, N)``; any one where none is marked."""
     device = candidates.device if generator is None else generator.device
     lots = torch.rand(candidates.shape, generator=generator, device=device).to(candidates.device)
     drawn = torch.where(candidates, lots, -1).argmax(1, keepdim=True)
-    return (torch.arange(candidates.shape[1], device=candidates.device) == drawn) & candidates
+    return torch.arange(candidates.shape[1], device=candidates.device) == drawn
 
 
 def sga_loss(
@@ -123,6 +123,7 @@ def sga_loss(
 
     candidates = holds.flatten(1)
     if patches == "random":
+        # without any edge the patch drawn is as empty as the others and its term is 0
         return reduce(masked_sum(per_patch.flatten(1), _draw(candidates, generator)), reduction)
     return reduce(masked_mean(per_patch.flatten(1), candidates), reduction)
 

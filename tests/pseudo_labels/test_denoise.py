@@ -111,7 +111,7 @@ def test_later_rules_use_the_retaken_mean() -> None:
     labels = torch.tensor([[[1, 1, 1, 2, 2, 2]]])
     kept = [1, 1, 255, 2, 2, 2]
     assert denoise_labels(labels, image, [(1, (2,)), (2, (1,))]).tolist() == [[kept]]
-    # in the other order the pixel at 6 is compared with the mean 10/3 of class 1: 8/3 from either; at 5.9 it goes
+    # in the other order the pixel at 6 is 8/3 from its own mean and from 10/3, that of class 1; at 5.9 it goes
     image[..., 3] = 5.9
     assert denoise_labels(labels, image, [(2, (1,)), (1, (2,))]).tolist() == [[[1, 1, 255, 255, 2, 2]]]
     assert denoise_labels(labels, image, [(1, (2,)), (2, (1,))]).tolist() == [[kept]]

@@ -35,13 +35,13 @@ def test_it_denoises_what_was_mined() -> None:
 
 
 def test_the_modules_of_the_paper_by_hand() -> None:
-    # one row: four poles, three of sky, and a pixel that only one segmenter is sure of
+    # four pixels of a pole, three of sky, and one that only one segmenter is sure of
     labels = torch.tensor([5, 5, 5, 5, 10, 10, 10, 10])
     logits = torch.zeros(1, 19, 1, 8)
     logits[0, labels, 0, torch.arange(8)] = 12.0
     unsure = logits.clone()
     unsure[..., 7] = 0
-    # the last pole is as cold as the sky
+    # the last one of the pole is as cold as the sky
     image = torch.tensor([0.0, 0.1, 0.0, -0.9, -0.9, -1.0, -0.9, -1.0]).expand(1, 3, 1, 8)
     distill = OnlineSemanticDistillation(LabelMiner.from_label_space(CITYSCAPES), SemanticDenoiser.thermal(CITYSCAPES))
     expected = [[[5, 5, 5, 255, 10, 10, 10, 255]]]
