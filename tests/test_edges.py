@@ -135,6 +135,18 @@ def test_a_step_is_one_pixel_wide_and_in_place(invert: bool) -> None:
     np.testing.assert_array_equal(canny_edges(step.T.copy(), 0.1, 0.2), expected.T)
 
 
+def test_ties_and_thresholds_do_not_hang_on_rounding_errors() -> None:
+    rng = np.random.default_rng(0)
+    for percent in range(1, 101):
+        steps = np.zeros((7, 40))
+        steps[:, 10:] = 1
+        steps[:, 30:] += percent / 100
+        # the second step's magnitude equals the threshold
+        for noise in (0.0, 1e-10):
+            edges = canny_edges(steps + noise * rng.standard_normal(steps.shape), percent / 200, percent / 100)
+            assert np.argwhere(edges).tolist() == [[i, j] for i in range(1, 6) for j in (10, 30)]
+
+
 def test_a_line_has_an_edge_on_either_side() -> None:
     line = np.zeros((11, 21))
     line[:, 9:12] = 1
@@ -172,7 +184,9 @@ def test_the_outermost_pixels_are_never_edges() -> None:
     assert edges[:, -2].any()
 
 
-@pytest.mark.parametrize("change", [lambda x: 1 - x, lambda x: 255 * x, lambda x: 1e-6 * x - 5, lambda x: 1e300 * x])
+@pytest.mark.parametrize(
+    "change", [lambda x: 1 - x, lambda x: 255 * x, lambda x: 1e-6 * x - 5, lambda x: 1e300 * x, lambda x: 1e-30 * x]
+)
 def test_scale_offset_and_contrast_do_not_matter(change: Any) -> None:
     image = scene(3)
     np.testing.assert_array_equal(canny_edges(change(image), 0.1, 0.2), canny_edges(image, 0.1, 0.2))
