@@ -78,59 +78,63 @@ def _town(queue: _Queue, side: Side, edge: float, near: float, far: float, rng: 
         roof = "flat" if rng.random() < 0.7 else "pitched"
         queue.add(far, draw_building, side.sign, edge, (near, far), 11.0, floors, roof)
         if rng.random() < 0.3:
-            _shrubs(queue, side, edge - 0.5, near, far, 2, 0.6, rng)
+            for z, size in rng.uniform((near, 0.4), (far, 0.8), (2, 2)).tolist():
+                queue.add(z, figures.draw_shrub, side.sign * (edge - 0.5), z, size)
     else:
+        _garden(queue, side, (edge + 1, edge + 4), near, far, (2, 2), (0.9, 1.4), rng)
         queue.add(far, draw_wall, side.sign * edge, (near, far), float(rng.uniform(1.0, 2.2)))
-        _tree(queue, side, edge + 3, (near + far) / 2, float(rng.uniform(0.9, 1.4)), rng)
 
 
 def _suburb(queue: _Queue, side: Side, edge: float, near: float, far: float, rng: np.random.Generator) -> None:
     house = (near + 1.0, far - 1.0)
     floors = int(rng.integers(1, 3))
-    queue.add(far + 0.1, draw_building, side.sign, edge + side.setback, house, 10.0, floors, "pitched")
+    queue.add(far + 0.3, draw_building, side.sign, edge + side.setback, house, 10.0, floors, "pitched")
+    _garden(queue, side, (edge + 0.8, edge + side.setback), near, far, (0, 2), (0.6, 1.3), rng)
     border, height = rng.random(), float(rng.uniform(0.7, 1.7))
     if border < 0.74:
         draw = draw_hedge if border < 0.2 else draw_fence if border < 0.5 else draw_wall
         queue.add(far, draw, side.sign * (edge + 0.25), (near, far), height)
-    for _ in range(int(rng.integers(0, 3))):
-        x, z, size = rng.uniform((edge + 0.8, near, 0.6), (edge + side.setback, far, 1.3)).tolist()
-        _tree(queue, side, x, z, size, rng)
-    _shrubs(queue, side, edge + 1.2, near, far, int(rng.integers(0, 4)), 0.9, rng)
 
 
 def _park(queue: _Queue, side: Side, edge: float, near: float, far: float, rng: np.random.Generator) -> None:
-    for _ in range(int(rng.integers(1, 4))):
-        x, z, size = rng.uniform((edge + 0.5, near, 0.9), (edge + 8.0, far, 1.9)).tolist()
-        _tree(queue, side, x, z, size, rng)
     x, height = rng.uniform((1.5, 1.0), (7.0, 4.0)).tolist()
     if rng.random() < 0.6:
-        queue.add(far + 0.2, draw_hedge, side.sign * (edge + x), (near, far), height)
+        queue.add(far + 0.3, draw_hedge, side.sign * (edge + x), (near, far), height)
+    _garden(queue, side, (edge + 0.5, edge + 8.0), near, far, (1, 3), (0.9, 1.9), rng)
     if rng.random() < 0.2:
         queue.add(far, draw_fence, side.sign * (edge + 0.2), (near, far), 1.0)
-    _shrubs(queue, side, edge + 1.5, near, far, int(rng.integers(0, 4)), 1.0, rng)
 
 
 def _walled(queue: _Queue, side: Side, edge: float, near: float, far: float, rng: np.random.Generator) -> None:
+    if rng.random() < 0.45:
+        queue.add(far + 0.3, draw_building, side.sign, edge + 6, (near + 1, far - 1), 10.0, 2, "pitched")
+    _garden(queue, side, (edge + 1.5, edge + 6.0), near, far, (2, 3), (0.8, 1.6), rng)
     draw = draw_wall if rng.random() < 0.5 else draw_fence
     queue.add(far, draw, side.sign * (edge + 0.3), (near, far), float(rng.uniform(1.2, 3.0)))
-    for _ in range(int(rng.integers(2, 4))):
-        x, z, size = rng.uniform((edge + 1.5, near, 0.8), (edge + 6.0, far, 1.6)).tolist()
-        _tree(queue, side, x, z, size, rng)
-    if rng.random() < 0.45:
-        queue.add(far + 0.2, draw_building, side.sign, edge + 6, (near + 1, far - 1), 10.0, 2, "pitched")
 
 
-def _tree(queue: _Queue, side: Side, x: float, z: float, size: float, rng: np.random.Generator) -> None:
-    kind = rng.random()
-    draw = figures.draw_tree if kind < 0.72 else figures.draw_palm if kind < 0.86 else figures.draw_conifer
-    queue.add(z, draw, side.sign * x, z, size)
-
-
-def _shrubs(
-    queue: _Queue, side: Side, x: float, near: float, far: float, count: int, size: float, rng: np.random.Generator
+def _garden(
+    queue: _Queue,
+    side: Side,
+    across: tuple[float, float],
+    near: float,
+    far: float,
+    trees: tuple[int, int],
+    sizes: tuple[float, float],
+    rng: np.random.Generator,
 ) -> None:
-    for z, shift, scale in rng.uniform((near, -0.5, 0.6), (far, 0.8, 1.4), (count, 3)).tolist():
-        queue.add(z, figures.draw_shrub, side.sign * (x + shift), z, size * scale)
+    """Plant trees and shrubs in front of the house of a plot, and behind its fence."""
+
+    def order(z: float) -> float:
+        return far + 0.1 + 0.1 * (z - near) / (far - near)
+
+    count = int(rng.integers(trees[0], trees[1] + 1))
+    for x, z, size in rng.uniform((across[0], near, sizes[0]), (across[1], far, sizes[1]), (count, 3)).tolist():
+        kind = rng.random()
+        draw = figures.draw_tree if kind < 0.72 else figures.draw_palm if kind < 0.86 else figures.draw_conifer
+        queue.add(order(z), draw, side.sign * x, z, size)
+    for x, z, size in rng.uniform((0.3, near, 0.6), (1.6, far, 1.4), (int(rng.integers(0, 4)), 3)).tolist():
+        queue.add(order(z), figures.draw_shrub, side.sign * (across[0] + x), z, size)
 
 
 def _end(queue: _Queue, distance: float, rng: np.random.Generator) -> None:
@@ -183,7 +187,8 @@ def _furniture(queue: _Queue, street: Street, side: Side, rng: np.random.Generat
 
 
 def _add_vehicle(queue: _Queue, model: Model, pose: Pose, running: bool) -> None:
-    queue.add(pose.z + (model.length if pose.along else model.width), draw_vehicle, model, pose, running)
+    # a long one still hides what stands beside it, farther from the middle of the road
+    queue.add(pose.z + (min(model.length, 5.0) if pose.along else model.width), draw_vehicle, model, pose, running)
 
 
 def _car(rng: np.random.Generator) -> Model:
@@ -212,11 +217,11 @@ def _traffic(queue: _Queue, street: Street, camera_x: float, rng: np.random.Gene
             spans: list[tuple[float, float]] = []
             for _ in range(int(rng.poisson(1.6))):
                 z, kind, model = _somewhere(rng, nearest, 70), rng.random(), _car(rng)
-                if kind < 0.04:
-                    model = BOX_TRUCK if kind < 0.024 else FLATBED_TRUCK
-                elif kind < 0.05:
+                if kind < 0.028:
+                    model = BOX_TRUCK if kind < 0.017 else FLATBED_TRUCK
+                elif kind < 0.038:
                     model = CITY_BUS
-                elif kind < 0.052:
+                elif kind < 0.04:
                     model = TRAM
                 if model.label != CAR:
                     z = max(z, 11.0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from morngan.data.scenes.canvas import BUS, CAR, TRAIN, TRUCK, UP, Canvas, Color
+from morngan.data.scenes.canvas import BUS, CAR, TOWARDS_CAMERA, TRAIN, TRUCK, UP, Canvas, Color, circle
 
 Place = Callable[[float, float, float], tuple[float, float, float]]
 
@@ -20,8 +19,6 @@ LIVERIES: tuple[Color, ...] = (
     (0.85, 0.85, 0.83), (0.75, 0.60, 0.15), (0.60, 0.12, 0.10), (0.16, 0.30, 0.55), (0.30, 0.45, 0.35),
 )  # fmt: skip
 GLASS: Color = (0.10, 0.13, 0.16)
-TYRE: Color = (0.05, 0.05, 0.055)
-HUB: Color = (0.45, 0.45, 0.46)
 RED_LAMP: Color = (0.75, 0.06, 0.05)
 HEADLAMP: Color = (0.95, 0.94, 0.86)
 
@@ -52,10 +49,10 @@ class Model:
 
     def shoulder(self, y: float) -> float:
         """How far a car's sides lean inwards at a height, in metres: cabins narrow towards the roof."""
-        if self.label != CAR:
-            return 0.0
         belt = 0.6 * self.height
-        return 0.09 * self.width * max(0.0, y - belt) / (self.height - belt) + 0.1 * max(0.0, 0.5 - y)
+        if self.label != CAR or y <= belt:
+            return 0.0
+        return 0.09 * self.width * (y - belt) / (self.height - belt)
 
 
 def _rectangle(left: float, right: float, low: float, high: float) -> tuple[tuple[float, float], ...]:
@@ -184,120 +181,121 @@ def _random_paint(rng: np.random.Generator, label: int) -> Color:
 def draw_vehicle(canvas: Canvas, model: Model, pose: Pose, running: bool) -> None:
     """Draw a vehicle and its shadow; one that is running has a warm engine, warm tyres and lamps lit."""
     place = pose.place(model)
-    camera = canvas.camera
-    distance = pose.z
-    instance = canvas.instance(model.label)
-    body_heat = canvas.heat(model.label)
-    if running:
-        body_heat += 0.8
-    engine = body_heat + (2.5 + float(canvas.warmth.random()) * 3.0 if running else 0.2)
-    tyre_heat = body_heat + (3.5 + float(canvas.warmth.random()) * 2.0 if running else 0.5)
-    glass_heat = body_heat + float(canvas.warmth.normal(0.8 if running else -0.8, 0.7))
-    color = canvas.vary(_random_paint(canvas.paint, model.label), 0.06)
-
-    def surface(
-        tint: Color, heat: float, normal: tuple[float, float, float] | None = (0.0, 0.0, -1.0), grain: float = 0.02
-    ) -> int:
-        return canvas.surface(
-            model.label, tint, heat, depth=distance, instance=instance, normal=normal, grain=grain
-        )  # fmt: skip
-
     corners = [place(u, v, 0.0) for u, v in ((0, 0), (0, model.width), (model.length, model.width), (model.length, 0))]
     canvas.shadow([(x, z) for x, _, z in corners], model.height * 0.85)
-    # the flank towards the camera, and whether the end towards it is the nose
-    middle_x = corners[0][0] + corners[2][0]
-    apparent = middle_x / 2 - camera.x + camera.bend * distance**2
-    if pose.along:
-        near_v = model.width if apparent < 0 else 0.0
-        nose_near = not pose.forward
-        flank_normal = (1.0 if apparent < 0 else -1.0, 0.0, 0.0)
-        end_normal = (0.0, 0.0, -1.0)
-        side_shown = abs(apparent) > model.width / 2
-    else:
-        near_v = 0.0
-        nose_near = pose.forward == (apparent < 0)
-        flank_normal = (0.0, 0.0, -1.0)
-        end_normal = (1.0 if apparent < 0 else -1.0, 0.0, 0.0)
-        side_shown = True
+    drawing = _Drawing(canvas, model, pose, running)
+    drawing.underside()
+    near_last = sorted(model.sections, key=lambda section: section.profile[0][0], reverse=not drawing.nose_near)
+    for section in near_last:
+        drawing.section(section)
+    if drawing.flank_shown and pose.z < 60:
+        drawing.wheels()
+    drawing.lamps(near_last[-1])
 
-    dark = surface((0.03, 0.03, 0.035), body_heat + (2.0 if running else 0.6))
-    tyre = surface(TYRE, tyre_heat, flank_normal)
-    flank = surface(color, body_heat, flank_normal)
-    end = surface(color, body_heat + (1.0 if running and not nose_near else 0.0), end_normal)
-    top = surface(color, body_heat - 0.8, UP)
-    glass = surface(GLASS, glass_heat, (flank_normal[0], 0.5, flank_normal[2]), 0.01)
-    nose = surface(tuple(0.7 * c for c in color), engine, end_normal)  # type: ignore[arg-type]
-    hood = surface(color, (body_heat + engine) / 2, UP)
 
-    # what is seen between the wheels
-    clearance = model.sections[0].profile[0][1]
-    base = min(place(0, near_v, 0)[2], place(model.length, near_v, 0)[2])
-    if pose.along:
-        left, right = pose.x - 0.46 * model.width, pose.x + 0.46 * model.width
-        canvas.across(base, (left, right), (0.08, clearance), dark)
-        for edge, inner in ((left, left + 0.24), (right - 0.24, right)):
-            canvas.face(
-                [(edge, 0.0, base), (edge, clearance, base), (inner, clearance, base), (inner, 0.0, base)], tyre
-            )
-    if side_shown:
-        canvas.face([place(u, near_v, y) for u, y in _rectangle(0.1, model.length - 0.1, 0.1, clearance)], dark)
+class _Drawing:
+    """One vehicle as it is being drawn: which of its faces are seen, and their surfaces."""
 
-    near_first = list(model.sections) if not nose_near else list(reversed(model.sections))
-    for section in reversed(near_first):
-        points = section.profile
-        if side_shown:
-            canvas.face([place(u, near_v, y) for u, y in points], flank)
-        edges = list(zip(points, points[1:], section.faces, strict=False))
-        # from the roof down to the near end
+    def __init__(self, canvas: Canvas, model: Model, pose: Pose, running: bool) -> None:
+        self.canvas, self.model, self.pose, self.running = canvas, model, pose, running
+        self.place = pose.place(model)
+        camera = canvas.camera
+        apparent = pose.x - camera.x + camera.bend * pose.z**2
+        sideways = (1.0 if apparent < 0 else -1.0, 0.0, 0.0)
+        self.nose_near = not pose.forward if pose.along else pose.forward == (apparent < 0)
+        self.flank_shown = not pose.along or abs(apparent) > model.width / 2
+        self.flank_v = model.width if pose.along and apparent < 0 else 0.0
+        self.flank_normal = sideways if pose.along else TOWARDS_CAMERA
+        self.end_normal = TOWARDS_CAMERA if pose.along else sideways
+        self.instance = canvas.instance(model.label)
+
+        spread, engine, tyre = canvas.warmth.random(3).tolist()
+        self.heat = canvas.heat(model.label) + (0.8 if running else 0.0)
+        self.engine_heat = self.heat + (2.5 + 3.0 * engine if running else 0.2)
+        self.tyre_heat = self.heat + (3.5 + 2.0 * tyre if running else 0.5)
+        glass_heat = self.heat + (0.8 if running else -0.8) + 2.0 * (spread - 0.5)
+        exhaust = 1.0 if running and not self.nose_near else 0.0
+        color = canvas.vary(_random_paint(canvas.paint, model.label), 0.06)
+        dim = (0.7 * color[0], 0.7 * color[1], 0.7 * color[2])
+        self.dark = self.surface((0.03, 0.03, 0.035), self.heat + (2.0 if running else 0.6), self.end_normal)
+        self.tyre = self.surface((0.05, 0.05, 0.055), self.tyre_heat, self.flank_normal)
+        self.flank = self.surface(color, self.heat, self.flank_normal)
+        self.end = self.surface(color, self.heat + exhaust, self.end_normal)
+        self.top = self.surface(color, self.heat - 0.8, UP)
+        self.hood = self.surface(color, (self.heat + self.engine_heat) / 2, UP)
+        self.nose = self.surface(dim, self.engine_heat, self.end_normal)
+        self.glass = self.surface(GLASS, glass_heat, (self.flank_normal[0], 0.5, self.flank_normal[2]))
+
+    def surface(self, color: Color, heat: float, normal: tuple[float, float, float] | None) -> int:
+        return self.canvas.surface(
+            self.model.label, color, heat, depth=self.pose.z, instance=self.instance, normal=normal, grain=0.02
+        )
+
+    def on_flank(self, points: Sequence[tuple[float, float]], surface: int) -> None:
+        """Fill a polygon given in (along, up) on the flank that is seen."""
+        place, v = self.place, self.flank_v
+        self.canvas.face([place(u, v, y) for u, y in points], surface)
+
+    def underside(self) -> None:
+        """What is seen below the body: darkness, and two tyres from the end."""
+        model, pose = self.model, self.pose
+        clearance = model.sections[0].profile[0][1]
+        if self.flank_shown:
+            self.on_flank(_rectangle(0.1, model.length - 0.1, 0.1, clearance), self.dark)
+        if pose.along:
+            half = 0.46 * model.width
+            self.canvas.across(pose.z, (pose.x - half, pose.x + half), (0.08, clearance), self.dark)
+            for edge in (pose.x - half, pose.x + half - 0.24):
+                self.canvas.across(pose.z, (edge, edge + 0.24), (0.0, clearance), self.tyre)
+
+    def section(self, section: Section) -> None:
+        """The flank, then the faces across the vehicle from the roof down to the near end."""
+        points, model, place = section.profile, self.model, self.place
+        if self.flank_shown:
+            self.on_flank(points, self.flank)
         middle = (points[0][0] + points[-1][0]) / 2
-        near_edges = [e for e in edges if ((e[0][0] + e[1][0]) / 2 > middle) == nose_near]
-        for (u0, y0), (u1, y1), kind in near_edges if nose_near else reversed(near_edges):
+        edges = list(zip(points, points[1:], section.faces, strict=False))
+        near = [edge for edge in edges if ((edge[0][0] + edge[1][0]) / 2 > middle) == self.nose_near]
+        for (u0, y0), (u1, y1), kind in near if self.nose_near else reversed(near):
             quad = [(u0, 0.0, y0), (u1, 0.0, y1), (u1, model.width, y1), (u0, model.width, y0)]
-            steep = abs(y1 - y0) > 0.8 * abs(u1 - u0)
+            surface = self.nose if kind == "n" else self.end
+            if kind == "b" and abs(y1 - y0) < 0.8 * abs(u1 - u0):
+                surface = self.hood if self.nose_near and y0 < 0.75 * model.height else self.top
+            self.canvas.face([place(*corner) for corner in quad], surface)
             if kind == "n":
-                chosen = nose
-            elif kind == "b" and not steep:
-                chosen = hood if nose_near and u0 > middle and y0 < 0.75 * model.height else top
-            else:
-                chosen = end
-            canvas.face([place(*corner) for corner in quad], chosen)
-            if kind == "n":
-                canvas.face([place(u, v, y) for u, v, y in _inset(quad, 0.02, 0.45)], end)
-            if kind == "g":
-                canvas.face([place(*corner) for corner in _inset(quad, 0.12, 0.1)], glass)
-        if side_shown:
+                self.canvas.face([place(*corner) for corner in _inset(quad, 0.02, 0.45)], self.end)
+            elif kind == "g":
+                self.canvas.face([place(*corner) for corner in _inset(quad, 0.12, 0.1)], self.glass)
+        if self.flank_shown:
             for window in section.windows:
-                canvas.face([place(u, near_v, y) for u, y in window], glass)
+                self.on_flank(window, self.glass)
 
-    if side_shown and distance < 60:
-        hub = surface(HUB, tyre_heat - 0.8, flank_normal)
-        for u in model.wheels:
-            for radius, what in ((model.radius, tyre), (0.55 * model.radius, hub)):
-                wheel = [
-                    place(u + radius * math.cos(a), near_v, max(0.0, model.radius + radius * math.sin(a)))
-                    for a in (i * math.pi / 6 for i in range(12))
-                ]
-                canvas.face(wheel, what)
+    def wheels(self) -> None:
+        """Wheels on the flank, as round as their distance is worth."""
+        hub = self.surface((0.45, 0.45, 0.46), self.tyre_heat - 0.8, self.flank_normal)
+        rim = circle(12 if self.pose.z < 20 else 8)
+        for u in self.model.wheels:
+            for radius, surface in ((self.model.radius, self.tyre), (0.55 * self.model.radius, hub)):
+                self.on_flank([(u + radius * c, self.model.radius + radius * s) for c, s in rim], surface)
 
-    # lamps and the plate on the near end
-    near_section = near_first[0]
-    u_end = near_section.profile[-1 if nose_near else 0][0]
-    lamp_y = clearance + 0.42 * (min(model.height, 1.7) - clearance)
-    lit = running
-    if nose_near:
-        lamp_heat = engine + (2.5 if running else 0.0)
-        lamp = surface(HEADLAMP if lit else (0.7, 0.7, 0.68), lamp_heat, None if lit else end_normal)
-    else:
-        lamp_heat = body_heat + (2.5 if running else 0.0)
-        lamp = surface(RED_LAMP, lamp_heat, None if lit else end_normal)
-    low, high = (lamp_y - 0.12, lamp_y + 0.1) if model.label != CAR or nose_near else (lamp_y - 0.08, lamp_y + 0.2)
-    for v0, v1 in ((0.04, 0.36), (model.width - 0.36, model.width - 0.04)):
-        canvas.face([place(u_end, v, y) for v, y in _rectangle(v0, v1, low, high)], lamp)
-    plate = surface((0.75, 0.75, 0.72), body_heat, end_normal)
-    center = model.width / 2
-    canvas.face(
-        [place(u_end, v, y) for v, y in _rectangle(center - 0.22, center + 0.22, lamp_y - 0.2, lamp_y - 0.04)], plate
-    )
+    def lamps(self, section: Section) -> None:
+        """Lamps and the plate on the near end."""
+        model = self.model
+        u, low = section.profile[-1 if self.nose_near else 0]
+        up = low + 0.42 * (min(model.height, 1.7) - low)
+        color = HEADLAMP if self.nose_near else RED_LAMP
+        warm = (self.engine_heat if self.nose_near else self.heat) + (2.5 if self.running else 0.0)
+        lamp = self.surface(color, warm, None if self.running else self.end_normal)
+        plate = self.surface((0.75, 0.75, 0.72), self.heat, self.end_normal)
+        upright = model.label == CAR and not self.nose_near
+        heights = (up - 0.08, up + 0.2) if upright else (up - 0.12, up + 0.1)
+        center = model.width / 2
+        for left, right, (bottom, top), surface in (
+            (0.04, 0.36, heights, lamp),
+            (model.width - 0.36, model.width - 0.04, heights, lamp),
+            (center - 0.22, center + 0.22, (up - 0.2, up - 0.04), plate),
+        ):
+            self.canvas.face([self.place(u, v, y) for v, y in _rectangle(left, right, bottom, top)], surface)
 
 
 def _inset(
