@@ -26,7 +26,7 @@ from morngan.networks.segmenter import add_coordinates
 STEPS = 300
 WIDTH = 16
 BATCH = 8
-CROP = 96
+CROP = 64
 LEARNING_RATE = 4e-3
 
 Pair = tuple[Path, Path]
@@ -34,16 +34,15 @@ Pair = tuple[Path, Path]
 
 
 def _block(channels_in: int, channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before in (channels_in, channels):
-        layers += [nn.Conv2d(before, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
-    return nn.Sequential(*layers)
+    convolution = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 class Judge(nn.Module):
     """A small U-Net with the pixels' coordinates as input channels.
 
-    Choice: batch norm, so that in eval mode an image is judged by its own colors, not relative to its own mean.
+    Choice: batch norm, so that in eval mode an image is judged by its own colors, not relative to its own mean; skips
+    are added, which takes half the time of concatenation.
 
     Args:
         n_classes: channels of the logits.
@@ -53,10 +52,14 @@ class Judge(nn.Module):
     def __init__(self, n_classes: int, width: int = WIDTH) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(4)]
-        self.down = nn.ModuleList(_block(i, o) for i, o in zip([5, *widths[:-1]], widths, strict=True))
-        self.up = nn.ModuleList(
-            _block(deep + skip, skip) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        self.down = nn.ModuleList(
+            nn.Sequential(_block(before, after), _block(after, after))
+            for before, after in zip([5, *widths[:-1]], widths, strict=True)
         )
+        self.narrow = nn.ModuleList(
+            nn.Conv2d(deep, skip, 1) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.up = nn.ModuleList(_block(skip, skip) for skip in widths[-2::-1])
         self.head = nn.Conv2d(width, n_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,8 +75,8 @@ class Judge(nn.Module):
             x = block(F.max_pool2d(x, 2) if level else x)
             skips.append(x)
         x = skips.pop()
-        for block in self.up:
-            x = block(torch.cat((F.interpolate(x, scale_factor=2.0), skips.pop()), 1))
+        for narrow, block in zip(self.narrow, self.up, strict=True):
+            x = block(F.interpolate(narrow(x), scale_factor=2.0) + skips.pop())
         logits: Tensor = self.head(x)
         return logits
 

@@ -1,0 +1,36 @@
+"""Write OUT/report.html: one self-contained page with the curves, panels and metrics of a run.
+
+python examples/report.py --run runs/demo
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from morngan.data.images import DataError
+from morngan.report import write_report
+
+
+def main(run: Path) -> int:
+    """Write the report of a run into its folder.
+
+    Args:
+        run: folder of the run; what it lacks is named on the page.
+
+    Returns:
+        0, or 1 where there is no such folder.
+    """
+    try:
+        path = write_report(run)
+    except (DataError, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    print(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(main, as_positional=False))
