@@ -1,0 +1,542 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans as ReferenceKMeans
+from torch import Tensor
+
+from morn_losses import _lloyd
+from morn_losses.kmeans import KMeans, KMeansResult, kmeans
+
+
+def reference(points: Tensor, init: Tensor, max_iter: int = 100, tol: float = 1e-4) -> Any:
+    model = ReferenceKMeans(len(init), init=init.numpy(), n_init=1, max_iter=max_iter, tol=tol, algorithm="lloyd")
+    return model.fit(points.numpy())
+
+
+def by_loops(
+    points: np.ndarray, centers: np.ndarray, max_iter: int = 100, tol: float = 1e-4
+) -> tuple[np.ndarray, list[int], float, int]:
+    """Lloyd's algorithm with cosine distances and plain means, point by point."""
+
+    def distance(x: np.ndarray, c: np.ndarray) -> float:
+        lengths = math.sqrt(x @ x) * math.sqrt(c @ c)
+        return 1 - (x @ c) / lengths if lengths > 0 else 1.0
+
+    def nearest() -> list[int]:
+        return [int(np.argmin([distance(x, c) for c in centers])) for x in points]
+
+    previous: list[int] = []
+    n_iter = 0
+    for _ in range(max_iter):
+        n_iter += 1
+        labels = nearest()
+        means = np.array([np.mean([x for x, i in zip(points, labels, strict=True) if i == k], 0)
+                          for k in range(len(centers))])  # fmt: skip
+        shift = ((means - centers) ** 2).sum()
+        centers = means
+        if labels == previous or shift <= tol * points.var(0).mean():
+            break
+        previous = labels
+    labels = nearest()
+    return centers, labels, sum(distance(x, centers[i]) for x, i in zip(points, labels, strict=True)), n_iter
+
+
+def check(result: KMeansResult, points: Tensor, mask: Tensor | None = None, metric: str = "euclidean") -> None:
+    """What holds for every result, hard cases included."""
+    mask = torch.ones(points.shape[:2], dtype=torch.bool) if mask is None else mask
+    B, K, _ = result.centroids.shape
+    assert result.centroids.isfinite().all()
+    assert result.inertia.isfinite().all()
+    assert (result.counts.sum(1) == mask.sum(1)).all()
+    for b in range(B):
+        labels = result.assignments[b]
+        assert (labels[~mask[b]] == -1).all()
+        x, own = points[b][mask[b]], labels[mask[b]]
+        assert torch.bincount(own, minlength=K).tolist() == result.counts[b].tolist()
+        if len(x) == 0:
+            assert result.centroids[b].abs().sum() + result.inertia[b] + result.n_iter[b] == 0
+            continue
+        occupied = result.centroids[b][result.counts[b] > 0]
+        for k in range(K):
+            assert (result.centroids[b, k] == occupied).all(1).any()
+        scale = x.abs().max().clamp(min=1e-30)
+        if metric == "euclidean":
+            distances = ((x[:, None] - result.centroids[b]) / scale).double().square().sum(2)
+            total = distances.gather(1, own[:, None]).sum() * scale * scale
+        else:
+            distances = 1 - torch.nn.functional.cosine_similarity(x[:, None], result.centroids[b][None], dim=2, eps=0)
+            distances = distances.nan_to_num(1)
+            total = distances.gather(1, own[:, None]).sum()
+        margin = 1e-4 if x.dtype == torch.float32 else 1e-9
+        assert (distances.gather(1, own[:, None])[:, 0] <= distances.amin(1) + margin).all()
+        torch.testing.assert_close(result.inertia[b].double(), total.double(), rtol=1e-4, atol=1e-5 * float(scale) ** 2)
+
+
+def test_value_by_hand() -> None:
+    points = torch.tensor([[0.0], [1.0], [10.0], [11.0], [12.0]])
+    result = kmeans(points, 2, init=torch.tensor([[0.0], [1.0]]))
+    # 0 | 1 10 11 12 (mean 8.5) -> 0 1 | 10 11 12 (means 0.5, 11) -> unchanged
+    assert result.centroids.tolist() == [[0.5], [11.0]]
+    assert result.assignments.tolist() == [0, 0, 1, 1, 1]
+    assert result.inertia.item() == 2.5
+    assert result.counts.tolist() == [2, 3]
+    assert result.n_iter.item() == 3
+
+
+def test_ragged_batches_equal_scikit_learn_from_the_same_centers() -> None:
+    for trial in range(40):
+        generator = torch.Generator().manual_seed(trial)
+        K, D = 2 + trial % 5, 1 + trial % 7
+        sizes = torch.randint(K, 300, (5,), generator=generator)
+        points = torch.randn(5, 300, D, generator=generator, dtype=torch.float64) * 10 ** (trial % 3) + trial
+        mask = torch.arange(300) < sizes[:, None]
+        mask = mask.gather(1, torch.rand(5, 300, generator=generator).argsort(1))
+        init = torch.stack([points[b][mask[b]][:K] for b in range(5)])
+        result = kmeans(points, K, mask=mask, init=init)
+        check(result, points, mask)
+        for b in range(5):
+            expected = reference(points[b][mask[b]], init[b])
+            assert result.inertia[b].item() == pytest.approx(expected.inertia_, rel=1e-9)
+            np.testing.assert_allclose(result.centroids[b].numpy(), expected.cluster_centers_, rtol=1e-9, atol=1e-9)
+            assert result.assignments[b][mask[b]].tolist() == expected.labels_.tolist()
+            assert result.n_iter[b].item() == expected.n_iter_
+
+
+@pytest.mark.parametrize(("max_iter", "tol"), [(1, 1e-4), (3, 1e-4), (100, 0.0), (100, 1e-2), (100, 0.3)])
+def test_stopping_equals_scikit_learn(max_iter: int, tol: float) -> None:
+    points = torch.randn(400, 3, dtype=torch.float64) * 50
+    result = kmeans(points, 6, init=points[:6], max_iter=max_iter, tol=tol)
+    expected = reference(points, points[:6], max_iter, tol)
+    assert result.n_iter.item() == expected.n_iter_
+    assert result.inertia.item() == pytest.approx(expected.inertia_, rel=1e-9)
+    # stopped early or not, assignments belong to the centroids returned
+    assert result.assignments.tolist() == torch.cdist(points, result.centroids).argmin(1).tolist()
+    assert torch.bincount(result.assignments, minlength=6).tolist() == result.counts.tolist()
+
+
+def test_tolerance_is_relative_to_the_spread() -> None:
+    points = torch.randn(300, 2, dtype=torch.float64)
+    n_iter = kmeans(points, 5, init=points[:5], tol=0.01).n_iter
+    assert 1 < n_iter < kmeans(points, 5, init=points[:5], tol=0).n_iter
+    for scale, shift in ((1e5, 0), (1e-5, 0), (1, 1e4)):
+        moved = points * scale + shift
+        assert kmeans(moved, 5, init=moved[:5], tol=0.01).n_iter == n_iter
+
+
+def test_cosine_equals_the_algorithm_written_with_loops() -> None:
+    for trial in range(10):
+        points = torch.randn(3, 40, 4, dtype=torch.float64) * torch.rand(3, 40, 1, dtype=torch.float64) * 3
+        points[:, 7] = 0
+        result = kmeans(points, 3, init=points[:, :3], metric="cosine", tol=(trial % 2) * 1e-3)
+        check(result, points, metric="cosine")
+        for b in range(3):
+            centers, labels, inertia, n_iter = by_loops(
+                points[b].numpy(), points[b, :3].numpy(), tol=(trial % 2) * 1e-3
+            )
+            np.testing.assert_allclose(result.centroids[b].numpy(), centers, rtol=1e-9, atol=1e-9)
+            assert result.assignments[b].tolist() == labels
+            assert result.inertia[b].item() == pytest.approx(inertia)
+            assert result.n_iter[b].item() == n_iter
+
+
+def test_cosine_centroids_are_plain_means() -> None:
+    points = torch.tensor([[1.0, 0.0], [5.0, 0.0], [0.0, 2.0]])
+    result = kmeans(points, 2, init=torch.tensor([[9.0, 1.0], [1.0, 9.0]]), metric="cosine")
+    assert result.centroids.tolist() == [[3.0, 0.0], [0.0, 2.0]]
+    assert result.inertia.item() == 0
+    # by Euclidean distance (5, 0) is alone
+    assert kmeans(points, 2, init=points[1:]).assignments.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
+def test_masked_points_have_no_influence(metric: Any, bad: float) -> None:
+    points = torch.randn(3, 50, 4)
+    mask = torch.rand(3, 50) > 0.4
+    init = torch.randn(3, 3, 4)
+    points[~mask] = 0
+    clean = kmeans(points, 3, mask=mask, init=init, metric=metric)
+    points[~mask] = bad
+    result = kmeans(points, 3, mask=mask, init=init, metric=metric)
+    for value, expected in zip(result, clean, strict=True):
+        assert torch.equal(value, expected)
+    drawn = [kmeans(p, 3, mask=mask, metric=metric, generator=torch.Generator().manual_seed(1))
+             for p in (points, points.nan_to_num(0, 0))]  # fmt: skip
+    assert torch.equal(drawn[0].centroids, drawn[1].centroids)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_a_problem_does_not_depend_on_the_others(metric: Any) -> None:
+    points = torch.randn(6, 400, 3, dtype=torch.float64)
+    points[4] *= 1e6
+    mask = torch.arange(400) < torch.tensor([400, 5, 0, 130, 250, 129])[:, None]
+    init = points[:, :4]
+    whole = kmeans(points, 4, mask=mask, init=init, metric=metric)
+    check(whole, points, mask, metric)
+    assert len(set(whole.n_iter.tolist())) > 3, "problems should end at different times"
+    for b in range(6):
+        alone = kmeans(points[b], 4, mask=mask[b], init=init[b], metric=metric)
+        for value, expected in zip(alone, whole, strict=True):
+            torch.testing.assert_close(value, expected[b], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_hard_cases(init: Any, metric: Any) -> None:
+    points = torch.randn(8, 20, 3)
+    mask = torch.ones(8, 20, dtype=torch.bool)
+    points[0, 1::2] = points[0, ::2]  # every point twice
+    points[1] = points[1, :3].repeat(7, 1)[:20]  # fewer distinct points than clusters
+    mask[2, 4:] = False  # fewer points than clusters
+    mask[3, 1:] = False  # one point
+    mask[4] = False  # none
+    points[5] = points[5, 0]  # all identical
+    points[6, 5:] = 0  # zero vectors
+    points[7] = 0
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        result = kmeans(points, 6, mask=mask, metric=metric, init=init, generator=generator)
+        check(result, points, mask, metric)
+        assert (result.n_iter < 20).all()
+        assert sorted(result.counts[1].tolist())[:3] == [0, 0, 0]
+        assert result.inertia[1] < 1e-5
+        assert sorted(result.counts[2].tolist()) == [0, 0, 1, 1, 1, 1]
+        torch.testing.assert_close(result.centroids[3], points[3, :1].expand(6, 3))
+        assert sorted(result.counts[3].tolist()) == [0] * 5 + [1]
+        torch.testing.assert_close(result.centroids[5], points[5, :1].expand(6, 3))
+        assert result.counts[5].max() == 20
+        assert result.counts[7].max() == 20
+        # a zero vector is at cosine distance 1 from everything
+        assert result.inertia[7].item() == (20 if metric == "cosine" else 0)
+        if metric == "cosine":
+            assert result.inertia[6] >= 15
+
+
+def test_no_points_at_all() -> None:
+    for N in (0, 3):
+        result = kmeans(torch.full((2, N, 3), math.nan), 4, mask=torch.zeros(2, N, dtype=torch.bool))
+        assert result.assignments.tolist() == [[-1] * N] * 2
+        for value in (result.centroids, result.inertia, result.counts, result.n_iter):
+            assert value.abs().sum() == 0
+        assert result.centroids.shape == (2, 4, 3)
+        # nor does it matter where they would have started
+        init = torch.full((2, 4, 3), math.nan)
+        result = kmeans(torch.zeros(2, N, 3), 4, mask=torch.zeros(2, N), init=init)
+        assert result.centroids.abs().sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [7, 300, 5000])
+def test_copies_of_few_points_settle_at_once(n: int, dtype: torch.dtype) -> None:
+    distinct = torch.tensor([[0.1, 0.7], [0.3, -0.9], [1.1, 0.2]], dtype=dtype)
+    points = distinct[torch.arange(n) % 3]
+    for tol in (1e-4, 0.0):
+        result = kmeans(points, 5, tol=tol)
+        assert sorted(result.counts.tolist())[:2] == [0, 0]
+        assert result.inertia < 1e-6
+        assert result.n_iter < 10
+        # from equal centers every distinct point has to be found by re-seeding
+        result = kmeans(points, 5, tol=tol, init=distinct[:1].expand(5, 2) + 0.01)
+        assert sorted(result.counts.tolist())[:2] == [0, 0]
+        assert result.inertia < 1e-6
+        assert result.n_iter < 15
+
+
+def test_an_emptied_cluster_restarts_at_the_point_farthest_from_its_centroid() -> None:
+    points = torch.tensor([[0.0], [1.0], [2.0], [20.0], [22.0], [29.0]], dtype=torch.float64)
+    init = torch.tensor([[1.0], [21.0], [1000.0]], dtype=torch.float64)
+    result = kmeans(points, 3, init=init, max_iter=1)
+    # the third center attracts nothing; 29 is farthest from its own center, and leaves it
+    assert result.centroids.tolist() == [[1.0], [21.0], [29.0]]
+    assert result.counts.tolist() == [3, 2, 1]
+    assert result.inertia.item() == reference(points, init).inertia_ == 4.0
+    # the same under cosine: the third direction is opposite to all
+    angles = torch.tensor([0.0, 0.02, 1.0, 1.02, 1.5], dtype=torch.float64)
+    points = torch.stack([angles.cos(), angles.sin()], 1)
+    init = torch.stack([points[0], points[2], -points[3]])
+    result = kmeans(points, 3, init=init, metric="cosine")
+    assert result.assignments.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_many_emptied_clusters_restart_as_scikit_learn_ends() -> None:
+    blobs = torch.randn(6, 1, 2, dtype=torch.float64).mul(30) + torch.randn(6, 25, 2, dtype=torch.float64) * 0.1
+    points = blobs.flatten(0, 1)
+    init = torch.full((6, 2), 1e4, dtype=torch.float64) + torch.arange(6)[:, None] * 1e3
+    init[0] = points[0]
+    result = kmeans(points, 6, init=init)
+    check(KMeansResult(*(x[None] for x in result)), points[None])
+    assert (result.counts == 25).all()
+    assert result.inertia.item() == pytest.approx(reference(points, blobs[:, 0]).inertia_)
+
+
+def test_a_lone_point_is_not_taken_from_its_cluster() -> None:
+    # the point alone with the far second center gains nothing from a third
+    points = torch.tensor([[0.0], [1.0], [100.0]])
+    result = kmeans(points, 3, init=torch.tensor([[0.4], [60.0], [-999.0]]))
+    assert result.counts.tolist() == [1, 1, 1]
+    assert result.inertia.item() == 0
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e-19, 1e19, 1e30, 3e37])
+def test_any_scale(metric: Any, scale: float) -> None:
+    points = torch.randn(2, 60, 3)
+    points = points / points.abs().max()
+    init = points[:, :4]
+    expected = kmeans(points, 4, init=init, metric=metric)
+    result = kmeans(points * scale, 4, init=init * scale, metric=metric)
+    assert torch.equal(result.assignments, expected.assignments)
+    torch.testing.assert_close(result.centroids / scale, expected.centroids, rtol=1e-4, atol=1e-5)
+    assert not result.inertia.isnan().any()
+    drawn = kmeans(points * scale, 4, metric=metric)
+    assert drawn.centroids.isfinite().all()
+    assert (drawn.counts > 0).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_a_huge_spread_of_scales_in_one_problem(metric: Any) -> None:
+    scales = 10.0 ** torch.linspace(-30, 30, 61)
+    points = torch.randn(4, 61, 3) * scales[:, None]
+    for init in ("k-means++", "random", torch.randn(4, 5, 3) * 1e30, torch.randn(4, 5, 3) * 1e-30):
+        result = kmeans(points, 5, init=init, metric=metric)
+        assert result.centroids.isfinite().all()
+        assert not result.inertia.isnan().any()
+        assert (result.counts.sum(1) == 61).all()
+    # centers far beyond the points
+    result = kmeans(points[:, :20], 5, init=torch.randn(4, 5, 3) * 1e30, metric=metric)
+    assert result.centroids.isfinite().all()
+    assert (result.counts.sum(1) == 20).all()
+
+
+def test_small_clusters_far_from_the_origin_are_told_apart_in_float32() -> None:
+    points = torch.tensor([1000.0, 1000.01, 1000.5, 1000.51])[:, None] + torch.zeros(1, 8)
+    assert kmeans(points, 2, init=points[:2]).assignments.tolist() == [0, 0, 1, 1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    values=st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=1, max_size=12),
+    exists=st.lists(st.booleans(), min_size=12, max_size=12),
+    n_clusters=st.integers(1, 6),
+    metric=st.sampled_from(["euclidean", "cosine"]),
+    init=st.sampled_from(["k-means++", "random", "given"]),
+    double=st.booleans(),
+)
+def test_every_result_is_sound(
+    values: list[tuple[int, int]], exists: list[bool], n_clusters: int, metric: Any, init: Any, double: bool
+) -> None:
+    points = torch.tensor([values], dtype=torch.float64 if double else torch.float32)
+    mask = torch.tensor([exists[: len(values)]])
+    if init == "given":
+        init = points[:, torch.arange(n_clusters) % len(values)] * 2
+    result = kmeans(points, n_clusters, mask=mask, metric=metric, init=init)
+    check(result, points, mask, metric)
+    assert (result.n_iter < 100).all()
+    if metric == "euclidean":
+        distinct = len(points[0][mask[0]].unique(dim=0))
+        assert (result.counts > 0).sum() <= distinct
+        if n_clusters >= distinct > 0 and init != "given":
+            assert (result.counts > 0).sum() == distinct
+            assert result.inertia.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_same_seed_same_result(init: Any) -> None:
+    points = torch.randn(2, 100, 3)
+    results = [kmeans(points, 6, init=init, generator=torch.Generator().manual_seed(s)) for s in (3, 3, 4)]
+    assert torch.equal(results[0].centroids, results[1].centroids)
+    assert not torch.equal(results[0].centroids, results[2].centroids)
+    # without a generator torch's global one is used, with one it is left alone
+    torch.manual_seed(5)
+    first = kmeans(points, 6, init=init)
+    torch.manual_seed(5)
+    assert torch.equal(kmeans(points, 6, init=init).centroids, first.centroids)
+    state = torch.get_rng_state()
+    kmeans(points, 6, init=init, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_plus_plus_draws_by_squared_distance() -> None:
+    # {0} {3 7} comes out of the start 0, 3 alone, drawn with probability (9 / (9 + 49) + 9 / (9 + 16)) / 3
+    points = torch.tensor([[0.0], [3.0], [7.0]]).expand(20000, 3, 1)
+    for init, probability in (("k-means++", (9 / 58 + 9 / 25) / 3), ("random", 1 / 3)):
+        result = kmeans(points, 2, init=init, max_iter=1, generator=torch.Generator().manual_seed(0))
+        alone = (result.assignments[:, 1] == result.assignments[:, 2]).double().mean().item()
+        assert alone == pytest.approx(probability, abs=4 * math.sqrt(probability / 20000))
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_every_point_may_be_drawn_first_and_none_twice(init: Any) -> None:
+    points = torch.arange(5.0)[:, None].expand(4000, 5, 1)
+    generator = torch.Generator().manual_seed(0)
+    tiles, *_ = _lloyd._tiles(
+        *_lloyd._lay_out(points, torch.ones(4000, 5, dtype=torch.bool), 1)[:2],
+        torch.arange(4000),
+        torch.full((4000,), 5),
+        torch.ones(4000, 1, 1),
+        "euclidean",
+    )
+    centers, alive = _lloyd._draw(tiles, 5, init, generator)
+    assert alive.all()
+    assert (centers[..., 0].sort(1).values + 2 == torch.arange(5)).all()
+    first = torch.bincount((centers[:, 0, 0] + 2).long(), minlength=5) / 4000
+    assert (first - 0.2).abs().max() < 0.03
+
+
+def test_n_init_keeps_the_best_of_each_problem() -> None:
+    blobs = torch.randn(10, 8, 1, 2, dtype=torch.float64) * 20 + torch.randn(10, 8, 6, 2, dtype=torch.float64) * 0.1
+    points = blobs.flatten(1, 2)
+    generator = torch.Generator().manual_seed(0)
+    singles = [kmeans(points, 8, init="random", generator=generator) for _ in range(5)]
+    best = kmeans(points, 8, init="random", n_init=5, generator=torch.Generator().manual_seed(0))
+    check(best, points)
+    every = torch.stack([s.inertia for s in singles])
+    torch.testing.assert_close(best.inertia, every.amin(0))
+    assert len(set(every.argmin(0).tolist())) > 1, "the best start should differ between problems"
+    for b, i in enumerate(every.argmin(0).tolist()):
+        assert torch.equal(best.centroids[b], singles[i].centroids[b])
+        assert torch.equal(best.assignments[b], singles[i].assignments[b])
+        assert best.n_iter[b] == singles[i].n_iter[b]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_path_of_other_devices_gives_the_same(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = torch.randn(5, 300, 3, dtype=torch.float64)
+    points[3, 10:] = points[3, :10].repeat(29, 1)
+    mask = torch.arange(300) < torch.tensor([300, 140, 0, 300, 2])[:, None]
+    init = points[:, :6].clone()
+    init[0, 3] = -1e5
+    expected = kmeans(points, 6, mask=mask, init=init, metric=metric)
+    monkeypatch.setattr(_lloyd, "on_host", lambda x: False)
+    for value, of_host in zip(kmeans(points, 6, mask=mask, init=init, metric=metric), expected, strict=True):
+        torch.testing.assert_close(value, of_host, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_non_finite_points(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = torch.randn(3, 200, 2)
+    init = points[:, :3].clone()
+    clean = kmeans(points, 3, init=init)
+    broken = points.clone()
+    broken[1, 150, 1] = bad
+    with pytest.raises(ValueError, match="points: expected finite values, got NaN or inf"):
+        kmeans(broken, 3, init=init)
+    broken_init = init.clone()
+    broken_init[1, 2, 0] = bad
+    with pytest.raises(ValueError, match="init: expected finite values"):
+        kmeans(points, 3, init=broken_init)
+    # where looking would cost a wait, the call ends and the other problems are not touched
+    monkeypatch.setattr(_lloyd, "on_host", lambda x: False)
+    for result in (kmeans(broken, 3, init=init), kmeans(points, 3, init=broken_init)):
+        assert result.centroids[1].isnan().all()
+        assert result.inertia[1].isnan()
+        for value, expected in zip(result, clean, strict=True):
+            torch.testing.assert_close(value[::2], expected[::2])
+    for init_name in ("k-means++", "random"):
+        assert kmeans(broken, 3, init=init_name).centroids[::2].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    points = torch.randn(2, 50, 4).to(dtype)
+    result = kmeans(points, 3, init=points[:, :3])
+    expected = kmeans(points.float(), 3, init=points[:, :3].float())
+    assert result.centroids.dtype == result.inertia.dtype == torch.float32
+    assert torch.equal(result.centroids, expected.centroids)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(kmeans(points.float(), 3, init=points[:, :3].float()).centroids, expected.centroids)
+
+
+def test_dtypes_and_no_gradient() -> None:
+    points = torch.randn(2, 30, 4, dtype=torch.float64, requires_grad=True)
+    before = points.detach().clone()
+    init = points[:, :3] * 1
+    init_before = init.detach().clone()
+    result = kmeans(points, 3, init=init)
+    assert result.centroids.dtype == result.inertia.dtype == torch.float64
+    assert result.assignments.dtype == result.counts.dtype == result.n_iter.dtype == torch.int64
+    assert not any(x.requires_grad for x in result)
+    assert torch.equal(points, before)
+    assert torch.equal(init, init_before)
+
+
+def test_one_problem_without_a_batch_axis() -> None:
+    points = torch.randn(30, 4)
+    mask = torch.rand(30) > 0.3
+    result = kmeans(points, 3, mask=mask, init=points[:3])
+    assert [tuple(x.shape) for x in result] == [(3, 4), (30,), (), (3,), ()]
+    for value, expected in zip(result, kmeans(points[None], 3, mask=mask[None], init=points[None, :3]), strict=True):
+        assert torch.equal(value, expected[0])
+
+
+def test_memory_layout_and_masks_of_numbers() -> None:
+    points = torch.randn(2, 4, 60)
+    mask = torch.rand(2, 60) > 0.3
+    init = torch.randn(2, 3, 4)
+    expected = kmeans(points.mT.contiguous(), 3, mask=mask, init=init)
+    assert torch.equal(kmeans(points.mT, 3, mask=mask.long(), init=init).centroids, expected.centroids)
+
+
+def test_module_equals_function() -> None:
+    points, mask = torch.randn(2, 40, 3), torch.rand(2, 40) > 0.5
+    options: dict[str, Any] = {"metric": "cosine", "init": "random", "n_init": 2, "max_iter": 7, "tol": 0.01}
+    module = KMeans(4, **options)
+    result = module(points, mask, torch.Generator().manual_seed(1))
+    expected = kmeans(points, 4, mask=mask, generator=torch.Generator().manual_seed(1), **options)
+    for value, other in zip(result, expected, strict=True):
+        assert torch.equal(value, other)
+    assert repr(module) == "KMeans(4, metric='cosine', init='random', n_init=2, max_iter=7, tol=0.01)"
+    torch.manual_seed(1)
+    default = KMeans(4)(points)
+    torch.manual_seed(1)
+    assert torch.equal(kmeans(points, 4).centroids, default.centroids)
+
+
+def test_module_with_given_centers() -> None:
+    points = torch.randn(2, 40, 3)
+    module = KMeans(3, init=points[:, :3].clone())
+    assert torch.equal(module(points).centroids, kmeans(points, 3, init=points[:, :3]).centroids)
+    assert not module.state_dict()
+    assert module.double().init.dtype == torch.float64
+    assert "init=centers (2, 3, 3)" in repr(module)
+
+
+def test_errors_name_the_argument() -> None:
+    x = torch.randn(2, 10, 3)
+    with pytest.raises(TypeError, match="points: expected a floating-point dtype"):
+        kmeans(torch.ones(2, 10, 3, dtype=torch.long), 2)
+    for shape in ((10,), (2, 2, 10, 3), (2, 10, 0), (0, 10, 3)):
+        with pytest.raises(ValueError, match=r"points: expected \(B, N, D\) or \(N, D\)"):
+            kmeans(torch.zeros(shape), 2)
+    with pytest.raises(ValueError, match=r"mask: expected \(B, N\) = \(2, 10\), got \(2, 9\)"):
+        kmeans(x, 2, mask=torch.ones(2, 9))
+    with pytest.raises(ValueError, match=r"mask: expected \(N,\) = \(10,\), got \(1, 10\)"):
+        kmeans(x[0], 2, mask=torch.ones(1, 10))
+    with pytest.raises(ValueError, match=r"init: expected \(B, K, D\) = \(2, 2, 3\), got \(2, 3, 3\)"):
+        kmeans(x, 2, init=x[:, :3])
+    with pytest.raises(ValueError, match=r"init: expected \(K, D\) = \(2, 3\)"):
+        kmeans(x[0], 2, init=x[:, :2])
+    with pytest.raises(ValueError, match="init: expected one of 'k-means.."):
+        kmeans(x, 2, init="kmeans")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="init: expected a floating-point dtype"):
+        kmeans(x, 2, init=torch.ones(2, 2, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match="metric"):
+        kmeans(x, 2, metric="l1")  # type: ignore[arg-type]
+    for name in ("n_init", "max_iter"):
+        with pytest.raises(ValueError, match=f"{name}: expected an int >= 1, got 0"):
+            kmeans(x, 2, **{name: 0})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="n_clusters: expected an int >= 1, got 0"):
+        kmeans(x, 0)
+    with pytest.raises(TypeError, match="n_clusters"):
+        kmeans(x, 2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="tol"):
+        kmeans(x, 2, tol=-1e-4)
+    with pytest.raises(TypeError, match="generator"):
+        kmeans(x, 2, generator=0)  # type: ignore[arg-type]
