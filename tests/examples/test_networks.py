@@ -113,6 +113,11 @@ def test_group_norm_adapts_to_the_channels(channels: int, groups: int) -> None:
     assert group_norm(channels).num_groups == groups
 
 
+def test_decoder_has_group_norms_of_32_groups() -> None:
+    norms = [layer for layer in Decoder(64, 0).layers if isinstance(layer, nn.GroupNorm)]
+    assert [(norm.num_groups, norm.num_channels) for norm in norms] == [(32, 128), (32, 64)]
+
+
 @pytest.mark.parametrize("padding", [1, 2, 3])
 def test_reflection_is_the_same_with_deterministic_algorithms(padding: int) -> None:
     pad = ReflectionPad(padding)
