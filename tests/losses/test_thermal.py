@@ -136,6 +136,15 @@ def test_an_absent_class_gives_an_exact_zero_with_a_graph(absent: int, detach: b
     assert image.grad[1].isfinite().all()
 
 
+def test_an_absent_road_is_no_road_of_temperature_zero() -> None:
+    image = torch.full((1, 1, 2, 2), -1.25, requires_grad=True)  # below the value range
+    value = temperature_regularization(image, torch.full((1, 2, 2), 11))
+    value.backward()
+    assert value.item() == 0
+    assert image.grad is not None
+    assert image.grad.abs().max() == 0
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_pixels_of_other_classes_do_not_leak(bad: float) -> None:
     image = torch.rand(1, 3, 4, 4) * 2 - 1
