@@ -1,3 +1,53 @@
-"""The losses and modules of MornGAN for PyTorch."""
+"""The losses and modules of MornGAN (Luo et al., arXiv:2208.02960) for PyTorch.
+
+Every concept is a function in :mod:`morn_losses.functional` and a module here that only holds its options.
+"""
+
+from morn_losses import functional
+from morn_losses.kmeans import KMeans, KMeansResult
+from morn_losses.label_spaces import CITYSCAPES, LabelSpace
+from morn_losses.losses.aca import ACALoss, ACATerms
+from morn_losses.losses.adversarial import RelativisticLSGANLoss
+from morn_losses.losses.cgr import CGRLoss
+from morn_losses.losses.reconstruction import ReconstructionLoss
+from morn_losses.losses.segmentation import BoundaryLoss, ClassBalancedCrossEntropy, SegmentationLoss
+from morn_losses.losses.sga import SGALoss, SGAPlusLoss
+from morn_losses.losses.sr import SRLoss
+from morn_losses.losses.thermal import MonochromaticRegularization, TemperatureRegularization
+from morn_losses.losses.total_variation import TotalVariationLoss
+from morn_losses.memory import MemoryBank, MemorySampler
+from morn_losses.pseudo_labels.denoise import SemanticDenoiser
+from morn_losses.pseudo_labels.distill import OnlineSemanticDistillation
+from morn_losses.pseudo_labels.fuse import LabelFusion
+from morn_losses.pseudo_labels.mine import LabelMiner
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CITYSCAPES",
+    "ACALoss",
+    "ACATerms",
+    "BoundaryLoss",
+    "CGRLoss",
+    "ClassBalancedCrossEntropy",
+    "KMeans",
+    "KMeansResult",
+    "LabelFusion",
+    "LabelMiner",
+    "LabelSpace",
+    "MemoryBank",
+    "MemorySampler",
+    "MonochromaticRegularization",
+    "OnlineSemanticDistillation",
+    "ReconstructionLoss",
+    "RelativisticLSGANLoss",
+    "SGALoss",
+    "SGAPlusLoss",
+    "SRLoss",
+    "SegmentationLoss",
+    "SemanticDenoiser",
+    "TemperatureRegularization",
+    "TotalVariationLoss",
+    "__version__",
+    "functional",
+]

@@ -252,8 +252,8 @@ _SMALL_NETWORKS = NetworkOptions(
     generator_width=16,
     discriminator_width=16,
     segmenter_width=16,
-    aspp_channels=16,
-    merged_channels=64,
+    aspp_channels=8,
+    merged_channels=32,
 )
 
 # the last phase gets a fifth of a short run, so that what it adds has steps to act in

@@ -41,8 +41,9 @@ from morngan.evaluation import (
     tint,
     true_day,
 )
-from morngan.judge import class_iou, confusion_matrix, mean_iou, predict
+from morngan.judge import class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
 from morngan.model import MornGAN
+from morngan.panels import colorize_labels
 from morngan.weights import save_generator_weights
 
 H, W = 48, 64
@@ -155,6 +156,24 @@ def test_the_rows_are_what_they_are_called(evaluated: Path) -> None:
     assert truth["psnr"] is None
     assert truth["ssim"] == pytest.approx(1)
     assert truth["apce"] < 1
+
+
+def test_the_picture_shows_what_its_titles_say(evaluated: Path) -> None:
+    case = read_case(list_cases(evaluated / "scenes")[1])
+    judge, _ = load_or_train_judge(
+        judge_pairs(evaluated / "scenes"), evaluated / "judge.safetensors", CITYSCAPES, steps=2
+    )
+    translated = []
+    for seed in (0, 5):
+        with torch.no_grad():
+            translated.append(MornGAN(NETWORKS, 19, seed=seed).eval().translate_ba(case.night[None])[0])
+    expected = [to_image(x) for x in (case.night, tint(case.night), *translated, case.day)]
+    expected += [colorize_labels(labels, CITYSCAPES) for labels in (predict(judge, translated[1]), case.labels)]
+    with Image.open(evaluated / "panels" / "evaluation.png") as panel:
+        for column, picture in enumerate(expected):
+            left, top = 4 + column * (W + 4), 16 + 4 + (H + 4)
+            found = np.asarray(panel.crop((left, top, left + W, top + H))).astype(int)
+            assert np.abs(found - np.asarray(picture)).max() <= 1, column
 
 
 def test_again_gives_the_same_with_the_kept_judge(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:

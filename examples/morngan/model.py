@@ -1,0 +1,81 @@
+"""All networks of a run in one module: two generators in halves, two discriminators, two segmenters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from morngan.config import NetworkOptions
+from morngan.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights
+
+
+class MornGAN(nn.Module):
+    """The networks; ``translate_ab`` is G_AB (day to thermal), ``translate_ba`` is G_BA (thermal to day).
+
+    Args:
+        options: widths and depths.
+        n_classes: of the segmenters.
+        seed: of the initial weights, drawn without touching the global RNG.
+        segmenters: False leaves the segmenters out (no semantic consistency).
+    """
+
+    def __init__(self, options: NetworkOptions, n_classes: int, seed: int, *, segmenters: bool = True) -> None:
+        super().__init__()
+        self.encoder_a = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
+        self.encoder_b = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
+        self.decoder_a = Decoder(width=options.generator_width, n_blocks=options.decoder_blocks)
+        self.decoder_b = Decoder(width=options.generator_width, n_blocks=options.decoder_blocks)
+        self.discriminator_a, self.discriminator_b = (
+            Discriminator(width=options.discriminator_width, n_layers=options.discriminator_layers) for _ in range(2)
+        )
+        if segmenters:
+            self.segmenter_a, self.segmenter_b = (
+                Segmenter(
+                    n_classes,
+                    width=options.segmenter_width,
+                    n_blocks=options.segmenter_blocks,
+                    aspp_channels=options.aspp_channels,
+                    merged_channels=options.merged_channels,
+                    dropout=options.dropout,
+                )
+                for _ in range(2)
+            )
+        generator = torch.Generator().manual_seed(seed)
+        for network in self.children():
+            init_weights(network, generator=generator)
+
+    def translate_ab(self, x: Tensor) -> Tensor:
+        """G_AB: a day color image to night thermal."""
+        translated: Tensor = self.decoder_b(self.encoder_a(x))
+        return translated
+
+    def translate_ba(self, x: Tensor) -> Tensor:
+        """G_BA: a night thermal image to day color."""
+        translated: Tensor = self.decoder_a(self.encoder_b(x))
+        return translated
+
+    def generators(self) -> list[nn.Module]:
+        """Return encoders and decoders."""
+        return [self.encoder_a, self.encoder_b, self.decoder_a, self.decoder_b]
+
+    def discriminators(self) -> list[nn.Module]:
+        """Return both discriminators."""
+        return [self.discriminator_a, self.discriminator_b]
+
+    def segmenters(self) -> list[nn.Module]:
+        """Return both segmenters, or nothing if there are none."""
+        return [self.segmenter_a, self.segmenter_b] if hasattr(self, "segmenter_a") else []
+
+
+def parameters(modules: list[nn.Module]) -> Iterator[nn.Parameter]:
+    """Return the parameters of several modules."""
+    for module in modules:
+        yield from module.parameters()
+
+
+def set_requires_grad(modules: list[nn.Module], value: bool) -> None:
+    """Switch the gradients of all parameters on or off."""
+    for module in modules:
+        module.requires_grad_(value)

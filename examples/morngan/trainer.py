@@ -1,0 +1,466 @@
+"""The training loop of MornGAN, read from top to bottom: run, epoch, step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
+from morn_losses.functional import fill_unlabeled, mine_labels, semantic_descriptor
+from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint, write_atomically
+from morngan.config import TrainConfig, differences, to_dict
+from morngan.data.folders import TrainingData
+from morngan.data.images import read_color, read_labels, read_thermal
+from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
+from morngan.log import RunLog
+from morngan.model import MornGAN, parameters, set_requires_grad
+from morngan.objective import Objective, Step, make_distillation, term_names
+from morngan.panels import colorize_labels, save_panel
+from morngan.pool import ImagePool
+from morngan.progress import Progress
+from morngan.schedule import Phase, Schedule
+from morngan.weights import save_generator_weights
+
+_LOADER = 100
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss is NaN or infinite; the message names it."""
+
+
+class Trainer:
+    """One run of MornGAN.
+
+    Args:
+        config: all options.
+        data: the checked training data.
+        space: the label space of its label maps.
+        say: is told what a person should read.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: TrainingData,
+        space: LabelSpace = CITYSCAPES,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.config, self.data, self.space, self.say = config, data, space, say
+        self.out = Path(config.out)
+        self.device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+        )
+        longest = max(len(data.a), len(data.b))
+        self.steps_per_epoch = config.steps_per_epoch or -(-longest // config.batch_size)
+        self.schedule = Schedule.from_options(config.phases, config.epochs)
+
+        torch.manual_seed(config.seed)
+        self.model = MornGAN(config.networks, len(space), config.seed, segmenters=config.modules.sc).to(self.device)
+        self.optimizers = {
+            name: torch.optim.Adam(parameters(networks), lr=config.lr, betas=(0.5, 0.999))
+            for name, networks in (
+                ("generators", self.model.generators()),
+                ("segmenters", self.model.segmenters()),
+                ("discriminators", self.model.discriminators()),
+            )
+            if networks
+        }
+        self.pool_a, self.pool_b = ImagePool(config.pool), ImagePool(config.pool)
+        self.objective = Objective(config, space)
+        self.distill = make_distillation(config, space).to(self.device)
+        # an entry says where its crop was cut: (row, col)
+        self.memory = MemoryBank(len(data.b), len(space.small_sample), payload_size=2)
+        self.step = 0
+
+    # ---- the run -------------------------------------------------------------------------------------------------
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run; ``max_steps`` only stops earlier."""
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def last_step(self) -> int:
+        """The step after which this call stops."""
+        return min(self.total_steps, self.config.max_steps or self.total_steps)
+
+    def fit(self) -> bool:
+        """Train to the end, to ``max_steps`` or to the first Ctrl-C; return whether the whole run is done."""
+        self.say(self.schedule.describe())
+        log = RunLog(self.out, self.columns(), last_step=self.step - 1)
+        progress = Progress(self.last_step, self.step, self.say)
+        try:
+            with _stop_on_signals() as stop_requested, progress:
+                while self.step < self.last_step and not stop_requested():
+                    epoch, first = divmod(self.step, self.steps_per_epoch)
+                    phase = self.enter_epoch(epoch)
+                    for batch in self.loader(epoch, first, phase):
+                        started = time.perf_counter()
+                        values = self.training_step(batch, phase, epoch)
+                        seconds = time.perf_counter() - started
+                        log.write(
+                            {"step": self.step, "epoch": epoch, "phase": int(phase), **values, "seconds": seconds}
+                        )
+                        self.step += 1
+                        progress.update(phase, values["total"])
+                        if self.step % self.config.panel_every == 0 or self.step == self.last_step:
+                            self.save_panel()
+                        if self.step == self.last_step or stop_requested():
+                            break
+                        if self.step % self.config.checkpoint_every == 0:
+                            self.save()
+            self.save()
+        finally:
+            log.close()
+        if self.step < self.total_steps:
+            why = "interrupted" if self.step < self.last_step else "max_steps reached"
+            self.say(
+                f"{why} after {self.step} of {self.total_steps} steps; everything is saved. Go on with\n"
+                f"  python examples/train_morngan.py --out {self.config.out} --resume"
+            )
+        return self.step >= self.total_steps
+
+    def enter_epoch(self, epoch: int) -> Phase:
+        """Return the epoch's phase; on the way into the last one, freeze the segmenters and fill the memory."""
+        phase = self.schedule.phase(epoch)
+        frozen = phase >= Phase.COLLABORATE
+        set_requires_grad(self.model.segmenters(), not frozen)
+        for segmenter in self.model.segmenters():
+            segmenter.train(not frozen)
+        if frozen and self.config.modules.mgca and not self.memory.is_full:
+            self.fill_memory()
+        return phase
+
+    def loader(self, epoch: int, first: int, phase: Phase) -> DataLoader[Any]:
+        """Return the rest of an epoch from step ``first`` on; pairing reads the memory as it is now."""
+        config = self.config
+        paired = phase >= Phase.COLLABORATE and config.modules.mgca
+        dataset = PairedCrops(
+            self.data,
+            length=self.steps_per_epoch * config.batch_size,
+            epoch=epoch,
+            seed=config.seed,
+            crop=config.dataset.crop,
+            flip=config.dataset.flip,
+            classes=self.space.small_sample,
+            sampler=MemorySampler(self.memory, k=config.losses.memory_k) if paired else None,
+            ignore_index=self.space.ignore_index,
+        )
+        positions = range(first * config.batch_size, len(dataset))
+        return DataLoader(
+            dataset,
+            batch_size=config.batch_size,
+            sampler=positions,
+            num_workers=config.dataset.workers,
+            # a generator of its own: the loader would draw from the global one, which resuming must not disturb
+            generator=seeded(config.seed, _LOADER, epoch),
+        )
+
+    # ---- a step --------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: dict[str, Tensor], phase: Phase, epoch: int) -> dict[str, Any]:
+        """Generators (and segmenters), then discriminators; return what the log shows."""
+        set_requires_grad(self.model.discriminators(), True)
+        step = self.forward(batch, phase)
+
+        terms = self.objective(step, phase, self.scale(epoch), self.model.translate_ab, self.model.translate_ba)
+        total = torch.stack(list(terms.values())).sum()
+        values = self.checked({**terms, "total": total})
+        trained = ["generators"] + (["segmenters"] if Phase.SEGMENT_A <= phase < Phase.COLLABORATE else [])
+        trained = [name for name in trained if name in self.optimizers]
+        self.update(total, trained)
+
+        set_requires_grad(self.model.discriminators(), True)
+        pooled_a, pooled_b = self.pool_a.query(step.fake_a), self.pool_b.query(step.fake_b)
+        terms = self.objective.discriminator_terms(
+            step, self.model.discriminator_a(pooled_a), self.model.discriminator_b(pooled_b)
+        )
+        values |= self.checked(terms)
+        self.update(torch.stack(list(terms.values())).sum(), ["discriminators"])
+        return {**values, **self.observations(step, batch, phase)}
+
+    def forward(self, batch: dict[str, Tensor], phase: Phase) -> Step:
+        """Run the networks that the phase needs, each once."""
+        model = self.model
+        moved = {k: v.to(self.device, non_blocking=True) for k, v in batch.items() if k != "index_b"}
+        real_a, real_b = moved["real_a"], moved["real_b"]
+
+        features_a, features_b = model.encoder_a(real_a), model.encoder_b(real_b)
+        fake_b, fake_a = model.decoder_b(features_a), model.decoder_a(features_b)
+        features_fake_a, features_fake_b = model.encoder_a(fake_a), model.encoder_b(fake_b)
+        cycle_b, cycle_a = model.decoder_b(features_fake_a), model.decoder_a(features_fake_b)
+
+        # real images are scored once: with a graph for the discriminators' step, detached by the generators' loss
+        scores_real_a, scores_real_b = model.discriminator_a(real_a), model.discriminator_b(real_b)
+        set_requires_grad(model.discriminators(), False)
+        step = Step(
+            **moved,
+            fake_a=fake_a,
+            fake_b=fake_b,
+            cycle_a=cycle_a,
+            cycle_b=cycle_b,
+            features_real_a=features_a,
+            features_fake_a=features_fake_a,
+            scores_real_a=scores_real_a,
+            scores_real_b=scores_real_b,
+            scores_fake_a=model.discriminator_a(fake_a),
+            scores_fake_b=model.discriminator_b(fake_b),
+        )
+        if self.config.modules.sc and phase >= Phase.SEGMENT_A:
+            self.segment(step, phase)
+        return step
+
+    def segment(self, step: Step, phase: Phase) -> None:
+        """Run the segmenters as the phase asks, and mine the labels of the thermal images (Eq. 10)."""
+        s_a, s_b = self.model.segmenter_a, self.model.segmenter_b
+        if phase < Phase.COLLABORATE:
+            step.logits_real_a = s_a(step.real_a)
+        if phase in (Phase.SEGMENT_B, Phase.DISTILL):
+            with torch.no_grad(), _evaluating(s_a):
+                confident = s_a(step.real_a)
+            step.filled_a = fill_unlabeled(step.labels_a, confident, self.config.losses.fill_threshold)
+        if phase >= Phase.SEGMENT_B:
+            # the generator is let in with the mined labels
+            step.logits_fake_b = s_b(step.fake_b if phase >= Phase.DISTILL else step.fake_b.detach())
+        if phase is Phase.DISTILL:
+            with torch.no_grad(), _evaluating(s_a), _evaluating(s_b):
+                step.labels_b = self.distill(s_b(step.real_b), s_a(step.fake_a), step.real_b)
+            step.logits_real_b = s_b(step.real_b)
+        if phase >= Phase.COLLABORATE:
+            step.logits_fake_a = s_a(step.fake_a)
+            with torch.no_grad():
+                step.labels_b = self.mine(s_b(step.real_b), step.logits_fake_a.detach(), step.real_b)
+
+    def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
+        """Return the pseudo-labels of thermal images once the segmenters are frozen."""
+        if not self.config.losses.mine_frozen_alone:
+            labels: Tensor = self.distill(logits_b, logits_a, real_b)
+            return labels
+        alone = mine_labels(logits_b, logits_b, self.config.losses.theta_fg, ignore_index=self.space.ignore_index)
+        denoised: Tensor = self.distill.denoiser(alone, real_b)
+        return denoised
+
+    def scale(self, epoch: int) -> float:
+        """Return the scale of Eq. 22 for this epoch (published: for this step)."""
+        losses = self.config.losses
+        draw = psi(self.config.seed, self.step if losses.sr_every_step else epoch)
+        return losses.sr_alpha if draw < 0.5 else losses.sr_beta
+
+    def checked(self, terms: dict[str, Tensor]) -> dict[str, float]:
+        """Return the terms as floats; a non-finite one stops the run before it can touch a weight."""
+        values = dict(zip(terms, torch.stack([t.detach() for t in terms.values()]).tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise NonFiniteLossError(
+                    f"step {self.step}: the loss term {name!r} is {value}; nothing was updated. "
+                    f"The last good state is in {self.out / 'checkpoints'}"
+                )
+        return values
+
+    def update(self, loss: Tensor, names: list[str]) -> None:
+        """One step of the named optimizers."""
+        for name in names:
+            self.optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for name in names:
+            self.optimizers[name].step()
+
+    # ---- memory --------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def fill_memory(self) -> None:
+        """Describe one crop of every thermal image by its mined labels (section 3.4.1)."""
+        config, model = self.config, self.model
+        crops = MemoryCrops(self.data, config.seed, config.dataset.crop)
+        loader = DataLoader(crops, batch_size=config.batch_size, generator=seeded(config.seed, _LOADER))
+        with _evaluating(model):
+            for indices, real_b, corners in loader:
+                real_b = real_b.to(self.device)
+                logits_a = model.segmenter_a(model.translate_ba(real_b))
+                labels = self.mine(model.segmenter_b(real_b), logits_a, real_b)
+                self.memory.write(indices, semantic_descriptor(labels, self.space.small_sample).cpu(), corners)
+        held = int(self.memory.descriptors.ne(0).any(1).sum())
+        self.say(f"memory filled: {len(self.memory)} thermal images, {held} of them hold a small-sample class")
+
+    def entries_with(self) -> Tensor:
+        """Return bool ``(capacity, n)``: which small-sample classes each entry of the memory holds."""
+        # a class that is absent has the smallest value of its descriptor, minus the mean
+        shares = self.memory.descriptors
+        return shares > shares.amin(1, keepdim=True)
+
+    # ---- log, panels, state --------------------------------------------------------------------------------------
+
+    def columns(self) -> list[str]:
+        """Return the columns of the log."""
+        present = [f"aca_present_{name}" for name in self.aca_names()]
+        return [
+            *("step", "epoch", "phase", *term_names(), "total", "disc_a", "disc_b"),
+            *("mined", "pair_shared", "pair_random", *present, "seconds"),
+        ]
+
+    def aca_names(self) -> list[str]:
+        """Return a name for each class of ACA."""
+        groups = [c if isinstance(c, tuple) else (c,) for c in self.objective.aca.classes]
+        return ["+".join(self.space.names[c] for c in group).replace(" ", "_") for group in groups]
+
+    def observations(self, step: Step, batch: dict[str, Tensor], phase: Phase) -> dict[str, Any]:
+        """What the log shows beside the losses: share of mined pixels, luck of the pairing, classes that ACA found."""
+        seen: dict[str, Any] = {}
+        if step.labels_b is not None:
+            seen["mined"] = float((step.labels_b != self.space.ignore_index).float().mean())
+        if step.aca_present is not None:
+            found = step.aca_present.sum(0).tolist()
+            seen |= {f"aca_present_{name}": int(n) for name, n in zip(self.aca_names(), found, strict=True)}
+        if phase >= Phase.COLLABORATE and self.config.modules.mgca:
+            held = torch.stack([(batch["labels_a"] == c).flatten(1).any(1) for c in self.space.small_sample], 1)
+            seeks = held.any(1)  # a color image without small-sample classes has nothing to share
+            if bool(seeks.any()):
+                entries = self.entries_with()
+                held, drawn = held[seeks], entries[batch["index_b"][seeks]]
+                seen["pair_shared"] = float((held & drawn).any(1).float().mean())
+                seen["pair_random"] = float((held[:, None] & entries[None]).any(2).float().mean())
+        return seen
+
+    @torch.no_grad()
+    def save_panel(self) -> None:
+        """Write what the networks make of the first images of both domains."""
+        model, rows = self.model, []
+        count = min(3, len(self.data.a), len(self.data.b))
+        with _evaluating(model):
+            for path in (self.data.val_b or [f.image for f in self.data.b])[:count]:
+                real = _cropped(read_thermal(path)).to(self.device)[None]
+                fake = model.translate_ba(real)
+                row: list[Any] = [real[0], fake[0], model.translate_ab(fake)[0]]
+                if self.config.modules.sc:
+                    labels = self.mine(model.segmenter_b(real), model.segmenter_a(fake), real)
+                    row.append(colorize_labels(labels[0], self.space))
+                rows.append(row)
+            for frame in self.data.a[:count]:
+                real = _cropped(read_color(frame.image)).to(self.device)[None]
+                fake = model.translate_ab(real)
+                row = [real[0], fake[0], model.translate_ba(fake)[0]]
+                if self.config.modules.sc and frame.labels is not None:
+                    row.append(colorize_labels(_cropped(read_labels(frame.labels)), self.space))
+                rows.append(row)
+        titles = ["input", "fake", "cycle", "pseudo-labels"][: len(rows[0])]
+        save_panel(self.out / "panels" / f"step_{self.step:08d}.png", rows, titles)
+
+    def save(self) -> None:
+        """Write a checkpoint and the weights for inference."""
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise NonFiniteLossError(
+                    f"step {self.step}: {name} holds non-finite values, so this state is not saved. "
+                    f"The last good state is in {self.out / 'checkpoints'}"
+                )
+        state = {
+            "config": to_dict(self.config),
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "pools": {"a": self.pool_a.state_dict(), "b": self.pool_b.state_dict()},
+            "memory": self.memory.state_dict(),
+            "rng": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            },
+        }
+        save_checkpoint(self.out / "checkpoints", state, self.config.keep_checkpoints)
+        networks = {name: getattr(self.model, name) for name in ("encoder_a", "encoder_b", "decoder_a", "decoder_b")}
+        options = self.config.networks
+        save_generator_weights(
+            self.out / "weights.safetensors",
+            networks,
+            {
+                "width": options.generator_width,
+                "encoder_blocks": options.encoder_blocks,
+                "decoder_blocks": options.decoder_blocks,
+            },
+        )
+
+    def resume(self) -> None:
+        """Load the newest checkpoint of the run.
+
+        Raises:
+            CheckpointError: there is none, or it belongs to another configuration; the differences are listed.
+        """
+        state = load_newest(self.out / "checkpoints")
+        changed = differences(_what_matters(state["config"]), _what_matters(to_dict(self.config)))
+        if changed:
+            listed = "\n  ".join(changed)
+            raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
+        self.model.load_state_dict(state["model"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.pool_a.load_state_dict(state["pools"]["a"])
+        self.pool_b.load_state_dict(state["pools"]["b"])
+        self.memory.load_state_dict(state["memory"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if self.device.type == "cuda" and state["rng"]["cuda"]:
+            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        self.step = int(state["step"])
+        self.say(f"resumed after step {self.step} of {self.total_steps}")
+
+    def save_config(self) -> None:
+        """Write the resolved options as ``config.json``."""
+        text = json.dumps(dataclasses.asdict(self.config), indent=2)
+        write_atomically(self.out / "config.json", text.encode())
+
+
+def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the options that may change between two parts of a run."""
+    free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
+    kept = {key: value for key, value in config.items() if key not in free}
+    kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
+    return kept
+
+
+def _cropped(image: Tensor) -> Tensor:
+    """Cut the last two axes to multiples of 4."""
+    H, W = image.shape[-2:]
+    return image[..., : H - H % 4, : W - W % 4]
+
+
+@contextmanager
+def _evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Switch modules to eval mode and back to what each submodule was."""
+    modes = [(m, m.training) for module in modules for m in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a request that the loop honours between two steps."""
+    requested = False
+    before: dict[signal.Signals, Any] = {}
+
+    def request(signum: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(signum, before[signal.Signals(signum)])  # a second one ends the process at once
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        before[signum] = signal.signal(signum, request)
+    try:
+        yield lambda: requested
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

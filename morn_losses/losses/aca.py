@@ -1,0 +1,297 @@
+"""Adaptive collaborative attention (section 3.4.2): a class looks in the translation as it does in the real image."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from morn_losses._checks import (
+    check_bool,
+    check_choice,
+    check_generator,
+    check_image,
+    check_integer,
+    check_labels,
+    check_number,
+    check_same_shape,
+    check_shape,
+)
+from morn_losses._lloyd import Init, Metric, cluster, unit_vectors
+from morn_losses._masked import safe_divide
+from morn_losses._precision import full_precision, promote
+from morn_losses._reduction import Reduction, reduce
+from morn_losses.kmeans import check_init, check_kmeans_options
+
+Average = Literal["all", "present"]
+
+
+class ACATerms(NamedTuple):
+    """What :func:`morn_losses.functional.aca_loss` is made of, each ``(B, n_classes)``; 0 where a class is absent."""
+
+    loss: Tensor
+    """Eq. 16."""
+    mu_real: Tensor
+    """Eq. 14 of the real image."""
+    mu_fake: Tensor
+    """Eq. 14 of the translation."""
+    tau_real: Tensor
+    """Eq. 15 of the real image."""
+    tau_fake: Tensor
+    """Eq. 15 of the translation."""
+    present: Tensor
+    """bool: the class takes part."""
+
+
+def aca_loss(
+    features_real: Tensor,
+    features_fake: Tensor,
+    labels_real: Tensor,
+    labels_fake: Tensor,
+    classes: Sequence[int | tuple[int, ...]],
+    *,
+    n_clusters: int = 4,
+    phi_local: float = 0.9,
+    phi_global: float = 0.9,
+    metric: Metric = "euclidean",
+    init: Init | Tensor = "k-means++",
+    average: Average = "all",
+    min_positions: int | None = None,
+    max_iter: int = 100,
+    tol: float = 1e-4,
+    n_init: int = 1,
+    reduction: Reduction = "mean",
+    generator: torch.Generator | None = None,
+    return_terms: bool = False,
+) -> Tensor | tuple[Tensor, ACATerms]:
+    r"""Adaptive collaborative attention, Eq. 12-17: features of a class answer to its parts as they do in a real image.
+
+    .. math::
+        \mathcal{L}_{aca} = \frac{1}{N_{ssc}} \sum_{c} \mathrm{relu}(\varphi_l \mu_c^{ra} - \mu_c^{fa})
+                          + \mathrm{relu}(\varphi_g \tau_c^{ra} - \tau_c^{fa})
+
+    where k-means finds the :math:`N_u` centroids of the class's features in the real image, :math:`Y_c` (Eq. 13) is the
+    cosine similarity of every centroid with the feature of every position of the class, :math:`\mu_c` (Eq. 14) is the
+    mean over the positions of the largest response among the centroids, and :math:`\tau_c` (Eq. 15) the mean over the
+    centroids of the largest response among the positions. Real and translated image answer to the same centroids.
+
+    Positions whose feature is all zero belong to no class (Eq. 12). Clusters that hold no point take no part in
+    :math:`\tau`. The real features, the centroids and the real image's :math:`\mu` and :math:`\tau` carry no grad.
+
+    Choice: a class takes part in a sample when both images hold at least ``min_positions`` positions of it, counted
+    after those of zero features are dropped; the paper does not say what happens to the others, which contribute 0.
+
+    Not for ``torch.compile(fullgraph=True)``: the host waits for the device once to size the batch of clusterings, and
+    every few iterations of k-means.
+
+    Args:
+        features_real: encoder features of the real image ``(B, C, h, w)``.
+        features_fake: encoder features of the translation, same shape.
+        labels_real: class ids of the real image, int64 ``(B, H, W)``, resized to ``(h, w)`` by nearest. An id that is
+            not in ``classes`` counts as ignored.
+        labels_fake: the same for the translation; its H and W may differ.
+        classes: ids, or tuples of ids to be merged into one class.
+        n_clusters: :math:`N_u`.
+        phi_local: :math:`\varphi_l`, at least 0.
+        phi_global: :math:`\varphi_g`, at least 0.
+        metric: distance of k-means, ``"euclidean"`` or ``"cosine"`` (published code).
+        init: how k-means starts, see :func:`~morn_losses.functional.kmeans` (published code: ``"random"``), or starting
+            centers ``(B, n_classes, n_clusters, C)``.
+        average: ``"all"`` divides by the number of classes (Eq. 17), ``"present"`` by the number that takes part
+            (published code), 0 if none.
+        min_positions: see above; None is ``n_clusters``.
+        max_iter: of k-means.
+        tol: of k-means.
+        n_init: of k-means.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        generator: source of the random start of k-means; None is torch's global one.
+        return_terms: also return the terms of each class.
+
+    Returns:
+        The loss, at least 0; ``(B,)`` for ``reduction="none"``; with ``return_terms`` a pair ``(loss, ACATerms)``.
+
+    Raises:
+        ValueError: shapes that differ, options out of range; NaN or inf at a real position of a class (CPU only,
+            elsewhere the sample's loss is NaN).
+        TypeError: features that are not floating-point, labels that are not int64, classes that are not ids.
+
+    Example:
+        >>> real = torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]]])  # both positions look along the first axis
+        >>> fake = torch.tensor([[[[0.6, 0.6]], [[0.8, 0.8]]]])
+        >>> person = torch.full((1, 1, 2), 11)
+        >>> aca_loss(real, fake, person, person, [11], n_clusters=1)  # (0.9 - 0.6) + (0.9 - 0.6)
+        tensor(0.6000)
+
+    Source: section 3.4.2.
+    """
+    check_image(features_real, "features_real", channels=None)
+    check_image(features_fake, "features_fake", channels=None)
+    check_same_shape(features_fake, "features_fake", features_real, "features_real")
+    B, C, h, w = features_real.shape
+    for labels, name in ((labels_real, "labels_real"), (labels_fake, "labels_fake")):
+        check_labels(labels, name)
+        check_shape(labels, name, "(B, H, W)", (B, *labels.shape[1:]))
+    groups = _class_groups(classes)
+    check_kmeans_options(n_clusters, metric, n_init, max_iter, tol)
+    check_init(init, "(B, n_classes, n_clusters, C)", (B, len(groups), n_clusters, C))
+    check_number(phi_local, "phi_local", minimum=0)
+    check_number(phi_global, "phi_global", minimum=0)
+    check_choice(average, "average", ("all", "present"))
+    if min_positions is None:
+        min_positions = n_clusters
+    check_integer(min_positions, "min_positions", minimum=1)
+    check_generator(generator)
+    check_bool(return_terms, "return_terms")
+
+    real = promote(features_real.detach()).flatten(2)
+    fake = promote(features_fake).flatten(2)
+    in_real = _class_masks(labels_real, groups, (h, w)) & (real != 0).any(1, keepdim=True)
+    in_fake = _class_masks(labels_fake, groups, (h, w)) & (fake.detach() != 0).any(1, keepdim=True)
+    present = (in_real.sum(2) >= min_positions) & (in_fake.sum(2) >= min_positions)
+    in_real, in_fake = in_real & present[..., None], in_fake & present[..., None]
+
+    clusters = cluster(
+        real.mT,
+        in_real,
+        n_clusters,
+        metric=metric,
+        init=init.flatten(0, 1) if isinstance(init, Tensor) else init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        generator=generator,
+        name="features_real",
+    )
+    centroids = clusters.centroids.view(B, len(groups), n_clusters, C)
+    occupied = clusters.counts.view(B, len(groups), n_clusters) > 0
+    mu_real, tau_real = _responses(real, in_real, centroids, occupied)
+    mu_fake, tau_fake = _responses(fake, in_fake, centroids.to(fake.dtype), occupied)
+    terms = (phi_local * mu_real - mu_fake).relu() + (phi_global * tau_real - tau_fake).relu()
+
+    total = terms.sum(1)
+    mean = safe_divide(total, present.sum(1).to(total.dtype)) if average == "present" else total / len(groups)
+    loss = reduce(mean, reduction)
+    if return_terms:
+        return loss, ACATerms(terms, mu_real, mu_fake, tau_real, tau_fake, present)
+    return loss
+
+
+def _class_groups(classes: Sequence[int | tuple[int, ...]]) -> list[tuple[int, ...]]:
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise TypeError(f"classes: expected a sequence of ids or tuples of ids, got {type(classes).__name__}")
+    groups = [tuple(c) if isinstance(c, tuple | list) else (c,) for c in classes]
+    if not groups or not all(groups):
+        raise ValueError(f"classes: expected at least one id in each class and at least one class, got {classes!r}")
+    for i in (i for group in groups for i in group):
+        check_integer(i, "classes", minimum=0)
+    return groups
+
+
+def _class_masks(labels: Tensor, groups: list[tuple[int, ...]], size: tuple[int, int]) -> Tensor:
+    """Return which positions belong to which class, ``(B, n_classes, h * w)``."""
+    # interpolate takes no int64, and float32 holds every id up to 2^24
+    resized = F.interpolate(labels[:, None].float(), size=size, mode="nearest").flatten(2)
+    return torch.cat([functools.reduce(torch.logical_or, [resized == i for i in group]) for group in groups], 1)
+
+
+def _responses(features: Tensor, masks: Tensor, centroids: Tensor, occupied: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mu (Eq. 14) and tau (Eq. 15) of the classes whose positions are ``masks`` ``(B, n_classes, h * w)``."""
+    with full_precision(features):
+        # cleared before the norm: its backward would turn a NaN at a position of no class into a NaN gradient
+        features = torch.where(masks.any(1, keepdim=True), features, 0)
+        similarity = unit_vectors(centroids, 3).flatten(1, 2) @ unit_vectors(features, 1)
+    similarity = similarity.view(*occupied.shape, -1)
+    n_positions = masks.sum(2).to(features.dtype)
+    mu = safe_divide(torch.where(masks, similarity.amax(2), 0).sum(2), n_positions)
+    strongest = torch.where(masks[:, :, None], similarity, -2).amax(3)  # below any cosine
+    takes_part = occupied & (n_positions > 0)[..., None]
+    tau = safe_divide(torch.where(takes_part, strongest, 0).sum(2), takes_part.sum(2).to(features.dtype))
+    return mu, tau
+
+
+class ACALoss(nn.Module):
+    """Module of :func:`morn_losses.functional.aca_loss`.
+
+    ``forward(features_real, features_fake, labels_real, labels_fake, generator=None)``.
+    """
+
+    init: Init | Tensor
+
+    def __init__(
+        self,
+        classes: Sequence[int | tuple[int, ...]],
+        *,
+        n_clusters: int = 4,
+        phi_local: float = 0.9,
+        phi_global: float = 0.9,
+        metric: Metric = "euclidean",
+        init: Init | Tensor = "k-means++",
+        average: Average = "all",
+        min_positions: int | None = None,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        n_init: int = 1,
+        reduction: Reduction = "mean",
+        return_terms: bool = False,
+    ) -> None:
+        super().__init__()
+        self.classes = classes
+        self.n_clusters = n_clusters
+        self.phi_local = phi_local
+        self.phi_global = phi_global
+        self.metric: Metric = metric
+        if isinstance(init, Tensor):
+            self.register_buffer("init", init, persistent=False)
+        else:
+            self.init = init
+        self.average: Average = average
+        self.min_positions = min_positions
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.reduction: Reduction = reduction
+        self.return_terms = return_terms
+
+    def forward(
+        self,
+        features_real: Tensor,
+        features_fake: Tensor,
+        labels_real: Tensor,
+        labels_fake: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor | tuple[Tensor, ACATerms]:
+        """Return the loss; see :func:`morn_losses.functional.aca_loss`."""
+        return aca_loss(
+            features_real,
+            features_fake,
+            labels_real,
+            labels_fake,
+            self.classes,
+            n_clusters=self.n_clusters,
+            phi_local=self.phi_local,
+            phi_global=self.phi_global,
+            metric=self.metric,
+            init=self.init,
+            average=self.average,
+            min_positions=self.min_positions,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_init=self.n_init,
+            reduction=self.reduction,
+            generator=generator,
+            return_terms=self.return_terms,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the options, as ``repr`` shows them."""
+        init = f"centers {tuple(self.init.shape)}" if isinstance(self.init, Tensor) else repr(self.init)
+        return (
+            f"{self.classes}, n_clusters={self.n_clusters}, phi_local={self.phi_local}, phi_global={self.phi_global}, "
+            f"metric={self.metric!r}, init={init}, average={self.average!r}, min_positions={self.min_positions}, "
+            f"max_iter={self.max_iter}, tol={self.tol}, n_init={self.n_init}, reduction={self.reduction!r}, "
+            f"return_terms={self.return_terms}"
+        )

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from morngan.checkpoint import CheckpointError, list_checkpoints, load_newest, save_checkpoint, write_atomically
+
+
+def test_newest_state_comes_back(tmp_path: Path) -> None:
+    for step in (3, 20, 100):
+        save_checkpoint(tmp_path, {"step": step, "x": torch.arange(step)}, keep=2)
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step_00000020.pt", "step_00000100.pt"]
+    assert load_newest(tmp_path)["step"] == 100
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    for step in (3, 20):
+        path = save_checkpoint(tmp_path, {"step": step, "x": torch.arange(1000)}, keep=2)
+    path.write_bytes(path.read_bytes()[:500])
+    assert load_newest(tmp_path)["step"] == 3
+    for p in list_checkpoints(tmp_path):
+        p.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no checkpoint can be read"):
+        load_newest(tmp_path)
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="start without --resume"):
+        load_newest(tmp_path)
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    torch.save({"version": 0, "step": 1}, tmp_path / "step_00000001.pt")
+    with pytest.raises(CheckpointError, match="another version"):
+        load_newest(tmp_path)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("executed",))
+
+
+def test_arbitrary_objects_are_never_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"version": 1, "step": 1, "x": _Evil()}, tmp_path / "step_00000001.pt")
+    with pytest.raises(CheckpointError, match="no checkpoint can be read"):
+        load_newest(tmp_path)
+    assert "executed" not in capsys.readouterr().out
+    (tmp_path / "step_00000002.pt").write_bytes(pickle.dumps(_Evil(), protocol=2))
+    with pytest.raises(CheckpointError, match="no checkpoint can be read"):
+        load_newest(tmp_path)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from morn_losses import CITYSCAPES
+from morngan.checkpoint import CheckpointError, list_checkpoints
+from morngan.config import DataOptions, ModuleOptions, NetworkOptions, TrainConfig, make_config
+from morngan.data.folders import TrainingData, prepare_training_data
+from morngan.log import read_log
+from morngan.objective import term_names
+from morngan.schedule import Phase
+from morngan.trainer import NonFiniteLossError, Trainer
+from small_folder import write_folder
+
+TINY = NetworkOptions(
+    generator_width=4,
+    encoder_blocks=1,
+    decoder_blocks=1,
+    discriminator_width=4,
+    discriminator_layers=(3, 3, 2),
+    segmenter_width=4,
+    segmenter_blocks=1,
+    aspp_channels=4,
+    merged_channels=8,
+)
+
+
+def tiny_config(out: Path, **changes: Any) -> TrainConfig:
+    """Six epochs of two steps: every phase takes one epoch."""
+    base = dataclasses.replace(
+        make_config("mini", changes.pop("variant", "paper")),
+        out=str(out),
+        epochs=6,
+        steps_per_epoch=2,
+        pool=3,
+        checkpoint_every=3,
+        panel_every=1000,
+        networks=TINY,
+        dataset=DataOptions(crop=32),
+    )
+    # thresholds that an untrained segmenter reaches, so that there are pseudo-labels to work with
+    losses = dataclasses.replace(base.losses, theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05, aca_clusters=2)
+    return dataclasses.replace(base, losses=losses, **changes)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    root = tmp_path_factory.mktemp("data")
+    return prepare_training_data(write_folder(root / "data"), root / "cache", CITYSCAPES, crop=32)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def rows_without_seconds(out: Path) -> list[dict[str, str]]:
+    rows = read_log(out / "log.csv")
+    for row in rows:
+        assert float(row.pop("seconds")) > 0
+    return rows
+
+
+@pytest.fixture(scope="module")
+def whole_run(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """One run that is never stopped."""
+    trainer = Trainer(tiny_config(tmp_path_factory.mktemp("whole")), data, say=quiet)
+    assert trainer.fit()
+    return trainer
+
+
+PHASE_TERMS = {
+    Phase.BASELINE: {"adv", "cyc", "tv", "sga", "mono"},
+    Phase.STRUCTURE: {"temp"},
+    Phase.SEGMENT_A: {"seg_ra"},
+    Phase.SEGMENT_B: {"seg_fb"},
+    Phase.DISTILL: {"seg_rb", "sr"},
+    Phase.COLLABORATE: {"aca", "cgr", "seg_fa"},
+}
+
+
+def test_each_phase_logs_its_terms_and_their_sum(whole_run: Trainer) -> None:
+    rows = rows_without_seconds(whole_run.out)
+    assert [int(r["step"]) for r in rows] == list(range(12))
+    assert [int(r["phase"]) for r in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    assert [int(r["epoch"]) for r in rows] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    expected: set[str] = set()
+    for phase in Phase:
+        expected |= PHASE_TERMS[phase]
+        if phase is Phase.COLLABORATE:
+            expected -= {"seg_ra", "seg_rb"}  # the segmenters are frozen
+        for row in rows[2 * phase - 2 : 2 * phase]:
+            assert {name for name in term_names() if row[name]} == expected
+            assert float(row["total"]) == pytest.approx(sum(float(row[name]) for name in expected), rel=1e-5)
+            assert math.isfinite(float(row["disc_a"]))
+            assert math.isfinite(float(row["disc_b"]))
+    assert any(row["aca_present_person"] not in ("", "0") for row in rows[10:])
+    assert all(row["mined"] for row in rows[8:])
+
+
+def test_the_memory_is_filled_at_the_freeze_and_used(whole_run: Trainer) -> None:
+    assert whole_run.memory.is_full
+    rows = rows_without_seconds(whole_run.out)
+    assert any(row["pair_shared"] for row in rows[10:])
+    assert not any(row["pair_shared"] for row in rows[:10])
+
+
+def test_stopped_after_every_step_and_resumed_equals_never_stopped(
+    whole_run: Trainer, data: TrainingData, tmp_path: Path
+) -> None:
+    for stop in range(1, 13):
+        trainer = Trainer(tiny_config(tmp_path, max_steps=stop), data, say=quiet)
+        if stop > 1:
+            torch.rand(stop)  # whatever else draws in the process must not matter
+            trainer.resume()
+        assert trainer.fit() == (stop == 12)
+    assert rows_without_seconds(tmp_path) == rows_without_seconds(whole_run.out)
+    for name, value in whole_run.model.state_dict().items():
+        assert torch.equal(value, trainer.model.state_dict()[name]), name
+    for name, value in whole_run.memory.state_dict().items():
+        assert torch.equal(value, trainer.memory.state_dict()[name]), name
+
+
+def test_rows_after_the_checkpoint_are_written_again(whole_run: Trainer, data: TrainingData, tmp_path: Path) -> None:
+    Trainer(tiny_config(tmp_path, max_steps=5), data, say=quiet).fit()
+    with open(tmp_path / "log.csv", "a") as file:
+        file.write("5,2,3,0.1,not,the,truth")  # a killed process had gone further
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    trainer.resume()
+    assert trainer.fit()
+    assert rows_without_seconds(tmp_path) == rows_without_seconds(whole_run.out)
+
+
+def test_published_variant_and_batches_run_through_all_phases(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(tmp_path, variant="published", batch_size=2), data, say=quiet)
+    assert trainer.fit()
+    assert "aca_present_car+truck+bus+train" in trainer.columns()
+    assert all(float(row["total"]) for row in rows_without_seconds(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("switches", "missing"),
+    [
+        ({"sr": False}, {"sr"}),
+        ({"cgr": False}, {"cgr"}),
+        ({"mgca": False}, {"aca"}),
+        ({"sdp": False}, set()),
+        ({"sc": False, "sdp": False, "mgca": False}, {"seg_ra", "seg_fb", "seg_rb", "seg_fa", "aca"}),
+    ],
+)
+def test_switches_of_table_5(data: TrainingData, tmp_path: Path, switches: dict[str, bool], missing: set[str]) -> None:
+    trainer = Trainer(tiny_config(tmp_path, modules=ModuleOptions(**switches)), data, say=quiet)
+    assert trainer.fit()
+    seen = {name for row in rows_without_seconds(tmp_path) for name in term_names() if row[name]}
+    assert seen == set(term_names()) - missing
+    if "mgca" in switches:
+        assert len(trainer.memory) == 0
+
+
+# which networks run how often in a step of each phase; SR runs each half of the generators once more
+PASSES = {
+    Phase.BASELINE: {"encoder_a": 2, "encoder_b": 2, "decoder_a": 2, "decoder_b": 2, "discriminator_a": 3},
+    Phase.STRUCTURE: {"encoder_a": 2, "decoder_a": 2, "discriminator_b": 3},
+    Phase.SEGMENT_A: {"encoder_a": 2, "segmenter_a": 1},
+    Phase.SEGMENT_B: {"encoder_a": 2, "segmenter_a": 2, "segmenter_b": 1},
+    Phase.DISTILL: {"encoder_a": 3, "decoder_b": 3, "segmenter_a": 3, "segmenter_b": 3},
+    Phase.COLLABORATE: {"encoder_a": 3, "encoder_b": 3, "segmenter_a": 1, "segmenter_b": 2},
+}
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_nothing_is_computed_that_the_phase_does_not_need(data: TrainingData, tmp_path: Path, phase: Phase) -> None:
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    epoch = int(phase) - 1
+    trainer.step = 2 * epoch
+    trainer.enter_epoch(epoch)
+    batch = next(iter(trainer.loader(epoch, 0, phase)))
+    passes: Counter[str] = Counter()
+    for name, network in trainer.model.named_children():
+        network.register_forward_hook(lambda *_, name=name: passes.update([name]))
+    trainer.training_step(batch, phase, epoch)
+    for name, count in PASSES[phase].items():
+        assert passes[name] == count, name
+    if phase < Phase.SEGMENT_A:
+        assert passes["segmenter_a"] == passes["segmenter_b"] == 0
+    assert passes["discriminator_a"] == passes["discriminator_b"] == 3  # real, fake, pooled fake
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_each_term_of_eq_10_trains_its_networks(data: TrainingData, tmp_path: Path, phase: Phase) -> None:
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    epoch = int(phase) - 1
+    trainer.enter_epoch(epoch)
+    step = trainer.forward(next(iter(trainer.loader(epoch, 0, phase))), phase)
+    terms = trainer.objective(step, phase, 0.5, trainer.model.translate_ab, trainer.model.translate_ba)
+    generators_ab, generators_ba = {"encoder_a", "decoder_b"}, {"encoder_b", "decoder_a"}
+    trained = {
+        "seg_ra": {"segmenter_a"},
+        "seg_fb": {Phase.SEGMENT_B: {"segmenter_b"}, Phase.DISTILL: {"segmenter_b"} | generators_ab}.get(
+            phase, generators_ab
+        ),
+        "seg_rb": {"segmenter_b"},
+        "seg_fa": generators_ba,
+        "cgr": generators_ba,
+        "aca": generators_ba | {"encoder_a"},
+    }
+    for name in trained.keys() & terms.keys():
+        trainer.model.zero_grad(set_to_none=True)
+        terms[name].backward(retain_graph=True)
+        reached = {
+            child
+            for child, network in trainer.model.named_children()
+            if any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+        }
+        if name == "aca" and terms[name].item() == 0:
+            continue
+        assert reached == trained[name], name
+
+
+def test_the_generators_step_leaves_no_gradient_in_discriminators(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    trainer.enter_epoch(0)
+    step = trainer.forward(next(iter(trainer.loader(0, 0, Phase.BASELINE))), Phase.BASELINE)
+    terms = trainer.objective(step, Phase.BASELINE, 0.5, trainer.model.translate_ab, trainer.model.translate_ba)
+    torch.stack(list(terms.values())).sum().backward(retain_graph=True)
+    for network in trainer.model.discriminators():
+        assert all(p.grad is None for p in network.parameters())
+
+
+def test_frozen_segmenters_do_not_change(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(tmp_path, max_steps=10), data, say=quiet)
+    trainer.fit()
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    trainer.resume()
+    trainer.fit()
+    changed = {k.split(".")[0] for k, v in trainer.model.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {*("encoder_a", "encoder_b", "decoder_a", "decoder_b", "discriminator_a", "discriminator_b")}
+
+
+@pytest.mark.parametrize("term", ["cgr", "sga", "disc_b"])
+def test_a_non_finite_loss_stops_with_its_name_and_keeps_the_last_good_state(
+    data: TrainingData, tmp_path: Path, term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    checked = trainer.checked
+
+    def spoil(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+        if term in terms and trainer.step >= 10:
+            terms = {**terms, term: terms[term] * math.nan}
+        return checked(terms)
+
+    monkeypatch.setattr(trainer, "checked", spoil)
+    with pytest.raises(NonFiniteLossError, match=f"step 10: the loss term '{term}' is nan"):
+        trainer.fit()
+    newest = list_checkpoints(tmp_path / "checkpoints")[-1]
+    assert newest.name == "step_00000009.pt"
+    resumed = Trainer(tiny_config(tmp_path), data, say=quiet)
+    resumed.resume()
+    assert resumed.step == 9
+    assert resumed.fit()
+
+
+def test_non_finite_weights_are_never_saved(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    with torch.no_grad():
+        next(trainer.model.decoder_a.parameters()).fill_(math.nan)
+    with pytest.raises(NonFiniteLossError, match="decoder_a"):
+        trainer.save()
+    assert not list_checkpoints(tmp_path / "checkpoints")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    whole_run: Trainer, data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    trainer = Trainer(tiny_config(tmp_path), data, say=told.append)
+    training_step = trainer.training_step
+
+    def press(*arguments: Any) -> dict[str, Any]:
+        if trainer.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return training_step(*arguments)
+
+    monkeypatch.setattr(trainer, "training_step", press)
+    assert not trainer.fit()
+    assert "interrupted after 5 of 12 steps" in told[-1]
+    assert f"--out {tmp_path} --resume" in told[-1]
+    resumed = Trainer(tiny_config(tmp_path), data, say=quiet)
+    resumed.resume()
+    assert resumed.fit()
+    assert rows_without_seconds(tmp_path) == rows_without_seconds(whole_run.out)
+
+
+def test_resuming_with_other_options_lists_them(data: TrainingData, tmp_path: Path) -> None:
+    Trainer(tiny_config(tmp_path, max_steps=1), data, say=quiet).fit()
+    other = Trainer(tiny_config(tmp_path, lr=1e-3, batch_size=2, max_steps=4), data, say=quiet)
+    with pytest.raises(CheckpointError, match="lr: 0.0004 in the run, 0.001 asked for") as caught:
+        other.resume()
+    assert "batch_size: 1 in the run, 2 asked for" in str(caught.value)
+    assert "max_steps" not in str(caught.value)
+
+
+def test_panels_and_weights_are_written(whole_run: Trainer) -> None:
+    assert (whole_run.out / "panels" / "step_00000012.png").is_file()
+    assert (whole_run.out / "weights.safetensors").is_file()
+    assert list((whole_run.out / "tensorboard").iterdir())
+
+
+def test_psi_is_drawn_once_an_epoch_or_every_step(data: TrainingData, tmp_path: Path) -> None:
+    paper = Trainer(tiny_config(tmp_path / "a"), data, say=quiet)
+    by_epoch = []
+    for epoch in range(30):
+        scales = set()
+        for paper.step in range(2 * epoch, 2 * epoch + 2):
+            scales.add(paper.scale(epoch))
+        assert len(scales) == 1
+        by_epoch += scales
+    assert set(by_epoch) == {0.5, 1.5}
+    published = Trainer(tiny_config(tmp_path / "b", variant="published"), data, say=quiet)
+    draws = []
+    for published.step in range(30):
+        draws.append(published.scale(0))
+    assert set(draws) == {0.5, 1.5}
