@@ -93,7 +93,7 @@ def sum_by_owner(values: Tensor, owner: Tensor, n_owners: int) -> Tensor:
 
 
 def unit_vectors(x: Tensor, dim: int) -> Tensor:
-    """Return ``x`` at length 1 along ``dim``; a zero vector stays 0 and passes no gradient."""
+    """Return ``x`` at length 1 along ``dim``; a zero vector stays 0."""
     peak = x.detach().abs().amax(dim, keepdim=True)
     zero = peak == 0
     # the direction does not depend on the peak, which therefore may be a constant, and squares stay in range
