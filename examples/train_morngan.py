@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise CheckpointError(f"{out}: holds a run already; go on with --resume or choose another --out")
         if config.data is None:
             folder = out / "scenes"
+            print(f"procedural scenes: rendered into {folder} unless they are there")
             write_scenes(
                 folder,
                 seed=dataset.scene_seed,

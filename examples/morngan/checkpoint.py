@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from morngan.files import atomic_file
 
 VERSION = 1
 
@@ -16,27 +17,11 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used; the message says what to do."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place, flush it to the disk and move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def save_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> Path:
     """Write ``state`` (which holds ``step``) and delete all but the newest ``keep`` checkpoints."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{state['step']:08d}.pt"
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
+    with atomic_file(path) as file:
         torch.save({"version": VERSION, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink()
     return path

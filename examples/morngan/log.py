@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from morngan.checkpoint import write_atomically
+from morngan.files import write_atomically
 
 
 class RunLog:

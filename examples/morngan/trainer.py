@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
 from morn_losses.functional import fill_unlabeled, mine_labels, semantic_descriptor
-from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint, write_atomically
+from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
 from morngan.config import TrainConfig, differences, to_dict
 from morngan.data.folders import TrainingData
 from morngan.data.images import read_color, read_labels, read_thermal
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
+from morngan.files import write_atomically
 from morngan.log import RunLog
 from morngan.model import MornGAN, parameters, set_requires_grad
 from morngan.objective import Objective, Step, make_distillation, term_names

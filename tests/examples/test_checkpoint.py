@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from morngan.checkpoint import CheckpointError, list_checkpoints, load_newest, save_checkpoint, write_atomically
+from morngan.checkpoint import CheckpointError, list_checkpoints, load_newest, save_checkpoint
 
 
 def test_newest_state_comes_back(tmp_path: Path) -> None:
@@ -55,14 +55,13 @@ def test_arbitrary_objects_are_never_unpickled(tmp_path: Path, capsys: pytest.Ca
     assert "executed" not in capsys.readouterr().out
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
+def test_a_failed_write_leaves_the_states_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, {"step": 1}, keep=2)
 
     def full(_: int) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
+        save_checkpoint(tmp_path, {"step": 2}, keep=2)
+    assert load_newest(tmp_path)["step"] == 1

@@ -5,22 +5,18 @@ Everything derived is cached beside the run, never in the data folder, which may
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from morn_losses import LabelFusion, LabelSpace, SemanticDenoiser
 from morn_losses.edges import canny_edges
 from morn_losses.functional import to_gray
-from morngan.data.images import DataError, read_color, read_labels, read_thermal
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+from morngan.data.images import SUFFIXES, DataError, list_images, read_color, read_labels, read_thermal, save_image
 
 
 @dataclass(frozen=True)
@@ -41,28 +37,9 @@ class TrainingData:
     val_b: tuple[Path, ...]
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files of a folder, sorted by name; an empty list where there is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-
-
 def read_edges(path: Path) -> Tensor:
-    """Read an edge map as float32 ``(H, W)`` in [0, 1]."""
-    try:
-        with Image.open(path) as image:
-            return torch.from_numpy(np.asarray(image.convert("L"), dtype=np.float32) / 255)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as an edge map ({error})") from error
-
-
-def save_png(array: np.ndarray, path: Path) -> None:
-    """Write an 8-bit gray PNG so that the file is either whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    Image.fromarray(array).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    """Read an edge map as float32 ``(H, W)`` in [0, 1]; white is an edge."""
+    return (read_thermal(path)[0] + 1) / 2
 
 
 def prepare_training_data(
@@ -162,7 +139,7 @@ def _edges(
         cached = cache / f"{image.stem}.png"
         if not _fresh(cached, image):
             gray = to_gray(pixels[None])[0, 0].numpy()
-            save_png(canny_edges(gray, low, high).astype(np.uint8) * 255, cached)
+            save_image(Image.fromarray(canny_edges(gray, low, high).astype(np.uint8) * 255), cached)
             computed += 1
         found.append(cached)
     if computed:
@@ -214,7 +191,7 @@ def _labels(
             merged = labels[0] if fuse is None else fuse(*labels)
             if clean is not None:
                 merged = clean(merged, read_color(image)[None])
-            save_png(merged[0].numpy().astype(np.uint8), cached)
+            save_image(Image.fromarray(merged[0].numpy().astype(np.uint8)), cached)
             computed += 1
         result.append(cached)
     if computed:
