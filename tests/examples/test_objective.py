@@ -1,0 +1,129 @@
+"""Eq. 23 written out with the functions of the library, against what the trainer sums."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from test_trainer import quiet, tiny_config
+
+from morn_losses import CITYSCAPES
+from morn_losses import functional as M
+from morngan.config import LossOptions
+from morngan.data.folders import TrainingData, prepare_training_data
+from morngan.networks import scale_weights
+from morngan.objective import aca_classes, make_distillation
+from morngan.schedule import Phase
+from morngan.trainer import Trainer
+from small_folder import write_folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    root = tmp_path_factory.mktemp("data")
+    return prepare_training_data(write_folder(root / "data"), root / "cache", CITYSCAPES, crop=32)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_total_is_eq_23_written_out(data: TrainingData, tmp_path: Path, scale: float) -> None:
+    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    phase, epoch = Phase.COLLABORATE, 5
+    trainer.enter_epoch(epoch)
+    step = trainer.forward(next(iter(trainer.loader(epoch, 0, phase))), phase)
+    model = trainer.model
+    torch.manual_seed(7)
+    terms = trainer.objective(step, phase, scale, model.translate_ab, model.translate_ba)
+
+    def weights(scores: list[list[torch.Tensor]]) -> list[tuple[float, ...]]:
+        return [scale_weights(len(maps)) for maps in scores]
+
+    labels_b = step.labels_b
+    assert labels_b is not None
+    assert step.logits_fake_a is not None
+    assert step.logits_fake_b is not None
+    background = (labels_b <= 10) | (labels_b == 255)
+    small_a, small_b = (
+        torch.nn.functional.interpolate(x, size=(int(32 * scale),) * 2, mode="bilinear")
+        for x in (step.real_a, step.real_b)
+    )
+    torch.manual_seed(7)
+    expected = {
+        "adv": M.relativistic_lsgan_loss(
+            step.scores_real_a, step.scores_fake_a, "generator", scale_weights=weights(step.scores_real_a)
+        )
+        + M.relativistic_lsgan_loss(
+            step.scores_real_b, step.scores_fake_b, "generator", scale_weights=weights(step.scores_real_b)
+        ),
+        "cyc": M.reconstruction_loss(step.cycle_a, step.real_a, distance="l1")
+        + M.reconstruction_loss(step.cycle_b, step.real_b, distance="l1"),
+        "tv": 5 * (M.total_variation_loss(step.fake_a) + M.total_variation_loss(step.fake_b)),
+        "sga + mono + temp": 0.5
+        * (M.sga_loss(step.fake_a, step.edges_b) + M.sga_plus_loss(step.fake_b, step.edges_a, step.labels_a)),
+        "seg_fb": M.class_balanced_cross_entropy(step.logits_fake_b, step.labels_a),
+        "seg_fa": M.class_balanced_cross_entropy(step.logits_fake_a, labels_b),
+        "aca": M.aca_loss(
+            step.features_real_a,
+            step.features_fake_a,
+            step.labels_a,
+            labels_b,
+            CITYSCAPES.small_sample,
+            n_clusters=trainer.config.losses.aca_clusters,
+        ),
+        "cgr": M.cgr_loss(step.real_b, step.fake_a, background),
+        "sr": M.sr_loss(step.fake_b, model.translate_ab(small_a)) + M.sr_loss(step.fake_a, model.translate_ba(small_b)),
+    }
+    torch.testing.assert_close(sum(terms.values()), sum(expected.values()))
+    terms["sga + mono + temp"] = terms.pop("sga") + terms.pop("mono") + terms.pop("temp")
+    assert terms.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(LossOptions) if f.name.startswith("lambda_")])
+def test_every_weight_reaches_its_term_and_zero_drops_it(data: TrainingData, tmp_path: Path, field: str) -> None:
+    group = field.removeprefix("lambda_")
+    named = {"cyc": ("cyc",), "thermal": ("mono", "temp"), "seg": ("seg_fb", "seg_fa")}.get(group, (group,))
+
+    def terms(**changes: float) -> dict[str, torch.Tensor]:
+        config = tiny_config(tmp_path)
+        config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, **changes))
+        trainer = Trainer(config, data, say=quiet)
+        trainer.enter_epoch(5)
+        step = trainer.forward(next(iter(trainer.loader(5, 0, Phase.COLLABORATE))), Phase.COLLABORATE)
+        torch.manual_seed(7)
+        model = trainer.model
+        return trainer.objective(step, Phase.COLLABORATE, 0.5, model.translate_ab, model.translate_ba)
+
+    base, doubled = terms(), terms(**{field: 2 * getattr(tiny_config(tmp_path).losses, field)})
+    assert base.keys() == doubled.keys()
+    for name, value in base.items():
+        if name == "cyc" and group == "cyc":
+            assert value < doubled[name] < 2 * value  # its SSIM term keeps weight 1
+        else:
+            torch.testing.assert_close(doubled[name], 2 * value if name in named else value)
+    if group not in ("seg", "cyc"):
+        assert base.keys() - terms(**{field: 0.0}).keys() == set(named)
+
+
+def test_the_published_variant_merges_vehicles_and_mines_alone(data: TrainingData, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, variant="published")
+    assert aca_classes(config, CITYSCAPES) == (6, 7, 11, 17, (13, 14, 15, 16))
+    trainer = Trainer(config, data, say=quiet)
+    logits = torch.zeros(1, 19, 8, 8)
+    logits[:, 0] = 9.0
+    image = torch.rand(1, 3, 8, 8)
+    assert (trainer.mine(logits, -logits, image) == 0).all()
+    paper = Trainer(tiny_config(tmp_path), data, say=quiet)
+    assert not (paper.mine(logits, -logits, image) == 0).any()
+
+
+def test_denoising_is_a_switch(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    without = dataclasses.replace(config, modules=dataclasses.replace(config.modules, sdp=False))
+    logits = torch.zeros(1, 19, 2, 2)
+    logits[:, 10, 0] = logits[:, 8, 1] = 9.0
+    image = torch.tensor([[-1.0, 1.0], [1.0, 1.0]]).expand(1, 3, 2, 2)
+    assert (make_distillation(without, CITYSCAPES)(logits, logits, image) != 255).all()
+    assert (make_distillation(config, CITYSCAPES)(logits, logits, image) == 255).any()
