@@ -227,6 +227,9 @@ def test_undefined_thresholds_take_no_part() -> None:
     result = apce(source, source)
     assert np.isnan(result.curve).any()
     assert result.value == 1
+    metric = APCE()
+    metric.update(source, source)
+    assert metric.compute() == 1
 
 
 def test_errors_name_the_argument() -> None:
