@@ -88,10 +88,9 @@ def class_balanced_cross_entropy(
     small = areas < math.ceil(small_area * H * W)
     weights = torch.where(small, small_weight, logits.new_ones(())).gather(1, labels.flatten(1))
     weights = torch.where(labeled.flatten(1), weights, 0)
+    # finite where the weight is 0, as the logits there are 0
     log_likelihood = logits.log_softmax(1).gather(1, labels[:, None]).flatten(1)
-    # where before the product: a weight of 0 would not stop an infinite likelihood
-    weighted = torch.where(labeled.flatten(1), -log_likelihood, 0) * weights
-    return reduce(safe_divide(weighted.sum(1), weights.sum(1)), reduction)
+    return reduce(safe_divide((-log_likelihood * weights).sum(1), weights.sum(1)), reduction)
 
 
 def _edges(x: Tensor) -> Tensor:

@@ -124,14 +124,17 @@ def test_value_range_reaches_the_similarity_alone() -> None:
     torch.testing.assert_close(reconstruction_loss(x, y, weight_ssim=0, value_range=(-5, 5)), distance)
 
 
-def test_a_term_of_weight_zero_is_not_computed() -> None:
+def test_a_term_of_weight_zero_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = torch.rand(1, 1, 1, 1), torch.rand(1, 1, 1, 1)  # too small for a window
     assert reconstruction_loss(*tiny, weight_ssim=0).item() > 0
     x, y = images(1, 3, torch.float32)
     x[0, 0, 0, 0] = 1e30  # overflows the similarity, not the distance
     assert reconstruction_loss(x, y, weight_ssim=0, distance="l1").isfinite()
-    y.requires_grad_()
     assert not reconstruction_loss(x, y).isfinite()
+    x, y = images(1, 3)
+    dissimilar = reconstruction_loss(x, y) - reconstruction_loss(x, y, weight_ssim=0)
+    monkeypatch.setattr(F, "smooth_l1_loss", None)
+    torch.testing.assert_close(reconstruction_loss(x, y, weight_l1=0), dissimilar)
 
 
 def test_no_term_at_all_is_an_exact_zero_with_a_graph() -> None:
@@ -176,6 +179,44 @@ def test_images_smaller_than_the_window_are_refused(H: int, W: int, window_size:
     message = f"output: expected H and W of at least window_size = {window_size}, got {H} and {W}"
     with pytest.raises(ValueError, match=message):
         reconstruction_loss(x, x, window_size=window_size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_are_of_the_kind_that_cuda_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    kinds = set()
+    conv2d = F.conv2d
+
+    def record(x: Tensor, *args: Any, groups: int, **kwargs: Any) -> Tensor:
+        kinds.add((x.is_contiguous(), groups == x.shape[1] > 1, x.dtype))
+        return conv2d(x, *args, groups=groups, **kwargs)
+
+    monkeypatch.setattr(F, "conv2d", record)
+    x, y = (image.contiguous(memory_format=torch.channels_last) for image in images(2, channels, torch.float32))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        reconstruction_loss(x, y)
+    assert kinds == {(True, True, torch.float32)}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_on_cuda_it_is_as_exact_and_never_waits(channels: int, memory_format: torch.memory_format) -> None:
+    # nearly flat images, where a similarity of TF32 precision would be off by tenths
+    x, y = (0.9 + 0.02 * torch.rand(2, channels, 32, 32) for _ in range(2))
+    expected = reconstruction_loss(x.double(), y.double())
+    x, y = (image.cuda().contiguous(memory_format=memory_format).requires_grad_() for image in (x, y))
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.autocast("cuda"):
+            value = reconstruction_loss(x, y)
+        value.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(expected.item(), rel=1e-2)
 
 
 def test_errors_name_the_argument() -> None:

@@ -288,6 +288,23 @@ def test_compiles_with_dynamic_sizes(function: Callable[..., Tensor]) -> None:
 
 
 @EVERY
+@pytest.mark.gpu
+def test_on_cuda_it_never_waits_and_ignores_unknown_ids(function: Callable[..., Tensor]) -> None:
+    logits, labels = random_inputs(2, dtype=torch.float32)
+    expected = function(logits, labels)
+    on_device = torch.where(labels == 255, 77, labels).cuda()
+    logits = logits.cuda().requires_grad_()
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        value = function(logits, on_device)
+        value.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    torch.testing.assert_close(value.cpu(), expected)
+
+
+@EVERY
 def test_errors_name_the_argument(function: Callable[..., Tensor]) -> None:
     logits, labels = torch.randn(2, 4, 5, 6), torch.zeros(2, 5, 6, dtype=torch.long)
     with pytest.raises(ValueError, match=r"labels: expected \(B, H, W\) = \(2, 5, 6\), got \(1, 5, 6\)"):

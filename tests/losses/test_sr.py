@@ -63,7 +63,16 @@ class TestLargerContract(SRContract):
 
 @pytest.mark.parametrize(
     ("size", "scaled_size"),
-    [((8, 10), (4, 5)), ((8, 10), (12, 15)), ((7, 9), (4, 8)), ((5, 5), (5, 8)), ((5, 8), (5, 5)), ((5, 5), (5, 5))],
+    [
+        ((8, 10), (4, 5)),
+        ((8, 10), (12, 15)),
+        ((7, 9), (4, 8)),
+        ((5, 5), (5, 8)),
+        ((5, 8), (5, 5)),
+        ((5, 8), (9, 8)),
+        ((9, 8), (5, 8)),
+        ((5, 5), (5, 5)),
+    ],
 )
 def test_equals_the_equation_on_a_resize_written_with_loops(
     size: tuple[int, int], scaled_size: tuple[int, int]
@@ -80,6 +89,13 @@ def test_value_by_hand() -> None:
     dissimilar = 1 - (2 * 0.5 * 1 + 1e-4) / (0.25 + 1 + 1e-4)
     assert sr_loss(board, torch.ones(1, 1, 4, 4)).item() == pytest.approx(10 * 0.5 + dissimilar, rel=1e-5)
     assert sr_loss(board, torch.zeros(1, 1, 4, 4)).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scaled_size", [4, 12])
+def test_half_precision_is_promoted_before_the_resize(dtype: torch.dtype, scaled_size: int) -> None:
+    output, scaled = torch.rand(1, 3, 8, 8).to(dtype), torch.rand(1, 3, scaled_size, scaled_size).to(dtype)
+    assert sr_loss(output, scaled).item() == sr_loss(output.float(), scaled.float()).item()
 
 
 @pytest.mark.parametrize(("size", "scaled_size"), [(8, 4), (8, 12), (8, 8)])
