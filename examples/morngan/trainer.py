@@ -70,11 +70,11 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = MornGAN(config.networks, len(space), config.seed, segmenters=config.modules.sc).to(self.device)
         self.optimizers = {
-            name: torch.optim.Adam(parameters(networks), lr=config.lr, betas=(0.5, 0.999))
-            for name, networks in (
-                ("generators", self.model.generators()),
-                ("segmenters", self.model.segmenters()),
-                ("discriminators", self.model.discriminators()),
+            name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999))
+            for name, networks, lr in (
+                ("generators", self.model.generators(), config.lr),
+                ("segmenters", self.model.segmenters(), config.segmenter_lr or config.lr),
+                ("discriminators", self.model.discriminators(), config.lr),
             )
             if networks
         }
