@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
+from colorize import choose_device
 from morn_losses import CITYSCAPES
 from morngan.data.images import DataError
 from morngan.evaluation import evaluate_run, format_cells, format_classes
@@ -48,21 +48,19 @@ def main(
         judge_steps: training steps of the segmentation network that judges; it is kept in the run's folder.
         judge_seed: seed of that network.
         limit: evaluate only the first images; 0 is all of them.
-        device: auto, cpu, cuda or cuda:1.
+        device: auto, cpu, cuda, cuda:1, mps.
 
     Returns:
         0, or 1 where the run cannot be evaluated.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         if judge_steps < 1 or limit < 0 or judge_seed < 0:
             raise DataError("options: expected judge_steps of at least 1, and limit and judge_seed of at least 0")
         result = evaluate_run(
-            run, CITYSCAPES, data=data, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit, device=device,
-            say=print,
+            run, CITYSCAPES, data=data, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit,
+            device=choose_device(device), say=print,
         )  # fmt: skip
-    except (DataError, WeightsError) as error:
+    except (DataError, WeightsError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
     console = Console()

@@ -276,6 +276,11 @@ def test_impossible_options(tmp_path: Path, options: dict[str, int], capsys: pyt
     assert "expected judge_steps of at least 1" in capsys.readouterr().err
 
 
+def test_a_device_that_is_not_there(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(evaluated, device="nosuch") == 1
+    assert "device nosuch: cannot be used" in capsys.readouterr().err
+
+
 # ---- the figures -----------------------------------------------------------------------------------------------------
 
 
