@@ -1,0 +1,159 @@
+"""The command line as a user meets it, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from morngan.config import to_dict
+from morngan.log import read_log
+from small_folder import write_folder
+from train_morngan import main, parse
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_TINY = """
+--epochs=6 --steps_per_epoch=2 --pool=3 --checkpoint_every=3 --networks.generator_width=4
+--networks.encoder_blocks=1 --networks.decoder_blocks=1 --networks.discriminator_width=4
+--networks.discriminator_layers=[3,3,2] --networks.segmenter_width=4 --networks.segmenter_blocks=1
+--networks.aspp_channels=4 --networks.merged_channels=8 --dataset.crop=32 --losses.theta_fg=0.04
+--losses.theta_bg=0.04 --losses.fill_threshold=0.05 --losses.aca_clusters=2
+"""
+TINY = _TINY.split()
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "examples" / "train_morngan.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    found = read_log(out / "log.csv")
+    for row in found:
+        row.pop("seconds")
+    return found
+
+
+def wait_for_rows(out: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "log.csv").is_file() and len((out / "log.csv").read_text().splitlines()) > count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(process.communicate()[0] if process.poll() is not None else "no log within the time")
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_never_stopped(data_folder: Path, tmp_path: Path) -> None:
+    common = ["--preset=mini", f"--data={data_folder}", *TINY]
+    finish(start(*common, f"--out={tmp_path / 'whole'}"))
+    killed = tmp_path / "killed"
+    process = start(*common, f"--out={killed}")
+    for rows_seen in (4, 11):  # in the middle of phase 3, and after the freeze
+        wait_for_rows(killed, rows_seen, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        process = start(f"--out={killed}", "--resume")
+    output = finish(process)
+    assert "resumed after step" in output
+    assert rows(killed) == rows(tmp_path / "whole")
+    assert (killed / "weights.safetensors").read_bytes() == (tmp_path / "whole" / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_scenes_are_the_default_data(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    scenes = ["scene_height=48", "scene_width=64", "scenes_a=3", "scenes_b=3", "scenes_val=1", "scenes_judge=1"]
+    flags = [f"--dataset.{option}" for option in scenes]
+    output = finish(start("--preset=demo", f"--out={out}", "--max_steps=1", *TINY, *flags))
+    assert "max_steps reached after 1 of 12 steps" in output
+    assert len(list((out / "scenes" / "trainA").iterdir())) == 3
+    assert json.loads((out / "config.json").read_text())["dataset"]["scenes_a"] == 3
+
+
+def test_flags_go_over_the_preset_and_the_run_over_both(tmp_path: Path) -> None:
+    config, resume = parse(["--preset", "kaist", "--variant", "published", "--seed", "7", "--losses.lambda_tv", "2"])
+    assert (config.preset, config.epochs, config.seed, config.losses.lambda_tv) == ("kaist", 160, 7, 2)
+    assert config.losses.cycle_distance == "smooth_l1"
+    assert not resume
+    (tmp_path / "config.json").write_text(json.dumps({**to_dict(config), "out": str(tmp_path)}))
+    again, resume = parse(["--out", str(tmp_path), "--resume", "--max_steps", "9"])
+    assert resume
+    assert (again.preset, again.seed, again.max_steps, again.losses) == ("kaist", 7, 9, config.losses)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "nosuch"], "preset"),
+        (["--epochz", "3"], "epochz"),
+        (["--epochs", "many"], "epochs"),
+        (["--modules.sc", "false"], "modules.sdp"),
+        (["--dataset.crop", "30"], "crop"),
+    ],
+)
+def test_wrong_flags_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse(arguments)
+    assert stopped.value.code != 0
+    assert message in capsys.readouterr().err
+
+
+def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    text = capsys.readouterr().out
+    for flag in ("--preset", "--variant", "--data", "--out", "--epochs", "--steps_per_epoch", "--max_steps", "--seed"):
+        assert flag in text
+    assert "--resume" in text
+    assert "weight of total variation" in text
+
+
+def test_problems_end_with_one_line_and_status_1(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "a")]) == 1
+    assert "nowhere: no such folder" in capsys.readouterr().err
+    assert main(["--data", str(data_folder), "--out", str(tmp_path / "b"), "--resume", *TINY]) == 1
+    assert "no checkpoint to resume from" in capsys.readouterr().err
+    image = data_folder / "trainB" / "b1.png"
+    image.write_bytes(image.read_bytes()[:50])
+    assert main(["--data", str(data_folder), "--out", str(tmp_path / "c"), *TINY]) == 1
+    error = capsys.readouterr().err
+    assert "b1.png" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "c" / "log.csv").exists()
+
+
+def test_a_run_is_never_overwritten(data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--preset=mini", f"--data={data_folder}", f"--out={tmp_path / 'run'}", *TINY]
+    assert main([*arguments, "--max_steps=1"]) == 0
+    assert main(arguments) == 1
+    assert "holds a run already; go on with --resume" in capsys.readouterr().err
+    assert main([*arguments, "--resume", "--lr=1"]) == 1
+    assert "lr: 0.0004 in the run, 1" in capsys.readouterr().err
+
+
+def test_batches_of_two_from_images_of_odd_size(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", size=(37, 45))
+    arguments = [f"--data={folder}", f"--out={tmp_path / 'run'}", "--preset=mini", *TINY, "--batch_size=2"]
+    assert main([*arguments, "--max_steps=2"]) == 0
+    assert len(rows(tmp_path / "run")) == 2
