@@ -9,7 +9,20 @@ from PIL import Image
 
 from morn_losses.label_spaces import CITYSCAPES
 from morngan.data.scenes import Scene, folder, predict_labels, predictions, render, render_scene, write_scenes
-from morngan.data.scenes.canvas import PERSON, POLE, RIDER, ROAD, SKY, TRAFFIC_LIGHT, VEGETATION, Camera, _hull, noise
+from morngan.data.scenes.canvas import (
+    PERSON,
+    POLE,
+    RIDER,
+    ROAD,
+    SKY,
+    TRAFFIC_LIGHT,
+    VEGETATION,
+    Camera,
+    _hull,
+    _majority,
+    noise,
+)
+from morngan.data.scenes.street import _Queue
 
 SIZE = (64, 80)
 NUMBERS = {"n_train_a": 2, "n_train_b": 2, "n_val": 2, "n_judge": 1}
@@ -130,6 +143,28 @@ def test_boxes_are_the_extents_of_what_is_seen(scenes: list[Scene]) -> None:
             found += 1
         assert np.array_equal(covered, np.isin(scene.labels, render.BOXED))
     assert found > 50
+
+
+def test_persons_riders_and_vehicles_have_boxes() -> None:
+    names = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+    assert sorted(render.BOXED) == sorted(CITYSCAPES.ids(*names))
+
+
+def test_what_is_near_is_drawn_last() -> None:
+    drawn: list[float] = []
+    queue = _Queue()
+    for distance in (5.0, 40.0, 12.0):
+        queue.add(distance, lambda canvas, distance: drawn.append(distance), distance)
+    queue.draw(None)
+    assert drawn == [40.0, 12.0, 5.0]
+
+
+def test_a_pixel_has_the_label_of_most_of_its_samples() -> None:
+    # surfaces 0 and 1 are of one class, 2 and 3 of two others
+    labels = np.array([4, 4, 7, 9], np.uint8)
+    samples = {(2, 0, 3, 1): 0, (0, 1, 2, 3): 0, (2, 3, 0, 1): 0, (0, 2, 3, 2): 2, (3, 2, 2, 2): 2, (2, 3, 3, 0): 3}
+    for (a, b, c, d), expected in samples.items():
+        assert _majority(np.array([[a, b], [c, d]], np.int32), labels).tolist() == [[expected]]
 
 
 # the two cameras
@@ -274,6 +309,19 @@ def test_the_secondary_sees_persons_in_trees_and_poles(
     upright = np.isin(np.stack([s.labels for s in scenes]), (POLE, VEGETATION))
     false = [(np.stack([p[which] for p in predicted])[upright] == PERSON).mean() for which in (0, 1)]
     assert false[1] > 2 * false[0]
+
+
+def test_small_things_are_overlooked_and_large_ones_are_not() -> None:
+    labels = np.zeros((100, 400), np.uint8)
+    boxes = [render.Box(PERSON, 8 * i + 2, 20, 8 * i + 5, 20 + (5 if i % 2 else 30)) for i in range(48)]
+    for box in boxes:
+        labels[box.top : box.bottom, box.left : box.right] = PERSON
+    scene = Scene(np.zeros((100, 400, 3), np.uint8), labels, labels, tuple(boxes))
+    seen = predictions._mistake(scene, (), (), np.random.default_rng(0))
+    kept = [bool((seen[b.top : b.bottom, b.left : b.right] == PERSON).all()) for b in boxes]
+    assert all(kept[::2])
+    assert 2 <= kept[1::2].count(False) <= 12
+    assert set(np.unique(seen).tolist()) == {ROAD, PERSON}
 
 
 # the folder

@@ -365,7 +365,7 @@ def _hull(points: list[Point]) -> list[Point]:
 def _majority(ids: IntArray, labels: npt.NDArray[np.uint8]) -> IntArray:
     """Return the surface of each picture pixel: one of its samples, of the label that most of them have."""
     samples = [ids[i::SUPERSAMPLE, j::SUPERSAMPLE] for i in range(SUPERSAMPLE) for j in range(SUPERSAMPLE)]
-    a, b, c, d = (labels[sample] for sample in samples)
-    first = (a == b) | (a == c) | (a == d)
-    second = (b == c) | (b == d)
-    return np.where(first, samples[0], np.where(second, samples[1], np.where(c == d, samples[2], samples[0])))
+    b, c, d = (labels[sample] for sample in samples[1:])
+    # where no two of the last three agree, the first is in every pair that does
+    pair = (b == c) | (b == d)
+    return np.where(pair, samples[1], np.where(c == d, samples[2], samples[0]))

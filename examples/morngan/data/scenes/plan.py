@@ -63,7 +63,7 @@ def plan_street(rng: np.random.Generator) -> Street:
         style: Style = ("town", "suburb", "park", "walled")[int(rng.choice(4, p=(0.43, 0.24, 0.18, 0.15)))]
         town = style == "town"
         verge = float(rng.uniform(1.0, 2.6)) if rng.random() < (0.2 if town else 0.55) else 0.0
-        sidewalk = float(rng.uniform(1.8, 3.6) if town else rng.uniform(1.3, 2.6))
+        sidewalk = float(rng.uniform(2.2, 4.2) if town else rng.uniform(1.3, 2.6))
         if style in ("park", "walled") and rng.random() < 0.35:
             sidewalk = 0.35
         setback = 0.0 if town else float(rng.uniform(1.5, 5.0))
