@@ -22,16 +22,16 @@ class WeightsError(ValueError):
 
 
 class Translator(nn.Module):
-    """A generator: the encoder of one domain followed by the decoder of the other."""
+    """G_BA: the encoder of night thermal followed by the decoder of day color."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(self, encoder_b: Encoder, decoder_a: Decoder) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+        self.encoder_b = encoder_b
+        self.decoder_a = decoder_a
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, 3, H, W)`` in [-1, 1], H and W at least 8 and divisible by 4, to the same shape and range."""
-        image: Tensor = self.decoder(self.encoder(x))
+        image: Tensor = self.decoder_a(self.encoder_b(x))
         return image
 
 
@@ -85,9 +85,8 @@ def load_translator(path: Path | str) -> Translator:
             translator = Translator(Encoder(width, encoder_blocks), Decoder(width, decoder_blocks))
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: describes networks that cannot be built ({error})") from error
-    state = {name.replace("encoder_b.", "encoder.").replace("decoder_a.", "decoder."): t for name, t in tensors.items()}
-    _check_fit(path, state, translator.state_dict())
-    translator.load_state_dict({name: t.float() for name, t in state.items()}, assign=True)
+    _check_fit(path, tensors, translator.state_dict())
+    translator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return translator.requires_grad_(False).eval()
 
 
@@ -105,13 +104,13 @@ def _read_config(path: Path, text: str | None) -> tuple[int, int, int]:
     return width, encoder_blocks, decoder_blocks
 
 
-def _check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    problems = [f"{name} is missing" for name in expected if name not in state]
-    problems += [f"{name} is unknown" for name in state if name not in expected]
+def _check_fit(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in expected]
     problems += [
-        f"{name} is {tuple(state[name].shape)} instead of {tuple(value.shape)}"
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
         for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
+        if name in tensors and tensors[name].shape != value.shape
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
