@@ -185,3 +185,9 @@ def test_weights_that_do_not_fit_are_named(weights: Any, error: type[Exception],
     maps = [[x, x], [x, x, x]]
     with pytest.raises(error, match=message):
         relativistic_lsgan_loss(maps, maps, "generator", scale_weights=weights)
+
+
+def test_the_module_passes_its_reduction_on() -> None:
+    real, fake = torch.randn(3, 1, 2, 2), torch.randn(3, 1, 2, 2)
+    value = RelativisticLSGANLoss(reduction="none")(real, fake, "generator")
+    assert torch.equal(value, relativistic_lsgan_loss(real, fake, "generator", reduction="none"))

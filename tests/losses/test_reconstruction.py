@@ -241,3 +241,8 @@ def test_errors_name_the_argument() -> None:
         reconstruction_loss(x, x, window_size=3.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="value_range"):
         reconstruction_loss(x, x, value_range=(1, -1))
+
+
+def test_the_module_passes_its_reduction_on() -> None:
+    x, y = images(3, 3)
+    assert torch.equal(ReconstructionLoss(reduction="none")(x, y), reconstruction_loss(x, y, reduction="none"))

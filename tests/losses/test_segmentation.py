@@ -113,6 +113,8 @@ def test_modules_pass_their_options_on() -> None:
     assert value.item() == class_balanced_cross_entropy(logits, labels, **options).item()
     value = BoundaryLoss(ignore_index=-1, reduction="sum")(logits, labels)
     assert value.item() == boundary_loss(logits, labels, ignore_index=-1, reduction="sum").item()
+    value = SegmentationLoss(**options)(logits, labels)
+    assert value.item() == segmentation_loss(logits, labels, **options).item()
 
 
 @pytest.mark.parametrize(("small_area", "small_weight"), [(1 / 64, 7.0), (0.15, 7.1), (0.3, 0.5), (0.0, 7.0)])

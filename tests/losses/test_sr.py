@@ -269,3 +269,9 @@ def test_module_errors_name_the_argument() -> None:
         SRLoss()(torch.tanh, x, generator=3)
     with pytest.raises(ValueError, match=r"x: expected \(B, C, H, W\), got \(3, 8, 8\)"):
         SRLoss()(torch.tanh, x[0], scale=0.5)
+
+
+def test_the_module_passes_its_reduction_on() -> None:
+    x, scaled = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 4, 4)
+    value = SRLoss(reduction="none")(lambda _: scaled, x, x, scale=0.5)
+    assert torch.equal(value, sr_loss(x, scaled, reduction="none"))

@@ -58,3 +58,8 @@ def test_errors_name_the_argument() -> None:
         total_variation_loss(torch.rand(1, 3, 0, 4))
     with pytest.raises(TypeError, match="x: expected a floating-point dtype"):
         total_variation_loss(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+
+
+def test_the_module_passes_its_reduction_on() -> None:
+    x = torch.rand(3, 3, 4, 4)
+    assert TotalVariationLoss(reduction="sum")(x).item() == total_variation_loss(x, reduction="sum").item()
