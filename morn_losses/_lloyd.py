@@ -137,8 +137,7 @@ def cluster(
             _raise_on_host(centers_broken, "init")
             broken = broken | centers_broken
             centers = torch.where(centers_broken[:, None, None], 0, centers)
-        if not _raise_on_host(broken, name):
-            counted.masked_fill_(broken[owner][:, None, None], 0)  # finite, so that the iterations end
+        _raise_on_host(broken, name)
 
         # a power of two is divided out without rounding, and the squares of what is left neither over- nor underflow
         peak = torch.where(broken, 1, peak).clamp(min=torch.finfo(points.dtype).tiny)
@@ -159,7 +158,6 @@ def cluster(
             else:
                 assert centers is not None
                 start, alive = centers, _first_of_its_kind(centers)
-            alive[:, 0] = True  # points that no center can be drawn from still belong somewhere
             found = _lloyd(tiles, start, alive, (size > 0) & ~broken, metric, max_iter, tolerance)
             best = found if best is None else _better(found, best, owner)
         assert best is not None
@@ -178,13 +176,10 @@ def cluster(
         )
 
 
-def _raise_on_host(broken: Tensor, name: str) -> bool:
-    """Raise ``ValueError`` for broken problems on the CPU; elsewhere return False, since looking would have to wait."""
-    if not on_host(broken):
-        return False
-    if bool(broken.any()):
+def _raise_on_host(broken: Tensor, name: str) -> None:
+    """Raise ``ValueError`` for broken problems on the CPU; elsewhere looking would have to wait."""
+    if on_host(broken) and bool(broken.any()):
         raise ValueError(f"{name}: expected finite values, got NaN or inf")
-    return True
 
 
 def _lay_out(points: Tensor, mask: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -280,7 +275,7 @@ def _target(centers: Tensor, metric: Metric) -> Tensor:
 
 
 def _assign(tiles: Tiles, target: Tensor, penalty: Tensor, metric: Metric) -> Tensor:
-    """Return the cluster of every point, ``(n, TILE)``: the nearest one whose penalty is 0 and not inf."""
+    """Return the cluster of every point, ``(n, TILE)``: the nearest one without a penalty of inf, else the first."""
     bias = target.square().sum(2) + penalty if metric == "euclidean" else penalty
     bias = bias.index_select(0, tiles.owner)[..., None]
     distances = torch.baddbmm(bias, target.index_select(0, tiles.owner), tiles.compared.mT, alpha=-2)
