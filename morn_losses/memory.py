@@ -20,6 +20,9 @@ from morn_losses._precision import full_precision, promote
 
 __all__ = ["MemoryBank", "MemorySampler", "descriptor_similarity", "semantic_descriptor"]
 
+# rounding errors of float32 descriptors stay below it
+_TIE = 1e-6
+
 
 def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) -> Tensor:
     r"""Semantic distribution feature of section 3.4.1: how much of the image each class covers, against their mean.
@@ -231,8 +234,8 @@ class MemorySampler(nn.Module):
 
     ``forward(descriptors, generator=None)`` takes ``(B, n_classes)`` and returns int64 ``(B,)`` entry ids. Each is
     uniform among the ``k`` most similar filled entries, among all of them if fewer are filled; entries that tie at rank
-    k share what is left of the k places with equal chances. Similarities that agree to six decimals are ties. The zero
-    vector is equally similar to everything, so for it the draw is uniform among all filled entries.
+    k share what is left of the k places with equal chances. Similarities within 1e-6 of that at rank k are ties. The
+    zero vector is equally similar to everything, so for it the draw is uniform among all filled entries.
 
     Choice: the paper leaves k open; 10 is what the published code uses.
 
@@ -279,18 +282,16 @@ class MemorySampler(nn.Module):
             raise RuntimeError("bank: expected at least one filled entry, got an empty memory")
 
         device = filled.device
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        similarity = descriptor_similarity(descriptors.to(device, wide), self.bank.descriptors.to(wide))
-        similarity = torch.where(filled, (similarity * 1e6).round(), float("-inf"))
+        similarity = descriptor_similarity(descriptors.to(device), self.bank.descriptors)
+        similarity = torch.where(filled, similarity, float("-inf"))
         last = similarity.topk(k, 1).values[:, -1:]
-        above, tied = similarity > last, similarity == last
+        above, tied = similarity > last + _TIE, (similarity - last).abs() <= _TIE
 
         # a rank among the k places; those that the entries above leave free are any tied entry's
         where = device if generator is None else generator.device
-        drawn = torch.rand(len(descriptors), 2, dtype=wide, device=where, generator=generator).to(device)
-        place = (drawn[:, :1] * k).long().clamp(max=k - 1)
+        drawn = torch.randint(2**31 - 1, (len(descriptors), 2), device=where, generator=generator).to(device)
         n_above, n_tied = above.sum(1, keepdim=True), tied.sum(1, keepdim=True)
-        among_tied = torch.minimum((drawn[:, 1:] * n_tied).long(), n_tied - 1)
+        place, among_tied = drawn[:, :1] % k, drawn[:, 1:] % n_tied
         is_above = place < n_above
         candidates = torch.where(is_above, above, tied).cumsum(1)
         index = torch.where(is_above, place, among_tied)

@@ -469,6 +469,16 @@ def test_entries_of_one_direction_tie_whatever_their_length() -> None:
     assert_distribution(frequencies(full_bank(single), query, 1), [0.5, 0.5, 0])
 
 
+def test_rounding_errors_do_not_break_ties() -> None:
+    # all entries have the direction of one class, as images with one small-sample class do
+    area = torch.arange(1, 41).view(-1, 1) / 997
+    for n in range(3, 8):
+        bank = full_bank(area * (torch.eye(n)[:1] - 1 / n))
+        seen = MemorySampler(bank, k=1)(torch.rand(40, n).repeat_interleave(400, 0), generator())
+        for drawn in seen.view(40, 400):
+            assert drawn.unique().numel() > 35
+
+
 def test_k_of_one_is_the_most_similar() -> None:
     bank = full_bank(torch.randn(40, 5))
     queries = torch.randn(60, 5)
