@@ -178,7 +178,7 @@ def test_masked_points_have_no_influence(metric: Any, bad: float) -> None:
 def test_a_problem_does_not_depend_on_the_others(metric: Any, tol: float) -> None:
     points = torch.randn(6, 400, 3, dtype=torch.float64)
     points[4] *= 1e6
-    mask = torch.arange(400) < torch.tensor([400, 5, 0, 130, 250, 129])[:, None]
+    mask = torch.arange(400) < torch.tensor([400, 60, 0, 130, 250, 5])[:, None]
     init = points[:, :4]
     whole = kmeans(points, 4, mask=mask, init=init, metric=metric, tol=tol)
     check(whole, points, mask, metric)
@@ -226,7 +226,7 @@ def test_a_zero_vector_has_no_direction_to_start_from(init: Any) -> None:
     angles = torch.arange(5) * 0.3
     points = torch.zeros(100, 105, 2)
     points[:, ::21] = torch.stack([angles.cos(), angles.sin()], 1)
-    result = kmeans(points, 5, init=init, metric="cosine")
+    result = kmeans(points, 5, init=init, metric="cosine", max_iter=1)
     assert (result.counts.sort(1).values == torch.tensor([1, 1, 1, 1, 101])).all()
     # nor does an emptied cluster restart from one, though they are farthest from all
     start = points[:, ::21].clone()
@@ -303,7 +303,7 @@ def test_many_emptied_clusters_restart_as_scikit_learn_ends() -> None:
 def test_a_lone_point_is_not_taken_from_its_cluster() -> None:
     # the point alone with the far second center gains nothing from a third
     points = torch.tensor([[0.0], [1.0], [100.0]])
-    result = kmeans(points, 3, init=torch.tensor([[0.4], [60.0], [-999.0]]))
+    result = kmeans(points, 3, init=torch.tensor([[0.4], [60.0], [-999.0]]), max_iter=1)
     assert result.counts.tolist() == [1, 1, 1]
     assert result.inertia.item() == 0
 
@@ -434,16 +434,17 @@ def test_n_init_keeps_the_best_of_each_problem() -> None:
         assert best.n_iter[b] == singles[i].n_iter[b]
 
 
+@pytest.mark.parametrize("tol", [1e-4, 0.05])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_the_path_of_other_devices_gives_the_same(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_of_other_devices_gives_the_same(metric: Any, tol: float, monkeypatch: pytest.MonkeyPatch) -> None:
     points = torch.randn(5, 300, 3, dtype=torch.float64)
     points[3, 10:] = points[3, :10].repeat(29, 1)
     mask = torch.arange(300) < torch.tensor([300, 140, 0, 300, 2])[:, None]
     init = points[:, :6].clone()
     init[0, 3] = -1e5
-    expected = kmeans(points, 6, mask=mask, init=init, metric=metric)
+    expected = kmeans(points, 6, mask=mask, init=init, metric=metric, tol=tol)
     monkeypatch.setattr(_lloyd, "on_host", lambda x: False)
-    for value, of_host in zip(kmeans(points, 6, mask=mask, init=init, metric=metric), expected, strict=True):
+    for value, of_host in zip(kmeans(points, 6, mask=mask, init=init, metric=metric, tol=tol), expected, strict=True):
         torch.testing.assert_close(value, of_host, rtol=1e-9, atol=1e-9)
 
 
