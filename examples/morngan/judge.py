@@ -23,7 +23,7 @@ from morngan.data.images import DataError, list_images, read_color, read_labels
 from morngan.files import write_atomically
 from morngan.networks.segmenter import add_coordinates
 
-STEPS = 1000
+STEPS = 600
 WIDTH = 16
 BATCH = 8
 CROP = 64
