@@ -25,6 +25,8 @@ $(VENV)/dev.done: $(VENV)/train.done
 	$(PIP) -e ".[dev]"
 	@touch $@
 
+# networks this small gain next to nothing from a second thread, and lose a lot where something else is running
+demo: export OMP_NUM_THREADS = 1
 demo: $(VENV)/train.done
 	$(PY) examples/train_morngan.py --preset demo --out $(DEMO) $(if $(wildcard $(DEMO)/checkpoints/*.pt),--resume)
 	$(PY) examples/evaluate.py --run $(DEMO)
