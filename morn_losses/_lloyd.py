@@ -17,7 +17,7 @@ from morn_losses._precision import full_precision, promote
 Metric = Literal["euclidean", "cosine"]
 Init = Literal["k-means++", "random"]
 
-TILE = 128  # rows of a tile; a problem is padded by less than one tile
+TILE = 64  # rows of a tile; a problem is padded by less than one tile
 FARTHEST = 2.0**30  # starting centers are brought within this many spreads, so that their squares stay finite
 ROUNDING = 64  # means that differ by this many units of rounding, relative to the spread, count as equal
 CHECK_EVERY = 4  # iterations between two looks at the device for a reason to stop

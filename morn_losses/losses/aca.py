@@ -208,8 +208,7 @@ def _responses(features: Tensor, masks: Tensor, centroids: Tensor, occupied: Ten
     n_positions = masks.sum(2).to(features.dtype)
     mu = safe_divide(torch.where(masks, similarity.amax(2), 0).sum(2), n_positions)
     strongest = torch.where(masks[:, :, None], similarity, -2).amax(3)  # below any cosine
-    takes_part = occupied & (n_positions > 0)[..., None]
-    tau = safe_divide(torch.where(takes_part, strongest, 0).sum(2), takes_part.sum(2).to(features.dtype))
+    tau = safe_divide(torch.where(occupied, strongest, 0).sum(2), occupied.sum(2).to(features.dtype))
     return mu, tau
 
 

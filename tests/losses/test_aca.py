@@ -232,10 +232,9 @@ def test_zero_features_are_dropped_on_both_sides() -> None:
 
 def test_a_negative_response_counts_for_tau_as_it_is() -> None:
     # published code takes the maximum over zero rows too, and never goes below 0
-    real = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 3)
-    _, terms = aca_loss(
-        real, -real, *[torch.ones(1, 1, 3, dtype=torch.int64)] * 2, [1], n_clusters=1, return_terms=True
-    )
+    real = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 4)
+    labels = torch.tensor([[[1, 1, 1, 0]]])
+    _, terms = aca_loss(real, -real, labels, labels, [1], n_clusters=1, return_terms=True)
     assert terms.tau_fake.item() == terms.mu_fake.item() == -1
     assert terms.loss.item() == pytest.approx(2 * (0.9 + 1))
 
@@ -421,6 +420,15 @@ def test_terms_have_one_value_for_each_sample_and_class() -> None:
     torch.testing.assert_close(loss, terms.loss.sum(1) / 3)
     torch.manual_seed(1)
     torch.testing.assert_close(aca_loss(*x, [0, (1, 2), 7], reduction="none"), loss)
+
+
+def test_the_images_may_differ_in_precision() -> None:
+    real, fake, *labels = scene(2)
+    init = starts(real, labels[0], [(1,), (2,)], 2)
+    expected = aca_loss(real, fake, *labels, [1, 2], n_clusters=2, init=init)
+    for of_real, of_fake in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+        value = aca_loss(real.to(of_real), fake.to(of_fake), *labels, [1, 2], n_clusters=2, init=init)
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5, check_dtype=False)
 
 
 def test_same_seed_same_value() -> None:
