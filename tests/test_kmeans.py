@@ -400,14 +400,14 @@ def test_plus_plus_draws_by_squared_distance() -> None:
 def test_every_point_may_be_drawn_first_and_none_twice(init: Any) -> None:
     points = torch.arange(5.0)[:, None].expand(12000, 5, 1)
     generator = torch.Generator().manual_seed(0)
-    tiles, *_ = _lloyd._tiles(
-        *_lloyd._lay_out(points, torch.ones(12000, 5, dtype=torch.bool), 1)[:2],
+    tiles, *_ = _lloyd.tiles._tiles(
+        *_lloyd.tiles._lay_out(points, torch.ones(12000, 5, dtype=torch.bool), 1)[:2],
         torch.arange(12000),
         torch.full((12000,), 5),
         torch.ones(12000, 1, 1),
         "euclidean",
     )
-    centers, alive = _lloyd._draw(tiles, 5, init, generator)
+    centers, alive = _lloyd.tiles._draw(tiles, 5, init, generator)
     assert alive.all()
     assert (centers[..., 0].sort(1).values + 2 == torch.arange(5)).all()
     ids = (centers[..., 0] + 2).long()
@@ -443,7 +443,7 @@ def test_the_path_of_other_devices_gives_the_same(metric: Any, tol: float, monke
     init = points[:, :6].clone()
     init[0, 3] = -1e5
     expected = kmeans(points, 6, mask=mask, init=init, metric=metric, tol=tol)
-    monkeypatch.setattr(_lloyd, "on_host", lambda x: False)
+    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
     for value, of_host in zip(kmeans(points, 6, mask=mask, init=init, metric=metric, tol=tol), expected, strict=True):
         torch.testing.assert_close(value, of_host, rtol=1e-9, atol=1e-9)
 
@@ -462,7 +462,7 @@ def test_non_finite_points(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="init: expected finite values"):
         kmeans(points, 3, init=broken_init)
     # where looking would cost a wait, the call ends and the other problems are not touched
-    monkeypatch.setattr(_lloyd, "on_host", lambda x: False)
+    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
     for result in (kmeans(broken, 3, init=init), kmeans(points, 3, init=broken_init)):
         assert result.centroids[1].isnan().all()
         assert result.inertia[1].isnan()

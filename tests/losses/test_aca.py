@@ -403,7 +403,7 @@ def test_a_non_finite_position_of_a_class(monkeypatch: pytest.MonkeyPatch) -> No
     real.movedim(1, 3)[0][labels_real[0] == 1] = math.nan
     with pytest.raises(ValueError, match="features_real: expected finite values"):
         aca_loss(real, fake, labels_real, labels_fake, [1, 2], **options)
-    monkeypatch.setattr(_lloyd, "on_host", lambda x: False)
+    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
     value = aca_loss(real, fake, labels_real, labels_fake, [1, 2], **options)
     assert value[0].isnan()
     torch.testing.assert_close(value[1], clean[1])

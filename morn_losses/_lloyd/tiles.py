@@ -7,30 +7,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from morn_losses._precision import full_precision, promote
-
-Metric = Literal["euclidean", "cosine"]
-Init = Literal["k-means++", "random"]
+from morn_losses._lloyd import common
+from morn_losses._lloyd.common import (
+    FARTHEST,
+    ROUNDING,
+    Clusters,
+    Init,
+    Metric,
+    first_of_its_kind,
+    squared_tolerance,
+    unit_vectors,
+)
 
 TILE = 64  # rows of a tile; a problem is padded by less than one tile
-FARTHEST = 2.0**30  # starting centers are brought within this many spreads, so that their squares stay finite
-ROUNDING = 64  # means that differ by this many units of rounding, relative to the spread, count as equal
 CHECK_EVERY = 4  # iterations between two looks at the device for a reason to stop
-
-
-class Clusters(NamedTuple):
-    """What :func:`cluster` finds, with a leading axis of P problems."""
-
-    centroids: Tensor
-    assignments: Tensor
-    inertia: Tensor
-    counts: Tensor
-    n_iter: Tensor
 
 
 @dataclass(frozen=True)
@@ -79,30 +73,15 @@ class Tiles:
         )
 
 
-def on_host(x: Tensor) -> bool:
-    """Whether looking at the values of ``x`` costs nothing; elsewhere it waits for the device."""
-    return x.device.type == "cpu"
-
-
 def sum_by_owner(values: Tensor, owner: Tensor, n_owners: int) -> Tensor:
     """Sum ``(n, ...)`` by owner: ``(n_owners, ...)``, always in the same order."""
     total = values.new_zeros((n_owners, *values.shape[1:]))
-    if on_host(values):
+    if common.on_host(values):
         return total.index_add_(0, owner, values)
     return total.index_put_((owner,), values, accumulate=True)  # index_add_ adds in no fixed order on CUDA
 
 
-def unit_vectors(x: Tensor, dim: int) -> Tensor:
-    """Return ``x`` at length 1 along ``dim``; a zero vector stays 0."""
-    peak = x.detach().abs().amax(dim, keepdim=True)
-    zero = peak == 0
-    # the direction does not depend on the peak, which therefore may be a constant, and squares stay in range
-    x = x / torch.where(zero, 1, peak)
-    return x / torch.where(zero, 1, x.square().sum(dim, keepdim=True)).sqrt()
-
-
-@torch.no_grad()
-def cluster(
+def cluster_tiles(
     points: Tensor,
     masks: Tensor,
     n_clusters: int,
@@ -119,66 +98,60 @@ def cluster(
 
     ``init`` may be centers ``(P, K, D)``; ``name`` is what errors call the points.
     """
-    points = promote(points)
     B, G, N = masks.shape
     if N == 0:
         points, masks = points.new_zeros(B, 1, points.shape[2]), masks.new_zeros(B, G, 1)
-    with full_precision(points):
-        counted, exists, slot, owner = _lay_out(points, masks.flatten(0, 1), G)
-        points = counted[..., :-1]
-        size = sum_by_owner(exists.sum(1), owner, B * G)
-        peak = torch.maximum(points.amax((1, 2)), -points.amin((1, 2))).nan_to_num(math.inf, math.inf)
-        peak = peak.new_zeros(B * G).scatter_reduce(0, owner, peak, "amax")
-        broken = ~peak.isfinite()
-        centers = None
-        if isinstance(init, Tensor):
-            centers = torch.where((size > 0)[:, None, None], init.to(points.dtype), 0)
-            centers_broken = ~centers.isfinite().flatten(1).all(1)
-            _raise_on_host(centers_broken, "init")
-            broken = broken | centers_broken
-            centers = torch.where(centers_broken[:, None, None], 0, centers)
-        _raise_on_host(broken, name)
+    counted, exists, slot, owner = _lay_out(points, masks.flatten(0, 1), G)
+    points = counted[..., :-1]
+    size = sum_by_owner(exists.sum(1), owner, B * G)
+    peak = torch.maximum(points.amax((1, 2)), -points.amin((1, 2))).nan_to_num(math.inf, math.inf)
+    peak = peak.new_zeros(B * G).scatter_reduce(0, owner, peak, "amax")
+    broken = ~peak.isfinite()
+    centers = None
+    if isinstance(init, Tensor):
+        centers_broken = ~init.isfinite().flatten(1).all(1)
+        broken = broken | centers_broken
+        centers = torch.where(centers_broken[:, None, None], 0, init)
+    _raise_on_host(broken, name)
 
-        # a power of two is divided out without rounding, and the squares of what is left neither over- nor underflow
-        peak = torch.where(broken, 1, peak).clamp(min=torch.finfo(points.dtype).tiny)
-        scale = (peak / (2 * torch.frexp(peak).mantissa))[:, None, None]
-        tiles, origin, variance = _tiles(counted, exists, owner, size, scale, metric)
-        if centers is not None:
-            # under cosine only the directions count
-            far = (centers / scale - origin).clamp_(-FARTHEST, FARTHEST)
-            centers = unit_vectors(centers, 2) if metric == "cosine" else far
+    # a power of two is divided out without rounding, and the squares of what is left neither over- nor underflow
+    peak = torch.where(broken, 1, peak).clamp(min=torch.finfo(points.dtype).tiny)
+    scale = (peak / (2 * torch.frexp(peak).mantissa))[:, None, None]
+    tiles, origin, variance = _tiles(counted, exists, owner, size, scale, metric)
+    if centers is not None:
+        # under cosine only the directions count
+        far = (centers / scale - origin).clamp_(-FARTHEST, FARTHEST)
+        centers = unit_vectors(centers, 2) if metric == "cosine" else far
 
-        # the same assignments may sum up differently in other company: a shift within rounding is none
-        rounding = (ROUNDING * torch.finfo(points.dtype).eps) ** 2
-        tolerance = (max(tol, rounding) * variance).sqrt()
-        best: Clusters | None = None
-        for _ in range(1 if centers is not None else n_init):
-            if isinstance(init, str):
-                start, alive = _draw(tiles, n_clusters, init, generator)
-            else:
-                assert centers is not None
-                start, alive = centers, _first_of_its_kind(centers)
-            found = _lloyd(tiles, start, alive, (size > 0) & ~broken, metric, max_iter, tolerance)
-            best = found if best is None else _better(found, best, owner)
-        assert best is not None
+    tolerance = (squared_tolerance(tol, points.dtype) * variance).sqrt()
+    best: Clusters | None = None
+    for _ in range(1 if centers is not None else n_init):
+        if isinstance(init, str):
+            start, alive = _draw(tiles, n_clusters, init, generator)
+        else:
+            assert centers is not None
+            start, alive = centers, first_of_its_kind(centers)
+        found = _lloyd(tiles, start, alive, (size > 0) & ~broken, metric, max_iter, tolerance)
+        best = found if best is None else _better(found, best, owner)
+    assert best is not None
 
-        centroids = torch.where((size > 0)[:, None, None], (best.centroids + origin) * scale, 0)
-        inertia = best.inertia
-        if metric == "euclidean":
-            inertia = inertia * scale[:, 0, 0] * scale[:, 0, 0]  # one after the other: the square alone may be inf
-        labels = torch.cat([best.assignments.flatten(), best.assignments.new_full((1,), -1)])
-        return Clusters(
-            centroids.masked_fill(broken[:, None, None], math.nan),
-            labels[slot][:, :N],
-            inertia.masked_fill(broken, math.nan),
-            best.counts,
-            best.n_iter,
-        )
+    centroids = torch.where((size > 0)[:, None, None], (best.centroids + origin) * scale, 0)
+    inertia = best.inertia
+    if metric == "euclidean":
+        inertia = inertia * scale[:, 0, 0] * scale[:, 0, 0]  # one after the other: the square alone may be inf
+    labels = torch.cat([best.assignments.flatten(), best.assignments.new_full((1,), -1)])
+    return Clusters(
+        centroids.masked_fill(broken[:, None, None], math.nan),
+        labels[slot][:, :N],
+        inertia.masked_fill(broken, math.nan),
+        best.counts,
+        best.n_iter,
+    )
 
 
 def _raise_on_host(broken: Tensor, name: str) -> None:
     """Raise ``ValueError`` for broken problems on the CPU; elsewhere looking would have to wait."""
-    if on_host(broken) and bool(broken.any()):
+    if common.on_host(broken) and bool(broken.any()):
         raise ValueError(f"{name}: expected finite values, got NaN or inf")
 
 
@@ -238,12 +211,6 @@ def _better(found: Clusters, best: Clusters, owner: Tensor) -> Clusters:
         torch.where(better[:, None], found.counts, best.counts),
         torch.where(better, found.n_iter, best.n_iter),
     )
-
-
-def _first_of_its_kind(centers: Tensor) -> Tensor:
-    """Return which centers ``(P, K)`` equal no earlier one of their problem."""
-    repeats = [(centers[:, k : k + 1] == centers[:, :k]).all(2).any(1) for k in range(centers.shape[1])]
-    return ~torch.stack(repeats, 1)
 
 
 def _draw(tiles: Tiles, n_clusters: int, init: Init, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -314,7 +281,7 @@ def _lloyd(
     n_iter = torch.zeros_like(running, dtype=torch.int64)
     n_running = -1
     for iteration in range(max_iter):
-        if on_host(centers) or iteration % CHECK_EVERY == 0:
+        if common.on_host(centers) or iteration % CHECK_EVERY == 0:
             n_running, before = int(running.sum()), n_running
             if n_running == 0:
                 break
@@ -325,7 +292,7 @@ def _lloyd(
         sums = _sums(tiles, labels, cluster_ids)
         occupied = sums[..., -1] > 0
         vacant = ~occupied & running[:, None]
-        if not on_host(centers) or bool(vacant.any()):
+        if not common.on_host(centers) or bool(vacant.any()):
             sums += _restart(tiles, centers, labels, sums[..., -1], vacant, metric)
             occupied = sums[..., -1] > 0
             penalty = torch.where(running[:, None], torch.where(occupied, 0, math.inf), penalty)

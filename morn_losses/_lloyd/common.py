@@ -1,0 +1,49 @@
+"""What both ways of running Lloyd's algorithm share."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Metric = Literal["euclidean", "cosine"]
+Init = Literal["k-means++", "random"]
+
+FARTHEST = 2.0**30  # starting centers are brought within this many spreads, so that their squares stay finite
+ROUNDING = 64  # means that differ by this many units of rounding, relative to the spread, count as equal
+
+
+class Clusters(NamedTuple):
+    """What clustering finds, with a leading axis of P problems."""
+
+    centroids: Tensor
+    assignments: Tensor
+    inertia: Tensor
+    counts: Tensor
+    n_iter: Tensor
+
+
+def on_host(x: Tensor) -> bool:
+    """Whether looking at the values of ``x`` costs nothing; elsewhere it waits for the device."""
+    return x.device.type == "cpu"
+
+
+def unit_vectors(x: Tensor, dim: int) -> Tensor:
+    """Return ``x`` at length 1 along ``dim``; a zero vector stays 0."""
+    peak = x.detach().abs().amax(dim, keepdim=True)
+    zero = peak == 0
+    # the direction does not depend on the peak, which therefore may be a constant, and squares stay in range
+    x = x / torch.where(zero, 1, peak)
+    return x / torch.where(zero, 1, x.square().sum(dim, keepdim=True)).sqrt()
+
+
+def first_of_its_kind(centers: Tensor) -> Tensor:
+    """Return which centers ``(P, K)`` equal no earlier one of their problem."""
+    repeats = [(centers[:, k : k + 1] == centers[:, :k]).all(2).any(1) for k in range(centers.shape[1])]
+    return ~torch.stack(repeats, 1)
+
+
+def squared_tolerance(tol: float, dtype: torch.dtype) -> float:
+    """Return ``tol``, or what rounding alone may shift: the same points may sum up differently in another order."""
+    return float(max(tol, (ROUNDING * torch.finfo(dtype).eps) ** 2))
