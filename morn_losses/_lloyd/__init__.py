@@ -13,8 +13,8 @@ from morn_losses._precision import full_precision, promote
 
 __all__ = ["Clusters", "Init", "Metric", "cluster", "unit_vectors"]
 
-# numbers in a problem from which on the host is faster with it alone: it fills the cache and pays for its own calls
-LARGE = 2**14
+# numbers in a problem from which on the host is faster with it alone
+LARGE = 2**12
 
 
 @torch.no_grad()
@@ -45,15 +45,12 @@ def cluster(
         if common.on_host(init) and not bool(init.isfinite().all()):
             raise ValueError("init: expected finite values, got NaN or inf")
         n_init = 1
-    large = (sizes * D >= LARGE).nonzero()[:, 0].tolist() if common.on_host(points) else []
+    large = (sizes * D >= LARGE) if common.on_host(points) else torch.zeros_like(sizes, dtype=torch.bool)
     with full_precision(points):
-        if len(large) == B * G:
-            found = _nothing(points, B * G, N, n_clusters)
-        else:
-            small = masks if not large else masks & (sizes * D < LARGE).view(B, G, 1)
+        if not common.on_host(points) or not bool(large.all()):
             found = cluster_tiles(
                 points,
-                small,
+                masks & ~large.view(B, G, 1),
                 n_clusters,
                 metric=metric,
                 init=init,
@@ -63,34 +60,34 @@ def cluster(
                 generator=generator,
                 name=name,
             )
-        if large:
-            device = points.device if generator is None else generator.device
-            uniforms = torch.zeros(1, B * G, n_clusters)
+        else:
+            found = _nothing(points, B * G, N, n_clusters)
+        if common.on_host(points) and bool(large.any()):
+            alone = large.nonzero().flatten()
+            uniforms = None
             if isinstance(init, str):
-                uniforms = torch.rand(
-                    n_init, B * G, n_clusters, dtype=torch.float64, device=device, generator=generator
+                device = points.device if generator is None else generator.device
+                shape = (n_init, len(alone), n_clusters)
+                uniforms = torch.rand(shape, dtype=torch.float64, device=device, generator=generator).to(points.device)
+            ones = []
+            for i, p in enumerate(alone.tolist()):
+                rows = masks[p // G, p % G].nonzero().flatten()
+                one = cluster_one(
+                    _take(points[p // G], rows),
+                    n_clusters,
+                    metric=metric,
+                    init=init if isinstance(init, str) else init[p],
+                    uniforms=None if uniforms is None else uniforms[:, i],
+                    max_iter=max_iter,
+                    tol=tol,
+                    name=name,
                 )
-            uniforms = uniforms.to(points.device)
-        for p in large:
-            rows = masks[p // G, p % G].nonzero()[:, 0]
-            one = cluster_one(
-                _take(points[p // G], rows),
-                n_clusters,
-                metric=metric,
-                init=init if isinstance(init, str) else init[p],
-                uniforms=uniforms[:, p],
-                max_iter=max_iter,
-                tol=tol,
-                name=name,
-            )
-            found.assignments[p, rows] = one.assignments
-            for whole, part in (
-                (found.centroids, one.centroids),
-                (found.inertia, one.inertia),
-                (found.counts, one.counts),
-                (found.n_iter, one.n_iter),
-            ):
-                whole[p] = part
+                found.assignments[p].index_copy_(0, rows, one.assignments)
+                ones.append(one)
+            found.centroids[alone] = torch.stack([one.centroids for one in ones])
+            found.inertia[alone] = torch.stack([one.inertia for one in ones])
+            found.counts[alone] = torch.stack([one.counts for one in ones])
+            found.n_iter[alone] = alone.new_tensor([one.n_iter for one in ones])
     return found
 
 

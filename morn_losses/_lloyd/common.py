@@ -10,7 +10,6 @@ from torch import Tensor
 Metric = Literal["euclidean", "cosine"]
 Init = Literal["k-means++", "random"]
 
-FARTHEST = 2.0**30  # starting centers are brought within this many spreads, so that their squares stay finite
 ROUNDING = 64  # means that differ by this many units of rounding, relative to the spread, count as equal
 
 
@@ -36,12 +35,6 @@ def unit_vectors(x: Tensor, dim: int) -> Tensor:
     # the direction does not depend on the peak, which therefore may be a constant, and squares stay in range
     x = x / torch.where(zero, 1, peak)
     return x / torch.where(zero, 1, x.square().sum(dim, keepdim=True)).sqrt()
-
-
-def first_of_its_kind(centers: Tensor) -> Tensor:
-    """Return which centers ``(P, K)`` equal no earlier one of their problem."""
-    repeats = [(centers[:, k : k + 1] == centers[:, :k]).all(2).any(1) for k in range(centers.shape[1])]
-    return ~torch.stack(repeats, 1)
 
 
 def squared_tolerance(tol: float, dtype: torch.dtype) -> float:

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from morn_losses._lloyd.common import (
-    FARTHEST,
-    ROUNDING,
-    Clusters,
-    Init,
-    Metric,
-    first_of_its_kind,
-    squared_tolerance,
-    unit_vectors,
-)
+from morn_losses._lloyd.common import ROUNDING, Init, Metric, squared_tolerance, unit_vectors
 
-ORDINARY = 2.0**20  # points up to this size and down to its inverse are taken as they are
+Array: TypeAlias = NDArray[Any]
+
+ORDINARY = 2.0**40  # variances up to this and down to its inverse need no scaling
+FARTHEST = 2.0**50  # starting centers are brought within this, so that their squares stay finite
+BLOCK = 256  # rows summed up at once: sums of sums lose less to rounding than one long sum
 
 
 class Points(NamedTuple):
     """The points of one problem."""
 
-    values: Tensor  # (n, D), contiguous; sums of these give means
+    values: Tensor  # (n, D); sums of these give means
     compared: Tensor  # (n, D): what distances are taken of
     metric: Metric
+
+
+class Found(NamedTuple):
+    """What :func:`cluster_one` finds in one problem."""
+
+    centroids: Tensor  # (K, D)
+    assignments: Tensor  # (n,)
+    inertia: Tensor  # ()
+    counts: Tensor  # (K,)
+    n_iter: int
 
 
 def cluster_one(
@@ -36,181 +43,215 @@ def cluster_one(
     *,
     metric: Metric,
     init: Init | Tensor,
-    uniforms: Tensor,
+    uniforms: Tensor | None,
     max_iter: int,
     tol: float,
     name: str,
-) -> Clusters:
-    """Cluster ``(n, D)``, n >= 1, once for each row of ``uniforms`` ``(n_init, K)``, which the centers are drawn with.
+) -> Found:
+    """Cluster ``(n, D)``, n >= 1, from finite centers ``(K, D)`` or once for each row of ``uniforms`` ``(n_init, K)``.
 
-    ``init`` may be finite centers ``(K, D)``. The result has no axis of problems.
+    The rows are what random centers are drawn with.
     """
-    points = points.contiguous()
-    low, high = (float(x) for x in torch.aminmax(points))
-    peak = max(-low, high)
-    if not math.isfinite(low) or not math.isfinite(high):
-        raise ValueError(f"{name}: expected finite values, got NaN or inf")
-    compared = _directions(points) if metric == "cosine" else points
-    # a power of two is divided out without rounding, and the squares of what is left neither over- nor underflow
-    power = 2.0 ** (math.frexp(max(peak, torch.finfo(points.dtype).tiny))[1] - 1)
-    scale = 1.0 if 1 / ORDINARY < peak < ORDINARY else power
-    points = points if scale == 1 else points / scale
-    mean = points.mean(0)
-    # about the mean: |x|^2 - 2 x.c + |c|^2 would cancel far from the origin
-    centered = points - mean
-    variance = float(torch.linalg.vector_norm(centered, dim=1).square().mean()) / points.shape[1]
+    points = points.detach().contiguous()
+    mean, centered, variance = _spread(points)
+    directions = _directions(points) if metric == "cosine" else None
+    scale = 1.0
+    if not 1 / ORDINARY < variance < ORDINARY:
+        peak = max(abs(float(x)) for x in torch.aminmax(points))
+        if not math.isfinite(peak):
+            raise ValueError(f"{name}: expected finite values, got NaN or inf")
+        # a power of two is divided out without rounding, and the squares of what is left neither over- nor underflow
+        scale = 2.0 ** (math.frexp(max(peak, torch.finfo(points.dtype).tiny))[1] - 1)
+        points = points / scale
+        mean, centered, variance = _spread(points)
     tolerance = math.sqrt(squared_tolerance(tol, points.dtype) * variance)
-    if metric == "euclidean":
-        origin, problem = mean, Points(centered, centered, metric)
-    else:
-        origin, problem = torch.zeros_like(mean), Points(points, compared, metric)
+    # about the mean: |x|^2 - 2 x.c + |c|^2 would cancel far from the origin
+    problem = Points(centered, centered, metric) if directions is None else Points(points, directions, metric)
 
-    best: Clusters | None = None
-    for row in uniforms:
-        if isinstance(init, Tensor):
-            centers, alive = _given(init, origin, scale, FARTHEST * power / scale, metric)
-        else:
+    best: Found | None = None
+    for row in [None] if uniforms is None else uniforms:
+        if isinstance(init, str):
+            assert row is not None
             centers, alive = _draw(problem, n_clusters, init, row)
+        elif metric == "cosine":  # only the directions count
+            centers = unit_vectors(init, 1)
+            alive = _first_of_its_kind(centers)
+        else:
+            centers = (init / scale - mean).clamp_(-FARTHEST, FARTHEST)
+            alive = _first_of_its_kind(centers)
         found = _lloyd(problem, centers, alive, max_iter, tolerance)
-        best = found if best is None or float(found.inertia) < float(best.inertia) else best
+        best = found if best is None or bool(found.inertia < best.inertia) else best
     assert best is not None
-    inertia = best.inertia * scale * scale if metric == "euclidean" else best.inertia
-    return best._replace(centroids=(best.centroids + origin) * scale, inertia=inertia)
+    if metric == "cosine":
+        return best._replace(centroids=best.centroids * scale)
+    return best._replace(centroids=(best.centroids + mean) * scale, inertia=best.inertia * scale * scale)
+
+
+def _spread(points: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return the mean, the points about it, and the mean of their variances."""
+    mean = points.mean(0)
+    centered = points - mean
+    return mean, centered, float(torch.linalg.vector_norm(centered, dim=1).square_().mean()) / points.shape[1]
 
 
 def _directions(points: Tensor) -> Tensor:
     lengths = torch.linalg.vector_norm(points, dim=1, keepdim=True)
     shortest, longest = (float(x) for x in torch.aminmax(lengths))
-    ordinary = 1 / ORDINARY < shortest and longest < ORDINARY
+    ordinary = shortest > ORDINARY**-0.5 and longest < ORDINARY**0.5
     return points / lengths if ordinary else unit_vectors(points, 1)
 
 
-def _given(init: Tensor, origin: Tensor, scale: float, limit: float, metric: Metric) -> tuple[Tensor, Tensor]:
-    # under cosine only the directions count
-    centers = unit_vectors(init, 1) if metric == "cosine" else (init / scale - origin).clamp_(-limit, limit)
-    return centers, first_of_its_kind(centers[None])[0]
+def _first_of_its_kind(centers: Tensor) -> list[bool]:
+    seen: set[tuple[float, ...]] = set()
+    first = []
+    for center in map(tuple, centers.tolist()):
+        first.append(center not in seen)
+        seen.add(center)
+    return first
 
 
-def _draw(problem: Points, n_clusters: int, init: Init, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw starting centers ``(K, D)`` among the points, and say which could be drawn ``(K,)``."""
+def _draw(problem: Points, n_clusters: int, init: Init, uniforms: Tensor) -> tuple[Tensor, list[bool]]:
+    """Draw starting centers ``(K, D)`` among the points, and say which of the K could be drawn."""
     x = problem.compared
-    centers = problem.values.new_zeros(n_clusters, x.shape[1])
-    alive = torch.zeros(n_clusters, dtype=torch.bool, device=x.device)
-    # a zero vector has no direction and may not become a center
-    weights = x.any(1).double() if problem.metric == "cosine" else x.new_ones(len(x), dtype=torch.float64)
-    for k in range(n_clusters):
+    centers = x.new_zeros(n_clusters, x.shape[1])
+    weights = x.new_ones(len(x), dtype=torch.float64)
+    if problem.metric == "cosine":  # a zero vector has no direction and may not become a center
+        weights = x.any(1).double()
+    for k, uniform in enumerate(uniforms.tolist()):
         steps = weights.cumsum(0)
-        if float(steps[-1]) <= 0:
-            break
+        total = float(steps[-1])
+        if total <= 0:
+            return centers, [i < k for i in range(n_clusters)]
         # the first point whose step lies above the number drawn, so that none of weight 0 is
-        row = int(torch.searchsorted(steps, uniforms[k] * steps[-1], right=True))
-        centers[k], alive[k] = problem.values[row], True
+        row = int(torch.searchsorted(steps, uniform * total, right=True))
+        centers[k] = problem.values[row]
         if init == "random":
             weights[row] = 0
         elif k + 1 < n_clusters:
             # by differences, so that a copy of a center weighs exactly 0
             distances = torch.linalg.vector_norm(x - x[row], dim=1).double().square_()
-            weights = distances * weights if k == 0 else torch.minimum(weights, distances)
-    return centers, alive
+            weights = distances.mul_(weights) if k == 0 else torch.minimum(weights, distances)
+    return centers, [True] * n_clusters
 
 
-def _target(centers: Tensor, metric: Metric) -> Tensor:
-    return unit_vectors(centers, 1) if metric == "cosine" else centers
+def _unit(centers: Array) -> Array:
+    """:func:`unit_vectors` of the rows."""
+    peak = np.abs(centers).max(1, keepdims=True)
+    centers = centers / np.where(peak > 0, peak, 1)
+    return centers / np.where(peak > 0, np.sqrt((centers * centers).sum(1, keepdims=True)), 1)
 
 
-def _assign(problem: Points, target: Tensor, penalty: Tensor) -> Tensor:
-    """Return the cluster of every point, ``(n,)``: the nearest one without a penalty of inf, else the first."""
-    bias = penalty if problem.metric == "cosine" else target.square().sum(1).add_(penalty)
-    # min returns the first of equals as argmin does, ten times faster
-    return torch.addmm(bias[:, None], target, problem.compared.mT, alpha=-2).min(0).indices
+def _assign(problem: Points, centers: Array, alive: list[bool]) -> Tensor:
+    """Return the cluster of every point, ``(n,)``: the nearest one that is alive."""
+    cosine = problem.metric == "cosine"
+    target = _unit(centers) if cosine else centers
+    scores = torch.mm(torch.from_numpy(target), problem.compared.mT)
+    if not cosine or not all(alive):
+        # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2)
+        bias = np.zeros_like(centers[:, :1]) if cosine else (centers * centers).sum(1, keepdims=True) / 2
+        bias[~np.array(alive)] = np.inf
+        scores.sub_(torch.from_numpy(bias))
+    # max returns the first of equals as argmax does, ten times faster
+    return scores.max(0).indices
 
 
-def _sums(values: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+def _sums(values: Tensor, labels: Tensor, n_clusters: int) -> Array:
     """Return the sum of the points of each cluster, ``(K, D)``."""
-    return (labels == torch.arange(n_clusters, device=labels.device)[:, None]).to(values.dtype) @ values
+    members = (labels == torch.arange(n_clusters)[:, None]).to(values.dtype)
+    parts = [m @ v for m, v in zip(members.split(BLOCK, 1), values.split(BLOCK), strict=True)]
+    return (parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)).numpy()
 
 
-def _lloyd(problem: Points, centers: Tensor, alive: Tensor, max_iter: int, tolerance: float) -> Clusters:
+def _follow(values: Array, labels: Array, previous: Array, rows: Array, sums: Array) -> None:
+    """Bring the sums from the previous labels of these rows to their new ones, in place."""
+    ids = np.arange(len(sums))[:, None]
+    change = (labels[rows] == ids).astype(sums.dtype) - (previous[rows] == ids)
+    sums += change @ values[rows]
+
+
+def _move(sums: Array, counts: Array, centers: Array) -> tuple[Array, float]:
+    """Return the mean of each cluster, and how far the centers move; one without points stays where it is."""
+    means = sums / np.maximum(counts, 1).astype(sums.dtype)[:, None]
+    if counts.min() == 0:
+        means = np.where(counts[:, None] > 0, means, centers)
+    shift = (means - centers).ravel()
+    return means, math.sqrt(shift @ shift)
+
+
+def _lloyd(problem: Points, start: Tensor, alive: list[bool], max_iter: int, tolerance: float) -> Found:
     """Iterate until the problem is done; a center that is not alive attracts no point.
 
     Once few points change their cluster, the sums follow them. What that loses to rounding, much where sizes differ
-    much, is made good: a problem is done only by sums over all points.
+    much, is made good: a problem is done only by sums over all points. torch does what is done to all points, numpy
+    the rest, whose calls cost a third.
     """
-    values, K = problem.values, len(centers)
-    penalty = torch.where(alive, 0, math.inf).to(values.dtype)
-    labels = torch.full((len(values),), -1, device=values.device)
-    sums, counts, exact = centers, torch.zeros(K, dtype=torch.int64, device=values.device), False
+    values, K, n = problem.values.numpy(), len(start), len(problem.values)
+    centers = start.numpy()
+    previous: Array | None = None
+    sums, exact = centers, False
     settled = False  # the labels are those of the centers
-    n_iter = 0
-    while n_iter < max_iter:
-        n_iter += 1
-        found = _assign(problem, _target(centers, problem.metric), penalty)
-        rows = (found != labels).nonzero()[:, 0]
-        if len(rows) == 0 and exact and int(counts.count_nonzero()) == K:
+    for n_iter in range(1, max_iter + 1):
+        assigned = _assign(problem, centers, alive)
+        labels = assigned.numpy()
+        rows = None if previous is None else np.flatnonzero(labels != previous)
+        if previous is None or rows is None or 3 * len(rows) > n:
+            sums, exact = _sums(problem.values, assigned, K), True
+        elif len(rows) > 0:
+            _follow(values, labels, previous, rows, sums)
+            exact = False
+        elif exact and all(alive):
             settled = True
             break
-        if 4 * len(rows) > len(values):
-            sums, exact = _sums(values, found, K), True
-        elif len(rows) > 0:
-            changed = values.index_select(0, rows)
-            sums.index_add_(0, found[rows], changed).index_add_(0, labels[rows], changed, alpha=-1)
+        previous = labels
+        counts = np.bincount(labels, minlength=K)
+        if counts.min() == 0 and _restart(problem, centers, labels, sums, counts):
             exact = False
-        labels, counts = found, torch.bincount(found, minlength=K)
-        vacant = int(counts.count_nonzero()) < K
-        if vacant:
-            if _restart(problem, centers, labels, sums, counts):
-                exact = False
-            penalty = torch.where(counts > 0, 0, math.inf).to(values.dtype)
-        moved = _means(sums, counts, centers, vacant)
-        shift = float(torch.linalg.vector_norm(moved - centers))
+        alive = (counts > 0).tolist()
+        moved, shift = _move(sums, counts, centers)
         if not exact and (shift <= tolerance or n_iter == max_iter):
-            sums, exact = _sums(values, labels, K), True
-            moved = _means(sums, counts, centers, vacant)
-            shift = float(torch.linalg.vector_norm(moved - centers))
+            sums, exact = _sums(problem.values, assigned, K), True
+            moved, shift = _move(sums, counts, centers)
         centers = moved
         if shift <= tolerance:
             break
 
-    target = _target(centers, problem.metric)
     if not settled:
-        labels = _assign(problem, target, penalty)
-        counts = torch.bincount(labels, minlength=K)
-    own = target.index_select(0, labels)
-    if problem.metric == "euclidean":
-        distance = torch.linalg.vector_norm(own.sub_(problem.compared), dim=1).square_()
-    else:
+        assigned = _assign(problem, centers, alive)
+        counts = np.bincount(assigned.numpy(), minlength=K)
+    cosine = problem.metric == "cosine"
+    own = torch.from_numpy(_unit(centers) if cosine else centers).index_select(0, assigned)
+    if cosine:
         distance = (1 - own.mul_(problem.compared).sum(1)).clamp_(min=0)
-    occupied = counts > 0
-    centers = torch.where(occupied[:, None], centers, centers[int(occupied.to(torch.int8).argmax())])
-    return Clusters(centers, labels, distance.sum(), counts, counts.new_tensor(n_iter))
+    else:
+        distance = torch.linalg.vector_norm(own.sub_(problem.compared), dim=1).square_()
+    if counts.min() == 0:
+        centers = np.where(counts[:, None] > 0, centers, centers[counts.argmax()])
+    return Found(torch.from_numpy(centers), assigned, distance.sum(), torch.from_numpy(counts), n_iter)
 
 
-def _means(sums: Tensor, counts: Tensor, centers: Tensor, vacant: bool) -> Tensor:
-    """Return the mean of each cluster; one without points stays where it is."""
-    means = sums / counts[:, None]
-    return torch.where(counts[:, None] > 0, means, centers) if vacant else means
-
-
-def _restart(problem: Points, centers: Tensor, labels: Tensor, sums: Tensor, counts: Tensor) -> bool:
+def _restart(problem: Points, centers: Array, labels: Array, sums: Array, counts: Array) -> bool:
     """Let the first vacant cluster start again from the point that is farthest from its own center, if any is off it.
 
     Changes labels, sums and counts in place. The next vacant cluster waits for the next iteration, so that copies of
     one point do not start several clusters.
     """
-    x = problem.compared
-    distance = _target(centers, problem.metric).index_select(0, labels).sub_(x).square_().sum(1)
-    squares = x.square().sum(1)
+    x = problem.compared.numpy()
+    target = _unit(centers) if problem.metric == "cosine" else centers
+    distance = np.square(target[labels] - x).sum(1)
+    squares = np.square(x).sum(1)
     # a cluster's mean may miss identical points by rounding; they are no reason to split it
-    splits = (counts[labels] > 1) & (distance > (ROUNDING * torch.finfo(x.dtype).eps) ** 2 * squares)
+    splits = (counts[labels] > 1) & (distance > (ROUNDING * np.finfo(x.dtype).eps) ** 2 * squares)
     if problem.metric == "cosine":
         splits &= squares > 0
-    farthest, row = torch.where(splits, distance, 0).max(0)
-    if float(farthest) <= 0:
+    distance = np.where(splits, distance, 0)
+    row = int(distance.argmax())
+    if distance[row] <= 0:
         return False
-    left, joined = int(labels[row]), int((counts == 0).to(torch.int8).argmax())
+    left, joined = labels[row], int(counts.argmin())
+    values = problem.values[row].numpy()
     labels[row] = joined
-    sums[left] -= problem.values[row]
-    sums[joined] = problem.values[row]
+    sums[left] -= values
+    sums[joined] = values
     counts[left] -= 1
     counts[joined] += 1
     return True

@@ -13,17 +13,16 @@ from torch import Tensor
 
 from morn_losses._lloyd import common
 from morn_losses._lloyd.common import (
-    FARTHEST,
     ROUNDING,
     Clusters,
     Init,
     Metric,
-    first_of_its_kind,
     squared_tolerance,
     unit_vectors,
 )
 
 TILE = 64  # rows of a tile; a problem is padded by less than one tile
+FARTHEST = 2.0**30  # starting centers are brought within this many spreads, so that their squares stay finite
 CHECK_EVERY = 4  # iterations between two looks at the device for a reason to stop
 
 
@@ -130,7 +129,7 @@ def cluster_tiles(
             start, alive = _draw(tiles, n_clusters, init, generator)
         else:
             assert centers is not None
-            start, alive = centers, first_of_its_kind(centers)
+            start, alive = centers, _first_of_its_kind(centers)
         found = _lloyd(tiles, start, alive, (size > 0) & ~broken, metric, max_iter, tolerance)
         best = found if best is None else _better(found, best, owner)
     assert best is not None
@@ -211,6 +210,12 @@ def _better(found: Clusters, best: Clusters, owner: Tensor) -> Clusters:
         torch.where(better[:, None], found.counts, best.counts),
         torch.where(better, found.n_iter, best.n_iter),
     )
+
+
+def _first_of_its_kind(centers: Tensor) -> Tensor:
+    """Return which centers ``(P, K)`` equal no earlier one of their problem."""
+    repeats = [(centers[:, k : k + 1] == centers[:, :k]).all(2).any(1) for k in range(centers.shape[1])]
+    return ~torch.stack(repeats, 1)
 
 
 def _draw(tiles: Tiles, n_clusters: int, init: Init, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
