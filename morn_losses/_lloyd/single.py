@@ -20,10 +20,11 @@ BLOCK = 256  # rows summed up at once: sums of sums lose less to rounding than o
 
 
 class Points(NamedTuple):
-    """The points of one problem."""
+    """The points of one problem, in tables ``(n, width)``: D columns, one of ones, and zeros up to an even stride."""
 
-    values: Tensor  # (n, D); sums of these give means
-    compared: Tensor  # (n, D): what distances are taken of
+    values: Tensor  # sums of these give means and, in the column of ones, counts
+    compared: Tensor  # what distances are taken of
+    D: int
     metric: Metric
 
 
@@ -52,8 +53,9 @@ def cluster_one(
 
     The rows are what random centers are drawn with.
     """
-    points = points.detach().contiguous()
-    mean, centered, variance = _spread(points)
+    points = points.detach()
+    D = points.shape[1]
+    mean, centered, variance = _center(points)
     directions = _directions(points) if metric == "cosine" else None
     scale = 1.0
     if not 1 / ORDINARY < variance < ORDINARY:
@@ -63,10 +65,13 @@ def cluster_one(
         # a power of two is divided out without rounding, and the squares of what is left neither over- nor underflow
         scale = 2.0 ** (math.frexp(max(peak, torch.finfo(points.dtype).tiny))[1] - 1)
         points = points / scale
-        mean, centered, variance = _spread(points)
+        mean, centered, variance = _center(points)
     tolerance = math.sqrt(squared_tolerance(tol, points.dtype) * variance)
-    # about the mean: |x|^2 - 2 x.c + |c|^2 would cancel far from the origin
-    problem = Points(centered, centered, metric) if directions is None else Points(points, directions, metric)
+    if directions is None:
+        problem = Points(centered, centered, D, metric)
+    else:
+        centered[:, :D] = points
+        problem = Points(centered, directions, D, metric)
 
     best: Found | None = None
     for row in [None] if uniforms is None else uniforms:
@@ -87,33 +92,51 @@ def cluster_one(
     return best._replace(centroids=(best.centroids + mean) * scale, inertia=best.inertia * scale * scale)
 
 
-def _spread(points: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Return the mean, the points about it, and the mean of their variances."""
+def _table(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return an empty table for the points, and the view of its first D columns."""
+    n, D = points.shape
+    width = D + 1 if D < 64 else (D // 16 + 1) * 16  # rows that start at odd addresses are slow to multiply
+    table = points.new_empty(n, width)
+    table[:, D] = 1
+    table[:, D + 1 :] = 0
+    return table, table[:, :D]
+
+
+def _center(points: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return the mean, a table of the points about it, and the mean of their variances.
+
+    Compared far from the origin, |x|^2 - 2 x.c + |c|^2 would cancel.
+    """
     mean = points.mean(0)
-    centered = points - mean
-    return mean, centered, float(torch.linalg.vector_norm(centered, dim=1).square_().mean()) / points.shape[1]
+    table, centered = _table(points)
+    torch.sub(points, mean, out=centered)
+    return mean, table, float(torch.linalg.vector_norm(centered, dim=1).square_().mean()) / points.shape[1]
 
 
 def _directions(points: Tensor) -> Tensor:
     lengths = torch.linalg.vector_norm(points, dim=1, keepdim=True)
     shortest, longest = (float(x) for x in torch.aminmax(lengths))
-    ordinary = shortest > ORDINARY**-0.5 and longest < ORDINARY**0.5
-    return points / lengths if ordinary else unit_vectors(points, 1)
+    table, directions = _table(points)
+    if shortest > ORDINARY**-0.5 and longest < ORDINARY**0.5:
+        torch.div(points, lengths, out=directions)
+    else:
+        directions[:] = unit_vectors(points, 1)
+    return table
 
 
-def _first_of_its_kind(centers: Tensor) -> list[bool]:
+def _first_of_its_kind(centers: Tensor) -> Array:
     seen: set[tuple[float, ...]] = set()
     first = []
     for center in map(tuple, centers.tolist()):
         first.append(center not in seen)
         seen.add(center)
-    return first
+    return np.array(first)
 
 
-def _draw(problem: Points, n_clusters: int, init: Init, uniforms: Tensor) -> tuple[Tensor, list[bool]]:
+def _draw(problem: Points, n_clusters: int, init: Init, uniforms: Tensor) -> tuple[Tensor, Array]:
     """Draw starting centers ``(K, D)`` among the points, and say which of the K could be drawn."""
-    x = problem.compared
-    centers = x.new_zeros(n_clusters, x.shape[1])
+    x = problem.compared[:, : problem.D]
+    centers = x.new_zeros(n_clusters, problem.D)
     weights = x.new_ones(len(x), dtype=torch.float64)
     if problem.metric == "cosine":  # a zero vector has no direction and may not become a center
         weights = x.any(1).double()
@@ -121,17 +144,17 @@ def _draw(problem: Points, n_clusters: int, init: Init, uniforms: Tensor) -> tup
         steps = weights.cumsum(0)
         total = float(steps[-1])
         if total <= 0:
-            return centers, [i < k for i in range(n_clusters)]
+            return centers, np.arange(n_clusters) < k
         # the first point whose step lies above the number drawn, so that none of weight 0 is
         row = int(torch.searchsorted(steps, uniform * total, right=True))
-        centers[k] = problem.values[row]
+        centers[k] = problem.values[row, : problem.D]
         if init == "random":
             weights[row] = 0
         elif k + 1 < n_clusters:
             # by differences, so that a copy of a center weighs exactly 0
             distances = torch.linalg.vector_norm(x - x[row], dim=1).double().square_()
             weights = distances.mul_(weights) if k == 0 else torch.minimum(weights, distances)
-    return centers, [True] * n_clusters
+    return centers, np.ones(n_clusters, dtype=np.bool_)
 
 
 def _unit(centers: Array) -> Array:
@@ -141,22 +164,24 @@ def _unit(centers: Array) -> Array:
     return centers / np.where(peak > 0, np.sqrt((centers * centers).sum(1, keepdims=True)), 1)
 
 
-def _assign(problem: Points, centers: Array, alive: list[bool]) -> Tensor:
+def _assign(problem: Points, centers: Array, alive: Array) -> Tensor:
     """Return the cluster of every point, ``(n,)``: the nearest one that is alive."""
-    cosine = problem.metric == "cosine"
-    target = _unit(centers) if cosine else centers
-    scores = torch.mm(torch.from_numpy(target), problem.compared.mT)
-    if not cosine or not all(alive):
-        # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2)
-        bias = np.zeros_like(centers[:, :1]) if cosine else (centers * centers).sum(1, keepdims=True) / 2
-        bias[~np.array(alive)] = np.inf
-        scores.sub_(torch.from_numpy(bias))
+    D = problem.D
+    # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2)
+    target = np.zeros((len(centers), problem.compared.shape[1]), centers.dtype)
+    if problem.metric == "cosine":
+        target[:, :D] = _unit(centers)
+    else:
+        target[:, :D] = centers
+        target[:, D] = -0.5 * np.einsum("kd,kd->k", centers, centers)
+    if not alive.all():
+        target[~alive, D] = -np.inf
     # max returns the first of equals as argmax does, ten times faster
-    return scores.max(0).indices
+    return torch.mm(torch.from_numpy(target), problem.compared.mT).max(0).indices
 
 
 def _sums(values: Tensor, labels: Tensor, n_clusters: int) -> Array:
-    """Return the sum of the points of each cluster, ``(K, D)``."""
+    """Return the sum of the rows of each cluster, ``(K, width)``."""
     members = (labels == torch.arange(n_clusters)[:, None]).to(values.dtype)
     parts = [m @ v for m, v in zip(members.split(BLOCK, 1), values.split(BLOCK), strict=True)]
     return (parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)).numpy()
@@ -165,28 +190,30 @@ def _sums(values: Tensor, labels: Tensor, n_clusters: int) -> Array:
 def _follow(values: Array, labels: Array, previous: Array, rows: Array, sums: Array) -> None:
     """Bring the sums from the previous labels of these rows to their new ones, in place."""
     ids = np.arange(len(sums))[:, None]
-    change = (labels[rows] == ids).astype(sums.dtype) - (previous[rows] == ids)
-    sums += change @ values[rows]
+    sums += ((labels[rows] == ids).astype(sums.dtype) - (previous[rows] == ids)) @ values[rows]
 
 
-def _move(sums: Array, counts: Array, centers: Array) -> tuple[Array, float]:
+def _move(sums: Array, centers: Array) -> tuple[Array, float]:
     """Return the mean of each cluster, and how far the centers move; one without points stays where it is."""
-    means = sums / np.maximum(counts, 1).astype(sums.dtype)[:, None]
-    if counts.min() == 0:
-        means = np.where(counts[:, None] > 0, means, centers)
+    D = centers.shape[1]
+    counts = sums[:, D : D + 1]
+    if counts.min() > 0:
+        means = sums[:, :D] / counts
+    else:
+        means = np.where(counts > 0, sums[:, :D] / np.maximum(counts, 1), centers)
     shift = (means - centers).ravel()
     return means, math.sqrt(shift @ shift)
 
 
-def _lloyd(problem: Points, start: Tensor, alive: list[bool], max_iter: int, tolerance: float) -> Found:
+def _lloyd(problem: Points, start: Tensor, alive: Array, max_iter: int, tolerance: float) -> Found:
     """Iterate until the problem is done; a center that is not alive attracts no point.
 
     Once few points change their cluster, the sums follow them. What that loses to rounding, much where sizes differ
     much, is made good: a problem is done only by sums over all points. torch does what is done to all points, numpy
-    the rest, whose calls cost a third.
+    the rest, as its calls cost less.
     """
-    values, K, n = problem.values.numpy(), len(start), len(problem.values)
-    centers = start.numpy()
+    n, K, D = len(problem.values), len(start), problem.D
+    values, centers = problem.values.numpy(), start.numpy()
     previous: Array | None = None
     sums, exact = centers, False
     settled = False  # the labels are those of the centers
@@ -199,43 +226,42 @@ def _lloyd(problem: Points, start: Tensor, alive: list[bool], max_iter: int, tol
         elif len(rows) > 0:
             _follow(values, labels, previous, rows, sums)
             exact = False
-        elif exact and all(alive):
+        elif exact and alive.all():
             settled = True
             break
         previous = labels
-        counts = np.bincount(labels, minlength=K)
-        if counts.min() == 0 and _restart(problem, centers, labels, sums, counts):
+        if sums[:, D].min() == 0 and _restart(problem, centers, labels, sums):
             exact = False
-        alive = (counts > 0).tolist()
-        moved, shift = _move(sums, counts, centers)
+        alive = sums[:, D] > 0
+        moved, shift = _move(sums, centers)
         if not exact and (shift <= tolerance or n_iter == max_iter):
             sums, exact = _sums(problem.values, assigned, K), True
-            moved, shift = _move(sums, counts, centers)
+            moved, shift = _move(sums, centers)
         centers = moved
         if shift <= tolerance:
             break
 
     if not settled:
         assigned = _assign(problem, centers, alive)
-        counts = np.bincount(assigned.numpy(), minlength=K)
-    cosine = problem.metric == "cosine"
+    counts = np.bincount(assigned.numpy(), minlength=K)
+    x, cosine = problem.compared[:, :D], problem.metric == "cosine"
     own = torch.from_numpy(_unit(centers) if cosine else centers).index_select(0, assigned)
     if cosine:
-        distance = (1 - own.mul_(problem.compared).sum(1)).clamp_(min=0)
+        distance = (1 - own.mul_(x).sum(1)).clamp_(min=0)
     else:
-        distance = torch.linalg.vector_norm(own.sub_(problem.compared), dim=1).square_()
+        distance = torch.linalg.vector_norm(own.sub_(x), dim=1).square_()
     if counts.min() == 0:
         centers = np.where(counts[:, None] > 0, centers, centers[counts.argmax()])
     return Found(torch.from_numpy(centers), assigned, distance.sum(), torch.from_numpy(counts), n_iter)
 
 
-def _restart(problem: Points, centers: Array, labels: Array, sums: Array, counts: Array) -> bool:
+def _restart(problem: Points, centers: Array, labels: Array, sums: Array) -> bool:
     """Let the first vacant cluster start again from the point that is farthest from its own center, if any is off it.
 
-    Changes labels, sums and counts in place. The next vacant cluster waits for the next iteration, so that copies of
-    one point do not start several clusters.
+    Changes labels and sums in place. The next vacant cluster waits for the next iteration, so that copies of one point
+    do not start several clusters.
     """
-    x = problem.compared.numpy()
+    x, counts = problem.compared[:, : problem.D].numpy(), sums[:, problem.D]
     target = _unit(centers) if problem.metric == "cosine" else centers
     distance = np.square(target[labels] - x).sum(1)
     squares = np.square(x).sum(1)
@@ -247,11 +273,8 @@ def _restart(problem: Points, centers: Array, labels: Array, sums: Array, counts
     row = int(distance.argmax())
     if distance[row] <= 0:
         return False
-    left, joined = labels[row], int(counts.argmin())
-    values = problem.values[row].numpy()
+    point, left, joined = problem.values[row].numpy(), labels[row], int(counts.argmin())
     labels[row] = joined
-    sums[left] -= values
-    sums[joined] = values
-    counts[left] -= 1
-    counts[joined] += 1
+    sums[left] -= point
+    sums[joined] = point
     return True
