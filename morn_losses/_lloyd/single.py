@@ -16,6 +16,8 @@ Array: TypeAlias = NDArray[Any]
 
 ORDINARY = 2.0**40  # variances up to this and down to its inverse need no scaling
 FARTHEST = 2.0**50  # starting centers are brought within this, so that their squares stay finite
+EARLY = 4  # iterations whose sums are over all points anyway: a problem that ends in them is done at once
+FEW = 1024  # points that are summed up as fast as those among them that change their cluster
 BLOCK = 256  # rows summed up at once: sums of sums lose less to rounding than one long sum
 
 
@@ -173,34 +175,39 @@ def _assign(problem: Points, centers: Array, alive: Array) -> Tensor:
         target[:, :D] = _unit(centers)
     else:
         target[:, :D] = centers
-        target[:, D] = -0.5 * np.einsum("kd,kd->k", centers, centers)
+        target[:, D] = -0.5 * (centers * centers).sum(1)
     if not alive.all():
         target[~alive, D] = -np.inf
     # max returns the first of equals as argmax does, ten times faster
     return torch.mm(torch.from_numpy(target), problem.compared.mT).max(0).indices
 
 
-def _sums(values: Tensor, labels: Tensor, n_clusters: int) -> Array:
-    """Return the sum of the rows of each cluster, ``(K, width)``."""
-    members = (labels == torch.arange(n_clusters)[:, None]).to(values.dtype)
-    parts = [m @ v for m, v in zip(members.split(BLOCK, 1), values.split(BLOCK), strict=True)]
-    return (parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)).numpy()
+def _blocks(n: int, n_clusters: int) -> Tensor:
+    """Return, for each of n rows, the number of its block times K; a block's sums take a quarter of its memory."""
+    block = max(BLOCK, 4 * n_clusters)
+    return torch.arange(n).div_(block, rounding_mode="floor").mul_(n_clusters)
+
+
+def _sums(values: Tensor, labels: Tensor, blocks: Tensor, n_clusters: int) -> Array:
+    """Return the sum of the rows of each cluster, ``(K, width)``, summed up by blocks first."""
+    n_sums = int(blocks[-1]) + n_clusters
+    sums = values.new_zeros(n_sums, values.shape[1]).index_add_(0, blocks + labels, values)
+    return (sums.view(-1, n_clusters, values.shape[1]).sum(0) if n_sums > n_clusters else sums).numpy()
 
 
 def _follow(values: Array, labels: Array, previous: Array, rows: Array, sums: Array) -> None:
     """Bring the sums from the previous labels of these rows to their new ones, in place."""
-    ids = np.arange(len(sums))[:, None]
-    sums += ((labels[rows] == ids).astype(sums.dtype) - (previous[rows] == ids)) @ values[rows]
+    one_hot = np.eye(len(sums), dtype=sums.dtype)
+    sums += (one_hot[labels[rows]] - one_hot[previous[rows]]).T @ values[rows]
 
 
-def _move(sums: Array, centers: Array) -> tuple[Array, float]:
+def _move(sums: Array, centers: Array, alive: Array) -> tuple[Array, float]:
     """Return the mean of each cluster, and how far the centers move; one without points stays where it is."""
     D = centers.shape[1]
     counts = sums[:, D : D + 1]
-    if counts.min() > 0:
-        means = sums[:, :D] / counts
-    else:
-        means = np.where(counts > 0, sums[:, :D] / np.maximum(counts, 1), centers)
+    means = sums[:, :D] / (counts if alive.all() else np.maximum(counts, 1))
+    if not alive.all():
+        means = np.where(counts > 0, means, centers)
     shift = (means - centers).ravel()
     return means, math.sqrt(shift @ shift)
 
@@ -214,6 +221,7 @@ def _lloyd(problem: Points, start: Tensor, alive: Array, max_iter: int, toleranc
     """
     n, K, D = len(problem.values), len(start), problem.D
     values, centers = problem.values.numpy(), start.numpy()
+    blocks = _blocks(n, K)
     previous: Array | None = None
     sums, exact = centers, False
     settled = False  # the labels are those of the centers
@@ -221,22 +229,22 @@ def _lloyd(problem: Points, start: Tensor, alive: Array, max_iter: int, toleranc
         assigned = _assign(problem, centers, alive)
         labels = assigned.numpy()
         rows = None if previous is None else np.flatnonzero(labels != previous)
-        if previous is None or rows is None or 3 * len(rows) > n:
-            sums, exact = _sums(problem.values, assigned, K), True
+        if rows is not None and len(rows) == 0 and exact and alive.all():
+            settled = True
+            break
+        if previous is None or rows is None or n_iter <= EARLY or 4 * len(rows) + FEW > n:
+            sums, exact = _sums(problem.values, assigned, blocks, K), True
         elif len(rows) > 0:
             _follow(values, labels, previous, rows, sums)
             exact = False
-        elif exact and alive.all():
-            settled = True
-            break
         previous = labels
-        if sums[:, D].min() == 0 and _restart(problem, centers, labels, sums):
-            exact = False
         alive = sums[:, D] > 0
-        moved, shift = _move(sums, centers)
+        if not alive.all() and _restart(problem, centers, labels, sums):
+            alive, exact = sums[:, D] > 0, False
+        moved, shift = _move(sums, centers, alive)
         if not exact and (shift <= tolerance or n_iter == max_iter):
-            sums, exact = _sums(problem.values, assigned, K), True
-            moved, shift = _move(sums, centers)
+            sums, exact = _sums(problem.values, assigned, blocks, K), True
+            moved, shift = _move(sums, centers, alive)
         centers = moved
         if shift <= tolerance:
             break
