@@ -105,8 +105,8 @@ def _nothing(points: Tensor, n_problems: int, n_points: int, n_clusters: int) ->
 
 def _take(points: Tensor, rows: Tensor) -> Tensor:
     """Return the rows of ``(N, D)``, which ascend; a view if they are the first."""
+    if points.stride(0) < points.stride(1):  # a feature map seen as points: its rows are not in one piece
+        return points.mT.index_select(1, rows).mT.contiguous()
     if int(rows[-1]) + 1 == len(rows):
         return points[: len(rows)]
-    if points.stride(0) < points.stride(1):  # a feature map seen as points: its rows are not in one piece
-        return points.mT.index_select(1, rows).mT
     return points.index_select(0, rows)

@@ -164,18 +164,16 @@ def _lay_out(points: Tensor, mask: Tensor, group: int) -> tuple[Tensor, Tensor, 
     n_tiles = (mask.sum(1) + TILE - 1) // TILE
     n_tiles[:1].clamp_(min=1)  # without any point there is still a tile, and no step meets an empty axis
     n = int(n_tiles.sum())  # the call's only look at the data before the iterations
-    problem = torch.arange(P, device=mask.device)
-    owner = problem.repeat_interleave(n_tiles, output_size=n)
+    owner = torch.arange(P, device=mask.device).repeat_interleave(n_tiles, output_size=n)
     first = (n_tiles.cumsum(0) - n_tiles) * TILE
     slot = torch.where(mask, mask.cumsum(1) - 1 + first[:, None], n * TILE)
-    source = torch.arange(N, device=mask.device) + (problem // group * N)[:, None]
+    source = torch.arange(N, device=mask.device).expand(P, N)
     row = source.new_full((n * TILE + 1,), -1).scatter_(0, slot.flatten(), source.flatten())[:-1].view(n, TILE)
     exists = row >= 0
     row = torch.where(exists, row, row[:, :1].clamp(min=0))  # padded with the tile's first point, which can do no harm
-    D = points.shape[2]
-    counted = points.new_ones(n * TILE, D + 1)
-    torch.index_select(points.reshape(-1, D), 0, row.flatten(), out=counted[:, :-1])
-    counted = counted.view(n, TILE, D + 1)
+    counted = points.new_ones(n, TILE, points.shape[2] + 1)
+    # by two indices: flattened, a feature map seen as points would be copied whole
+    counted[..., :-1] = points[(owner // group)[:, None], row]
     counted[0] = torch.where(exists[0, 0], counted[0], 0)  # unless it does not exist, in the tile without any
     return counted, exists, slot, owner
 

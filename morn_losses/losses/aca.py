@@ -21,7 +21,7 @@ from morn_losses._checks import (
     check_same_shape,
     check_shape,
 )
-from morn_losses._lloyd import Init, Metric, cluster, unit_vectors
+from morn_losses._lloyd import Init, Metric, cluster, common, unit_vectors
 from morn_losses._masked import safe_divide
 from morn_losses._precision import full_precision, promote
 from morn_losses._reduction import Reduction, reduce
@@ -147,13 +147,73 @@ def aca_loss(
     check_generator(generator)
     check_bool(return_terms, "return_terms")
 
-    real = promote(features_real.detach()).flatten(2)
-    fake = promote(features_fake).flatten(2)
-    in_real = _class_masks(labels_real, groups, (h, w)) & (real != 0).any(1, keepdim=True)
-    in_fake = _class_masks(labels_fake, groups, (h, w)) & (fake.detach() != 0).any(1, keepdim=True)
+    terms_of = functools.partial(
+        _terms,
+        n_clusters=n_clusters,
+        phi_local=phi_local,
+        phi_global=phi_global,
+        metric=metric,
+        min_positions=min_positions,
+        max_iter=max_iter,
+        tol=tol,
+        n_init=n_init,
+        generator=generator,
+    )
+    real, fake = features_real.detach().flatten(2), features_fake.flatten(2)
+    in_real, in_fake = _class_masks(labels_real, groups, (h, w)), _class_masks(labels_fake, groups, (h, w))
+    if common.on_host(real):
+        # image by image, without the positions of no class: what is left stays in cache
+        parts = []
+        # split, since the backward of every slice would fill a tensor of the whole batch
+        for i, (one_real, one_fake) in enumerate(zip(real.split(1), fake.split(1), strict=True)):
+            of_real, of_fake = in_real[i : i + 1], in_fake[i : i + 1]
+            both = ((of_real.sum(2) >= min_positions) & (of_fake.sum(2) >= min_positions))[..., None]
+            start = init if isinstance(init, str) else init[i : i + 1]
+            parts.append(terms_of(*_compact(one_real, of_real & both), *_compact(one_fake, of_fake & both), start))
+        terms = ACATerms(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    else:
+        terms = terms_of(real, in_real, fake, in_fake, init)
+
+    total = terms.loss.sum(1)
+    mean = safe_divide(total, terms.present.sum(1).to(total.dtype)) if average == "present" else total / len(groups)
+    loss = reduce(mean, reduction)
+    if return_terms:
+        return loss, terms
+    return loss
+
+
+def _compact(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep the positions of one image that belong to a class, at least one so that no axis is empty."""
+    positions = masks[0].any(0).nonzero().flatten()
+    if len(positions) == 0:
+        positions = positions.new_zeros(1)
+    # by gather, whose backward is faster along the last axis than that of an index
+    return features.gather(2, positions.expand(1, features.shape[1], -1)), masks[:, :, positions]
+
+
+def _terms(
+    real: Tensor,
+    in_real: Tensor,
+    fake: Tensor,
+    in_fake: Tensor,
+    init: Init | Tensor,
+    *,
+    n_clusters: int,
+    phi_local: float,
+    phi_global: float,
+    metric: Metric,
+    min_positions: int,
+    max_iter: int,
+    tol: float,
+    n_init: int,
+    generator: torch.Generator | None,
+) -> ACATerms:
+    """Return the terms of features ``(B, C, P)``, of which ``(B, n_classes, P)`` belong to the classes."""
+    real, fake = promote(real), promote(fake)
+    in_real = in_real & (real != 0).any(1, keepdim=True)
+    in_fake = in_fake & (fake.detach() != 0).any(1, keepdim=True)
     present = (in_real.sum(2) >= min_positions) & (in_fake.sum(2) >= min_positions)
     in_real, in_fake = in_real & present[..., None], in_fake & present[..., None]
-
     clusters = cluster(
         real.mT,
         in_real,
@@ -166,18 +226,12 @@ def aca_loss(
         generator=generator,
         name="features_real",
     )
-    centroids = clusters.centroids.view(B, len(groups), n_clusters, C)
-    occupied = clusters.counts.view(B, len(groups), n_clusters) > 0
+    centroids = clusters.centroids.view(*present.shape, n_clusters, -1)
+    occupied = clusters.counts.view(*present.shape, n_clusters) > 0
     mu_real, tau_real = _responses(real, in_real, centroids, occupied)
     mu_fake, tau_fake = _responses(fake, in_fake, centroids.to(fake.dtype), occupied)
-    terms = (phi_local * mu_real - mu_fake).relu() + (phi_global * tau_real - tau_fake).relu()
-
-    total = terms.sum(1)
-    mean = safe_divide(total, present.sum(1).to(total.dtype)) if average == "present" else total / len(groups)
-    loss = reduce(mean, reduction)
-    if return_terms:
-        return loss, ACATerms(terms, mu_real, mu_fake, tau_real, tau_fake, present)
-    return loss
+    loss = (phi_local * mu_real - mu_fake).relu() + (phi_global * tau_real - tau_fake).relu()
+    return ACATerms(loss, mu_real, mu_fake, tau_real, tau_fake, present)
 
 
 def _class_groups(classes: Sequence[int | tuple[int, ...]]) -> list[tuple[int, ...]]:
