@@ -55,5 +55,9 @@ wheel: $(VENV)/dev.done
 	build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
 	cd build && wheel-venv/bin/python ../tests/check_installed.py
 
+# peers that are not installed are skipped: pip install faiss-cpu fast-pytorch-kmeans kmeans-pytorch
+benchmarks: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(PY) -m tests.benchmarks --out build/benchmarks
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

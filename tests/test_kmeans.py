@@ -15,6 +15,12 @@ from morn_losses import _lloyd
 from morn_losses.kmeans import KMeans, KMeansResult, kmeans
 
 
+@pytest.fixture(autouse=True, params=[1, 2**60], ids=["one-by-one", "tiles"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is promised holds both ways, whatever the size of a problem."""
+    monkeypatch.setattr(_lloyd, "LARGE", request.param)
+
+
 def reference(points: Tensor, init: Tensor, max_iter: int = 100, tol: float = 1e-4) -> Any:
     model = ReferenceKMeans(len(init), init=init.numpy(), n_init=1, max_iter=max_iter, tol=tol, algorithm="lloyd")
     return model.fit(points.numpy())

@@ -1,0 +1,117 @@
+"""Measure functions against each other in one run: interleaved, warmed up, median and quartiles."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one function: median and quartiles over the repetitions."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+    ratio: float
+    """Median over the repetitions of its time by that of the first function in the same repetition."""
+
+
+@dataclass
+class Row:
+    """One line of a table: a task, the library's time and its peers'."""
+
+    task: str
+    timings: list[Timing]
+    note: str = ""
+    skipped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure."""
+
+    repeats: int = 9
+    tiny: bool = False
+
+
+def clock() -> float:
+    """CPU time of the process where one thread runs, as other programs then count little; else wall-clock time."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def compare(task: str, runs: dict[str, Run | None], settings: Settings, note: str = "") -> Row:
+    """Time the functions in turns, the first one being the library's; one that is None is named as skipped.
+
+    A repetition calls a function as often as it takes to last 2 ms at least; every other one runs them in reverse.
+    """
+    there = {name: run for name, run in runs.items() if run is not None}
+    calls = {}
+    for name, run in there.items():
+        run()  # warm-up
+        start = clock()
+        run()
+        calls[name] = 1 if settings.tiny else max(1, int(2e-3 / max(clock() - start, 1e-5)))
+    seconds: dict[str, list[float]] = {name: [] for name in there}
+    for i in range(1 if settings.tiny else settings.repeats):
+        for name in list(there)[:: 1 if i % 2 == 0 else -1]:
+            start = clock()
+            for _ in range(calls[name]):
+                there[name]()
+            seconds[name].append((clock() - start) / calls[name])
+    first = seconds[next(iter(there))]
+    timings = []
+    for name, samples in seconds.items():
+        low, middle, high = quartiles([1e3 * s for s in samples])
+        ratio = statistics.median(a / max(b, 1e-9) for a, b in zip(samples, first, strict=True))
+        timings.append(Timing(name, middle, low, high, ratio))
+    return Row(task, timings, note, [name for name, run in runs.items() if run is None])
+
+
+def quartiles(samples: list[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile."""
+    if len(samples) < 2:
+        return samples[0], samples[0], samples[0]
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return low, middle, high
+
+
+def peak_memory(run: Run) -> int:
+    """Bytes that a call on the CPU holds at most beyond what it was given: tensors, saved ones and gradients included.
+
+    Summed up over the allocations that the profiler reports in the order of time.
+    """
+    run()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    held = peak = 0
+    for event in sorted(profiler.events(), key=lambda e: e.time_range.start):
+        held += event.self_cpu_memory_usage
+        peak = max(peak, held)
+    return peak
+
+
+def number(x: float) -> str:
+    """Return three digits, without an exponent."""
+    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def table(title: str, rows: list[Row]) -> str:
+    """Return a Markdown table: one line for each task and function."""
+    lines = [f"### {title}", "", "| task | function | ms (quartiles) | times the library's |", "|---|---|---:|---:|"]
+    for row in rows:
+        for i, t in enumerate(row.timings):
+            task = f"{row.task}{': ' + row.note if row.note else ''}" if i == 0 else ""
+            ratio = "1" if i == 0 else f"{t.ratio:.2f}"
+            spread = f"{number(t.low)} to {number(t.high)}"
+            lines.append(f"| {task} | {t.name} | {number(t.median)} ({spread}) | {ratio} |")
+        lines += [f"| | {name} | not installed, skipped | |" for name in row.skipped]
+    return "\n".join([*lines, ""])

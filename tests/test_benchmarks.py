@@ -1,0 +1,54 @@
+"""The benchmark scripts run; what they measure is asserted nowhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.benchmarks import harness
+from tests.benchmarks.__main__ import PARTS, main
+from tests.benchmarks.harness import Settings, compare
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_scripts_run(part: str, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    main(["--tiny", "--only", part, "--out", str(tmp_path)])
+    assert torch.get_num_threads() in (1, threads)
+    torch.set_num_threads(threads)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results[part]
+    assert "|" in (tmp_path / "results.md").read_text()
+
+
+def test_ratios_are_to_the_first_function_and_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(harness, "clock", lambda: now[0])
+
+    def takes(seconds: float) -> harness.Run:
+        def run() -> None:
+            now[0] += seconds
+
+        return run
+
+    row = compare("task", {"ours": takes(0.5), "peer": takes(1.5), "absent": None}, Settings(3))
+    assert [(t.name, t.median, t.ratio) for t in row.timings] == [("ours", 500.0, 1.0), ("peer", 1500.0, 3.0)]
+    assert row.skipped == ["absent"]
+    assert "| peer | 1500 (1500 to 1500) | 3.00 |" in harness.table("title", [row])
+    assert "absent | not installed, skipped" in harness.table("title", [row])
+
+
+def test_peak_memory_counts_what_is_held_at_once() -> None:
+    x = torch.zeros(1000)
+
+    def run() -> None:
+        a = x + 1
+        b = a + 1
+        del a, b
+        c = x + 1
+        del c
+
+    assert 8000 <= harness.peak_memory(run) < 9000
