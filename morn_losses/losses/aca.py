@@ -165,7 +165,7 @@ def aca_loss(
         # image by image, without the positions of no class: what is left stays in cache
         parts = []
         # split, since the backward of every slice would fill a tensor of the whole batch
-        for i, (one_real, one_fake) in enumerate(zip(real.split(1), fake.split(1), strict=True)):
+        for i, (one_real, one_fake) in enumerate(zip(torch.split(real, 1), torch.split(fake, 1), strict=True)):
             of_real, of_fake = in_real[i : i + 1], in_fake[i : i + 1]
             both = ((of_real.sum(2) >= min_positions) & (of_fake.sum(2) >= min_positions))[..., None]
             start = init if isinstance(init, str) else init[i : i + 1]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morn_losses._checks import check_class_ids, check_image, check_integer, check_labels, check_number
@@ -25,12 +25,6 @@ def _prepare(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor,
     # before the softmax, whose backward would turn a NaN of an ignored pixel into a NaN gradient
     logits = torch.where(labeled[:, None], promote(logits), 0)
     return logits, torch.where(labeled, labels, 0), labeled
-
-
-def _one_hot(labels: Tensor, labeled: Tensor, n_classes: int) -> Tensor:
-    """Return bool ``(B, K, H, W)``, False everywhere at unlabeled pixels."""
-    ids = torch.arange(n_classes, device=labels.device)[:, None, None]
-    return (labels[:, None] == ids) & labeled[:, None]
 
 
 def class_balanced_cross_entropy(
@@ -83,7 +77,9 @@ def class_balanced_cross_entropy(
     check_number(small_weight, "small_weight", minimum=0, exclusive=True)
     logits, labels, labeled = _prepare(logits, labels, ignore_index)
     K, H, W = logits.shape[1:]
-    areas = _one_hot(labels, labeled, K).sum((2, 3))
+    # unlabeled pixels are counted in a class of their own
+    ids = torch.where(labeled, labels, K).flatten(1)
+    areas = ids.new_zeros(len(ids), K + 1).scatter_add(1, ids, torch.ones_like(ids))[:, :K]
     # an integer below a bound is one below its ceiling; integers compare exactly
     small = areas < math.ceil(small_area * H * W)
     weights = torch.where(small, small_weight, logits.new_ones(())).gather(1, labels.flatten(1))
@@ -94,7 +90,30 @@ def class_balanced_cross_entropy(
 
 
 def _edges(x: Tensor) -> Tensor:
-    return (x - F.avg_pool2d(x, 3, stride=1, padding=1)).abs()
+    """Return ``9 x`` minus the sum over each 3 x 3 window, zeros outside; a symmetric map, and so its own adjoint."""
+    rows = x.clone()
+    rows[..., 1:, :] += x[..., :-1, :]
+    rows[..., :-1, :] += x[..., 1:, :]
+    windows = rows.clone()
+    windows[..., 1:] += rows[..., :-1]
+    windows[..., :-1] += rows[..., 1:]
+    return 9 * x - windows
+
+
+class _Mismatch(torch.autograd.Function):
+    """``sum |target - |edges(x)||`` per sample; only signs are kept for the backward pass, a byte for each value."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, target: Tensor) -> Tensor:
+        edges = _edges(x)
+        missed = target - edges.abs()
+        ctx.save_for_backward(edges.sign().to(torch.int8) * missed.sign().to(torch.int8))
+        return missed.abs().flatten(1).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (signs,) = ctx.saved_tensors
+        return _edges(-grad[:, None, None, None] * signs), None
 
 
 def boundary_loss(
@@ -137,10 +156,16 @@ def boundary_loss(
     Source: section 3.3.4; Zhen et al. (2020).
     """
     logits, labels, labeled = _prepare(logits, labels, ignore_index)
-    target = _edges(_one_hot(labels, labeled, logits.shape[1]).to(logits.dtype))
-    predicted = _edges(torch.where(labeled[:, None], logits.softmax(1), 0))
-    missed = (target - predicted).abs().flatten(1).sum(1)
-    return reduce(safe_divide(missed, target.flatten(1).sum(1)), reduction)
+    ids = torch.arange(logits.shape[1], device=labels.device)[:, None, None]
+    # nine times the edges, small whole numbers
+    target = _edges(((labels[:, None] == ids) & labeled[:, None]).to(torch.int8)).abs()
+    # finite, since the logits are 0 where unlabeled
+    predicted = logits.softmax(1) * labeled[:, None]
+    if torch.compiler.is_compiling():  # what is kept for the backward pass is then the compiler's choice
+        missed = (target - _edges(predicted).abs()).abs().flatten(1).sum(1)
+    else:
+        missed = _Mismatch.apply(predicted, target)  # type: ignore[no-untyped-call]
+    return reduce(safe_divide(missed, target.flatten(1).sum(1).to(missed.dtype)), reduction)
 
 
 def segmentation_loss(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+from functools import partial
 from types import ModuleType
 from typing import Any, Literal
 
@@ -47,7 +48,8 @@ def pad(data: Problems) -> tuple[Tensor, Tensor, Tensor]:
 
 def normalized(x: Tensor) -> Tensor:
     """Return the rows at length 1."""
-    return x / x.norm(dim=1, keepdim=True)
+    unit: Tensor = x / torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return unit
 
 
 def plain_loop(data: Problems, metric: Metric) -> list[Tensor]:
@@ -175,11 +177,11 @@ def rows(settings: Settings) -> list[Row]:
 
                 runs: dict[str, Run | None] = {"morn_losses": ours}
                 if metric == "euclidean":
-                    runs["scikit-learn"] = lambda data=data: by_sklearn(data)
+                    runs["scikit-learn"] = partial(by_sklearn, data)
                 runs["faiss-cpu"] = by_faiss(data, metric)
                 runs["fast-pytorch-kmeans"] = by_fast_pytorch_kmeans(data, metric)
                 runs["kmeans_pytorch"] = by_kmeans_pytorch(data, metric)
-                runs["plain loop"] = lambda data=data, m=metric: plain_loop(data, m)
+                runs["plain loop"] = partial(plain_loop, data, metric)
                 note = ""
                 if metric == "euclidean":
                     of_ours = float(ours().inertia.double().sum())
@@ -191,8 +193,8 @@ def rows(settings: Settings) -> list[Row]:
                         compare(
                             f"{kind}, k-means++ start, {images} x {len(sizes)} problems",
                             {
-                                "morn_losses": lambda ours=ours: ours("k-means++"),
-                                "scikit-learn": lambda data=data: by_sklearn(data, "k-means++"),
+                                "morn_losses": partial(ours, "k-means++"),
+                                "scikit-learn": partial(by_sklearn, data, "k-means++"),
                             },
                             settings,
                         )

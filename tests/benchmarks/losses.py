@@ -23,7 +23,7 @@ def backward(loss: Callable[[], Tensor], *inputs: Tensor) -> Callable[[], None]:
     def run() -> None:
         for x in inputs:
             x.grad = None
-        loss().backward()
+        loss().backward()  # type: ignore[no-untyped-call]
 
     return run
 
@@ -99,7 +99,8 @@ def rows(settings: Settings) -> list[Row]:
         return CITYSCAPES.mask(labels, CITYSCAPES.stuff) | (labels == 255)
 
     def reconstruction_by_hand() -> Tensor:
-        return 10 * F.smooth_l1_loss(fake, real) + 1 - ssim((fake + 1) / 2, (real + 1) / 2)
+        similarity: Tensor = ssim((fake + 1) / 2, (real + 1) / 2)
+        return 10 * F.smooth_l1_loss(fake, real) + 1 - similarity
 
     cases: list[tuple[str, Callable[[], Tensor], Callable[[], Tensor], Tensor, str]] = [
         ("CGR", lambda: L.cgr_loss(real, fake, background(), padding_mode="zeros"),
