@@ -122,28 +122,38 @@ def edge_levels(strength: NDArray[np.float64], thresholds: NDArray[np.float64]) 
     reaches; they are flooded from the highest down, and every pixel is settled once.
     """
     height, width = strength.shape
-    own = np.pad(np.searchsorted(thresholds, strength, side="right"), 1).ravel()
-    limits: list[int] = np.pad(np.searchsorted(thresholds / 2, strength, side="right"), 1).ravel().tolist()
-    queues: list[list[int]] = [[] for _ in range(len(thresholds) + 1)]
-    for position in np.flatnonzero(own).tolist():
-        queues[own[position]].append(position)
-    levels: list[int] = own.tolist()
+    padded = np.pad(strength, 1).ravel()
+    limits = np.searchsorted(thresholds / 2, padded, side="right")
+    # the few pixels that are an edge at any threshold, and which of them are neighbours
+    pixels = np.flatnonzero(limits)
+    number = np.full(padded.size, -1)
+    number[pixels] = np.arange(pixels.size)
     row = width + 2
-    around = (-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1)
+    around = number[pixels[:, None] + (-row - 1, -row, -row + 1, -1, 1, row - 1, row, row + 1)]
+    beside = around >= 0
+    flat, ends = around[beside].tolist(), [*beside.sum(1).cumsum().tolist(), 0]
+
+    own, reach = np.searchsorted(thresholds, padded[pixels], side="right"), limits[pixels]
+    raises = (beside & (np.minimum(reach[around], own[:, None]) > own[around])).any(1)
+    reaches: list[int] = reach.tolist()
+    levels: list[int] = own.tolist()
+    queues: list[list[int]] = [[] for _ in range(len(thresholds) + 1)]
+    for pixel in np.flatnonzero(raises).tolist():
+        queues[levels[pixel]].append(pixel)
     for level in range(len(thresholds), 0, -1):
-        for position in queues[level]:  # grows while it is read
-            if levels[position] != level:
+        for pixel in queues[level]:  # grows while it is read
+            if levels[pixel] != level:
                 continue
-            for offset in around:
-                neighbour = position + offset
-                reached = limits[neighbour]
+            for neighbour in flat[ends[pixel - 1] : ends[pixel]]:
+                reached = reaches[neighbour]
                 if reached > level:
                     reached = level
                 if reached > levels[neighbour]:
                     levels[neighbour] = reached
                     queues[reached].append(neighbour)
-    padded = np.array(levels, dtype=np.int64).reshape(height + 2, row)
-    return padded[1:-1, 1:-1]
+    settled = np.zeros(padded.size, dtype=np.int64)
+    settled[pixels] = levels
+    return settled.reshape(height + 2, row)[1:-1, 1:-1]
 
 
 def _checked(gray: object) -> NDArray[np.float64]:

@@ -37,11 +37,11 @@ def aca(real: Tensor, fake: Tensor, labels_real: Tensor, labels_fake: Tensor, cl
         points = of_real[in_real.view(-1) > 0].detach()
         centers = kmeans_cosine(points, points[torch.randperm(len(points))[:4]], 100)
         unit = F.normalize(centers, dim=1)
-        answer_real = (unit @ F.normalize(of_real.detach(), dim=1).T).amax(0).sum() / in_real.sum()
-        answer_fake = (unit @ F.normalize(of_fake, dim=1).T).amax(0).sum() / in_fake.sum()
-        peak_real = (unit @ F.normalize(of_real.detach(), dim=1).T).amax(1).mean()
-        peak_fake = (unit @ F.normalize(of_fake, dim=1).T).amax(1).mean()
-        total = total + F.relu(0.9 * answer_real - answer_fake) + F.relu(0.9 * peak_real - peak_fake)
+        of_real = unit @ F.normalize(of_real.detach(), dim=1).T
+        of_fake = unit @ F.normalize(of_fake, dim=1).T
+        mu = F.relu(0.9 * of_real.amax(0).sum() / in_real.sum() - of_fake.amax(0).sum() / in_fake.sum())
+        tau = F.relu(0.9 * of_real.amax(1).mean() - of_fake.amax(1).mean())
+        total = total + mu + tau
         present += 1
     return total / max(present, 1)
 
