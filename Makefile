@@ -57,7 +57,7 @@ wheel: $(VENV)/dev.done
 
 # peers that are not installed are skipped: pip install faiss-cpu fast-pytorch-kmeans kmeans-pytorch
 benchmarks: $(VENV)/dev.done
-	OMP_NUM_THREADS=1 $(PY) -m tests.benchmarks --out build/benchmarks
+	OMP_NUM_THREADS=1 $(PY) -m tests.benchmarks --out docs/benchmarks.json --page docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,19 +9,20 @@ import pytest
 import torch
 
 from tests.benchmarks import harness
-from tests.benchmarks.__main__ import PARTS, main
+from tests.benchmarks.__main__ import MARK, PARTS, main
 from tests.benchmarks.harness import Settings, compare
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_scripts_run(part: str, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
-    main(["--tiny", "--only", part, "--out", str(tmp_path)])
-    assert torch.get_num_threads() in (1, threads)
+    page = tmp_path / "page.md"
+    page.write_text(f"kept {MARK} replaced")
+    main(["--tiny", "--only", part, "--out", str(tmp_path / "results.json"), "--page", str(page)])
     torch.set_num_threads(threads)
-    results = json.loads((tmp_path / "results.json").read_text())
-    assert results[part]
-    assert "|" in (tmp_path / "results.md").read_text()
+    assert json.loads((tmp_path / "results.json").read_text())[part]["results"]
+    assert page.read_text().startswith(f"kept {MARK}\n\n### ")
+    assert "replaced" not in page.read_text()
 
 
 def test_ratios_are_to_the_first_function_and_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

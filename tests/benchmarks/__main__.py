@@ -1,4 +1,4 @@
-"""Run the benchmarks and write ``results.md`` and ``results.json``."""
+"""Run the benchmarks; write a JSON file and the tables of a Markdown page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tests.benchmarks import kmeans, lookups, losses, scaling
-from tests.benchmarks.harness import Settings, table
+from tests.benchmarks.harness import Row, Settings, Timing, table
 
+MARK = "<!-- measured -->"
 PARTS = ("kmeans", "losses", "lookups", "scaling")
 
 
@@ -26,39 +28,53 @@ def machine() -> str:
         model = names[0] if names else model
     threads = torch.get_num_threads()
     clock = "CPU time of the process" if threads == 1 else "wall-clock time"
-    load = f", load average at the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    load = f"; load average at the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}, threads: {threads}, {clock}{load}"
+
+
+def render(results: dict[str, Any]) -> str:
+    """Return the tables of all parts that have been measured."""
+    titles = {"kmeans": kmeans.TITLE, "losses": losses.TITLE, "lookups": lookups.TITLE}
+    parts = []
+    for part in (p for p in PARTS if p in results):
+        found = results[part]["results"]
+        if part == "scaling":
+            parts.append(scaling.table(found))
+        else:
+            rows = [Row(**{**row, "timings": [Timing(**t) for t in row["timings"]]}) for row in found]
+            parts.append(table(titles[part], rows))
+        parts.append(f"{results[part]['machine']}\n")
+    return "\n".join(parts)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks.json"), help="parts in it are kept")
+    parser.add_argument("--page", type=Path, help="Markdown page whose end, from the mark on, the tables replace")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, one repetition: do the scripts run?")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     settings = Settings(args.repeats, args.tiny)
-    args.out.mkdir(parents=True, exist_ok=True)
-    versions = kmeans.versions()
-    about = f"{machine()}; " + ", ".join(f"{name} {version}" for name, version in versions.items())
-    parts: list[str] = [about, ""]
-    results: dict[str, object] = {"machine": about}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
+    about = "; ".join((machine(), *(f"{name} {version}" for name, version in kmeans.versions().items())))
     for part in args.only:
         if part == "scaling":
-            found = scaling.curves(settings)
-            parts.append(scaling.table(found))
-            results[part] = found
+            found: Any = scaling.curves(settings)
         else:
             module = {"kmeans": kmeans, "losses": losses, "lookups": lookups}[part]
-            rows = module.rows(settings)
-            parts.append(table(module.TITLE, rows))
-            results[part] = [asdict(row) for row in rows]
-        (args.out / "results.md").write_text("\n".join(parts))
-        (args.out / "results.json").write_text(json.dumps(results, indent=1))
-    print("\n".join(parts))
+            found = [asdict(row) for row in module.rows(settings)]
+        results[part] = {"machine": f"{about}; repetitions: {args.repeats}.", "results": found}
+        args.out.write_text(json.dumps(results, indent=1))
+    tables = render(results)
+    if args.page is not None:
+        text = args.page.read_text()
+        args.page.write_text(text[: text.index(MARK) + len(MARK)] + "\n\n" + tables)
+    print(tables)
 
 
 if __name__ == "__main__":

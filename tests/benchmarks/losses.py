@@ -93,6 +93,7 @@ def rows(settings: Settings) -> list[Row]:
          + torch.randn(1, 19, size, size, generator=generator)) for _ in range(2)
     ]  # fmt: skip
     distill = OnlineSemanticDistillation(LabelMiner.from_label_space(CITYSCAPES), SemanticDenoiser.thermal(CITYSCAPES))
+    sure = [logits_sure.contiguous() for logits_sure in sure]
     ssim = SSIM(data_range=1, win_size=3, channel=3)
 
     def background() -> Tensor:
