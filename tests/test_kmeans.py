@@ -195,6 +195,33 @@ def test_a_problem_does_not_depend_on_the_others(metric: Any, tol: float) -> Non
             torch.testing.assert_close(value, expected[b], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_large_and_small_problems_share_a_call(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = torch.randn(5, 400, 3, dtype=torch.float64)
+    mask = torch.rand(5, 400) < torch.tensor([1.0, 0.1, 0.0, 0.9, 0.05])[:, None]
+    init = points[:, :4]
+    expected = kmeans(points, 4, mask=mask, init=init, metric=metric)
+    monkeypatch.setattr(_lloyd, "LARGE", 600)
+    found = kmeans(points, 4, mask=mask, init=init, metric=metric)
+    check(found, points, mask, metric)
+    for value, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-9, atol=1e-9)
+    check(kmeans(points, 4, mask=mask, metric=metric, n_init=2), points, mask, metric)
+    points[3][mask[3].nonzero()[7]] = math.nan
+    with pytest.raises(ValueError, match="points: expected finite values"):
+        kmeans(points, 4, mask=mask, init=init, metric=metric)
+
+
+def test_sums_that_follow_the_points_lose_nothing_to_rounding() -> None:
+    # points of 1e12 leave the first cluster late, among points of 1 whose mean their rounding errors would drown
+    points = torch.cat([torch.randn(3000, 2), torch.randn(40, 2) * 1e12])
+    start = torch.tensor([[0.0, 0.0], [1e9, 0.0], [0.0, 1e11], [-1e12, 3e11]])
+    result = kmeans(points, 4, init=start, tol=0)
+    for k in range(4):
+        own = points[result.assignments == k].double()
+        torch.testing.assert_close(result.centroids[k].double(), own.mean(0), rtol=1e-4, atol=1e-4 * own.abs().max())
+
+
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_hard_cases(init: Any, metric: Any) -> None:

@@ -409,6 +409,28 @@ def test_a_non_finite_position_of_a_class(monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(value[1], clean[1])
 
 
+@pytest.mark.parametrize("bad", [0.0, math.nan])
+def test_the_path_of_other_devices_gives_the_same(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake, labels_real, labels_fake = scene(3)
+    init = starts(real, labels_real, [(1,), (2,)], 3)
+    labels_fake[1] = 9  # no class at all in one image
+    real.movedim(1, 3)[(labels_real != 1) & (labels_real != 2)] = bad
+    fake = fake.detach()
+    fake.movedim(1, 3)[(labels_fake != 1) & (labels_fake != 2)] = bad
+    found = []
+    for on_host in (True, False):
+        monkeypatch.setattr(_lloyd.common, "on_host", lambda x, on_host=on_host: on_host)
+        x = fake.clone().requires_grad_()
+        value = aca_loss(real, x, labels_real, labels_fake, [1, 2], n_clusters=3, init=init, reduction="none")
+        assert isinstance(value, Tensor)
+        value.sum().backward()
+        assert x.grad is not None
+        found.append((value.detach(), x.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
+    assert found[0][0][1] == 0
+    assert found[0][1].isfinite().all()
+
+
 def test_terms_have_one_value_for_each_sample_and_class() -> None:
     x = scene(3, torch.float32)
     torch.manual_seed(1)
