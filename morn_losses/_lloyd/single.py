@@ -185,7 +185,7 @@ def _assign(problem: Points, centers: Array, alive: Array) -> Tensor:
 def _blocks(n: int, n_clusters: int) -> Tensor:
     """Return, for each of n rows, the number of its block times K; a block's sums take a quarter of its memory."""
     block = max(BLOCK, 4 * n_clusters)
-    return torch.arange(n).div_(block, rounding_mode="floor").mul_(n_clusters)
+    return torch.arange(n, device="cpu").div_(block, rounding_mode="floor").mul_(n_clusters)
 
 
 def _sums(values: Tensor, labels: Tensor, blocks: Tensor, n_clusters: int) -> Array:
