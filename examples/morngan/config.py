@@ -28,6 +28,7 @@ class NetworkOptions:
         aspp_channels: channels of each branch of the segmenter's pyramid.
         merged_channels: channels after the branches are merged.
         dropout: dropout before a segmenter's last layer.
+        segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it.
     """
 
     generator_width: int = 64
@@ -40,6 +41,7 @@ class NetworkOptions:
     aspp_channels: int = 64
     merged_channels: int = 256
     dropout: float = 0.5
+    segmenter_norm: Literal["instance", "group"] = "instance"
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,10 @@ class TrainConfig:
         seed: seed of everything.
         lr: learning rate of Adam, constant.
         segmenter_lr: learning rate of the segmenters; 0 is ``lr``, as in the paper.
+        segmenter_crops: color crops that teach the segmenters for each image of the batch; beyond the image itself,
+            they are cut out of other images, every second one around a small-sample class. 1 is the paper's.
+        ema_decay: decay of the running average of the generators' weights that is saved for inference; 0 saves the
+            weights as they are, as in the paper.
         pool: capacity of the pool of translated images for each discriminator.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         checkpoint_every: steps between checkpoints.
@@ -226,6 +232,8 @@ class TrainConfig:
     seed: int = 0
     lr: float = 2e-4
     segmenter_lr: float = 0.0
+    segmenter_crops: int = 1
+    ema_decay: float = 0.0
     pool: int = 50
     device: str = "auto"
     checkpoint_every: int = 200
@@ -238,12 +246,14 @@ class TrainConfig:
     losses: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every", "panel_every", "keep_checkpoints"):
+        for name in ("epochs", "batch_size", "segmenter_crops", "checkpoint_every", "panel_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected an int >= 1, got {getattr(self, name)}")
         for name in ("steps_per_epoch", "max_steps", "pool", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected an int >= 0, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay: expected a number in [0, 1), got {self.ema_decay}")
         if self.modules.sc and self.losses.lambda_seg <= 0:
             raise ValueError("losses.lambda_seg: expected a positive weight; switch modules.sc off instead")
         if self.dataset.crop % 4 or self.dataset.crop < 32:
@@ -257,6 +267,7 @@ _SMALL_NETWORKS = NetworkOptions(
     aspp_channels=16,
     merged_channels=64,
     dropout=0.1,
+    segmenter_norm="group",
 )
 
 # segmenters start at once, and the last phase gets its share of a short run
@@ -273,6 +284,8 @@ _PRESETS: dict[str, TrainConfig] = {
         steps_per_epoch=30,
         lr=5e-4,
         segmenter_lr=2e-3,
+        segmenter_crops=4,
+        ema_decay=0.99,
         networks=_SMALL_NETWORKS,
         dataset=DataOptions(crop=96, scene_height=96, scene_width=128),
         phases=_SHORT_PHASES,
@@ -283,7 +296,9 @@ _PRESETS: dict[str, TrainConfig] = {
         out="runs/mini",
         epochs=29,
         lr=4e-4,
-        segmenter_lr=1e-3,
+        segmenter_lr=2e-3,
+        segmenter_crops=4,
+        ema_decay=0.995,
         networks=_SMALL_NETWORKS,
         dataset=DataOptions(crop=128),
         phases=_SHORT_PHASES,

@@ -59,3 +59,13 @@ def test_impossible_options_are_refused() -> None:
     with pytest.raises(ValueError, match="crop"):
         dataclasses.replace(make_config("mini"), dataset=dataclasses.replace(make_config("mini").dataset, crop=126))
     ModuleOptions(sc=False, sdp=False, mgca=False)
+    with pytest.raises(ValueError, match="ema_decay"):
+        TrainConfig(ema_decay=1.0)
+    with pytest.raises(ValueError, match="segmenter_crops"):
+        TrainConfig(segmenter_crops=0)
+
+
+def test_only_the_short_presets_depart_from_the_papers_segmenters_and_weights() -> None:
+    for preset in ("flir", "kaist"):
+        config = make_config(preset)
+        assert (config.segmenter_crops, config.ema_decay, config.networks.segmenter_norm) == (1, 0, "instance")

@@ -383,6 +383,17 @@ class TestSegmenter:
             head.pooled[1].bias += 3
         assert (network(x) - before).abs().max() > 1e-2
 
+    def test_group_norm_sees_a_color_cast_and_instance_norm_does_not(self) -> None:
+        x = torch.randn(1, 3, 16, 16)
+        cast = x + torch.tensor([0.5, 0.0, -0.5])[:, None, None]
+        for norm, sees in (("instance", False), ("group", True)):
+            network = Segmenter(5, 8, 1, 4, 8, norm=norm).eval()
+            init_weights(network, gain=0.1, generator=torch.Generator().manual_seed(0))
+            assert torch.allclose(network(cast), network(x), atol=1e-3) != sees
+            assert any(isinstance(m, nn.InstanceNorm2d) for m in network.modules()) != sees
+        with pytest.raises(ValueError, match="norm: expected one of instance, group, got 'batch'"):
+            Segmenter(norm="batch")  # type: ignore[arg-type]
+
     def test_dropout_acts_in_training_only(self) -> None:
         network = small_segmenter()
         x = torch.randn(1, 3, 8, 8)
