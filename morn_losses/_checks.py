@@ -103,7 +103,7 @@ def check_number(
     exclusive: bool = False,
 ) -> None:
     """Check a finite real number within ``[minimum, maximum]`` (``exclusive``: strictly above ``minimum``)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     inside = minimum < value <= maximum if exclusive else minimum <= value <= maximum
     if not inside or value in (float("inf"), float("-inf")):
@@ -128,7 +128,7 @@ def check_bool(value: object, name: str) -> None:
 
 def check_value_range(value_range: object) -> None:
     """Check ``(low, high)`` with ``low < high``, both finite."""
-    if not isinstance(value_range, tuple | list) or len(value_range) != 2:
+    if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
         raise ValueError(f"value_range: expected (low, high), got {value_range!r}")
     low, high = value_range
     check_number(low, "value_range")
