@@ -274,7 +274,7 @@ _SMALL_NETWORKS = NetworkOptions(
 _SHORT_PHASES = PhaseOptions(structure=0.05, segment_a=0.1, segment_b=0.2, distill=0.4, collaborate=0.7)
 
 # no segmenter is sure of 95 or 99 percent after a thousandth of the paper's steps
-_SHORT_LOSSES = LossOptions(theta_fg=0.5, theta_bg=0.6, fill_threshold=0.8)
+_SHORT_LOSSES = LossOptions(theta_fg=0.3, theta_bg=0.5, fill_threshold=0.8)
 
 _PRESETS: dict[str, TrainConfig] = {
     "demo": TrainConfig(
