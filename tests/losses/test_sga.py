@@ -271,6 +271,22 @@ def test_a_patch_without_edges_takes_no_part(bad: float) -> None:
     assert fake.grad.isfinite().all()
 
 
+def test_a_patch_that_was_not_drawn_takes_no_part() -> None:
+    fake, edges = torch.rand(1, 3, 8, 8), torch.ones(1, 8, 8)
+    fake[..., 7] = math.nan  # a neighbour of nothing on the left
+    finite = 0
+    for seed in range(8):
+        leaf = fake.clone().requires_grad_()
+        generator = torch.Generator().manual_seed(seed)
+        value = sga_loss(leaf, edges, grid=2, patches="random", generator=generator)
+        if value.isfinite():
+            value.backward()
+            assert leaf.grad is not None
+            assert leaf.grad.isfinite().all()
+            finite += 1
+    assert 0 < finite < 8
+
+
 def test_a_nan_of_the_network_is_not_hidden() -> None:
     fake = torch.rand(1, 3, 8, 8)
     fake[..., 2, 2] = math.nan
