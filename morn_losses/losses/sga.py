@@ -27,10 +27,11 @@ Patches = Literal["all", "random"]
 
 
 def _cut(x: Tensor, grid: int) -> Tensor:
-    """Cut ``(B, 1, H, W)`` into patches ``(B, grid, h, grid, w)``, the last ones filled up with zeros."""
+    """Cut ``(B, 1, H, W)`` into patches ``(B, rows, h, columns, w)``, the last ones filled up with zeros."""
     B, _, H, W = x.shape
     h, w = -(-H // grid), -(-W // grid)
-    return F.pad(x, (0, grid * w - W, 0, grid * h - H)).reshape(B, grid, h, grid, w)
+    rows, columns = -(-H // h), -(-W // w)  # fewer than the grid where it is fine or does not divide the side
+    return F.pad(x, (0, columns * w - W, 0, rows * h - H)).reshape(B, rows, h, columns, w)
 
 
 def _draw(candidates: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -184,6 +185,7 @@ def sga_plus_loss(
 
     Source: section 3.2.2.
     """
+    check_image(fake_thermal, "fake_thermal")
     check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
     alignment = sga_loss(
         fake_thermal,
