@@ -1,8 +1,10 @@
 """K-means under fire: many small problems with copies, empty sets and any spread of scales.
 
-Always: no NaN, an end long before ``max_iter``, sums that fit. Euclidean: inertia at most that of the starting centers;
-in float64, without ties, that of scikit-learn from the same centers within 1 %. Under cosine the centroids are plain
-means, and the sum of cosine distances may rise from one iteration to the next, so nothing is said about it.
+Always: no NaN, an end, sums that fit. Euclidean: the end comes long before ``max_iter``; inertia is at most that of the
+starting centers, and in float64, without ties, that of scikit-learn from the same centers within 1 %. Under cosine the
+centroids are plain means: the sum of cosine distances may rise from one iteration to the next, and assignments may
+even go in a circle until ``max_iter``, so that neither is asked for. The same circle is found where ``tol`` is 0 and
+the points' scales are further apart than the dtype can tell: such points change sides by rounding.
 """
 
 from __future__ import annotations
@@ -62,8 +64,8 @@ def check_problem(
     x, found = points.double() / unit, centroids.double() / unit
     before, after = best_of(x, start.double() / unit), (x - found[labels]).square().sum()
     rounding = 1e-4 if points.dtype == torch.float32 else 1e-9
-    # a distance cannot be more exact than the values it is taken of
-    exact = len(x) * (torch.finfo(points.dtype).eps * 8 * float(x.abs().max())) ** 2
+    # distances are compared as |x|^2 - 2 x.c + |c|^2, exact to some units of rounding of the largest square
+    exact = 8 * len(x) * torch.finfo(points.dtype).eps
     assert after <= before * (1 + rounding) + exact, (float(before), float(after))
 
 
@@ -100,10 +102,14 @@ def test_kmeans_under_fire() -> None:
             where = f"seed {seed}, problem {tried + b}: {kind}, {how}, {metric}, {dtype}, tol {tol}"
             try:
                 check_problem(points[b][exists], start, centroids, labels[exists], inertia, counts)
-                assert n_iter < 300, f"{int(n_iter)} iterations"
+                settles = metric == "euclidean" and (tol > 0 or kind != "spread")
+                assert n_iter < 100 or not settles, f"{int(n_iter)} iterations"
             except AssertionError as error:
                 raise AssertionError(f"{where}: {error}\n{points[b][exists]}\n{start}") from error
-            longest = max(longest, int(n_iter))
+            if settles:
+                longest = max(longest, int(n_iter))
+            if n_iter == 300:
+                COUNTS["kmeans in a circle until max_iter"][f"{metric} {kind}, tol {tol}"] += 1
             COUNTS["kmeans"][f"{metric} {kind}"] += 1
             n = int(exists.sum())
             if metric == "euclidean" and dtype == torch.float64 and kind == "plain" and how == "points" and n >= K:
