@@ -211,6 +211,7 @@ class TrainConfig:
             weights as they are, as in the paper.
         pool: capacity of the pool of translated images for each discriminator.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        deterministic: choose kernels that give the same result every time; for CUDA, where others are the default.
         checkpoint_every: steps between checkpoints.
         panel_every: steps between sample panels.
         keep_checkpoints: how many checkpoints are kept.
@@ -236,6 +237,7 @@ class TrainConfig:
     ema_decay: float = 0.0
     pool: int = 50
     device: str = "auto"
+    deterministic: bool = False
     checkpoint_every: int = 200
     panel_every: int = 200
     keep_checkpoints: int = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from morngan.config import TrainConfig, differences, to_dict
 from morngan.data.folders import TrainingData
 from morngan.data.images import read_color, read_labels, read_thermal
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
+from morngan.faults import explained, how_to_go_on
 from morngan.files import write_atomically
 from morngan.log import RunLog
 from morngan.model import MornGAN, parameters, set_requires_grad
@@ -61,6 +63,8 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.space, self.say = config, data, space, say
         self.out = Path(config.out)
+        if config.deterministic:
+            _be_deterministic()
         self.device = torch.device(
             ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         )
@@ -108,7 +112,7 @@ class Trainer:
         log = RunLog(self.out, self.columns(), last_step=self.step - 1)
         progress = Progress(self.last_step, self.step, self.say)
         try:
-            with _stop_on_signals() as stop_requested, progress:
+            with _stop_on_signals() as stop_requested, progress, explained(self.out, self.save):
                 while self.step < self.last_step and not stop_requested():
                     epoch, first = divmod(self.step, self.steps_per_epoch)
                     phase = self.enter_epoch(epoch)
@@ -132,10 +136,8 @@ class Trainer:
             log.close()
         if self.step < self.total_steps:
             why = "interrupted" if self.step < self.last_step else "max_steps reached"
-            self.say(
-                f"{why} after {self.step} of {self.total_steps} steps; everything is saved. Go on with\n"
-                f"  python examples/train_morngan.py --out {self.config.out} --resume"
-            )
+            done = f"{why} after {self.step} of {self.total_steps} steps; everything is saved"
+            self.say(f"{done}. {how_to_go_on(self.out)}")
         return self.step >= self.total_steps
 
     def enter_epoch(self, epoch: int) -> Phase:
@@ -422,7 +424,7 @@ class Trainer:
         Raises:
             CheckpointError: there is none, or it belongs to another configuration; the differences are listed.
         """
-        state = load_newest(self.out / "checkpoints")
+        state = load_newest(self.out / "checkpoints", self.say)
         changed = differences(_what_matters(state["config"]), _what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
@@ -449,10 +451,28 @@ class Trainer:
 
 def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
     """Leave out the options that may change between two parts of a run."""
-    free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
+    free = (
+        "out",
+        "max_steps",
+        "checkpoint_every",
+        "panel_every",
+        "keep_checkpoints",
+        "device",
+        "deterministic",
+        "data",
+    )
     kept = {key: value for key, value in config.items() if key not in free}
     kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
     return kept
+
+
+def _be_deterministic() -> None:
+    """Choose the kernels that give the same result every time; an operation that has none only warns."""
+    # read when CUDA starts its first product
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def _cropped(image: Tensor) -> Tensor:
