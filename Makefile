@@ -1,5 +1,7 @@
 # make demo   set-up, a short training on procedural scenes, evaluation, report
 # make test   set-up and every check
+# make fuzz   the fuzz tests in full, tens of thousands of examples
+# make kills  20 training runs killed at random moments
 PYTHON ?= python3
 VENV ?= .venv
 # installed first and alone: a plain "torch" can bring several GB of CUDA packages
@@ -10,7 +12,7 @@ WORKERS ?= 2
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types unit wheel benchmarks clean
+.PHONY: demo test lint types unit wheel fuzz kills benchmarks clean
 
 $(VENV)/torch.done:
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +56,12 @@ wheel: $(VENV)/dev.done
 	build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"
 	build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
 	cd build && wheel-venv/bin/python ../tests/check_installed.py
+
+fuzz: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 MORN_FUZZ=full $(PY) -m pytest tests/fuzz -s --no-header -q
+
+kills: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(PY) tests/random_kills.py --kills 20
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

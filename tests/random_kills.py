@@ -6,25 +6,50 @@ python tests/random_kills.py --kills 20
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples"), str(ROOT / "tests")]
 
+import torch.utils.tensorboard  # noqa: E402, F401  loaded once, not in every run
+
 from small_folder import write_folder  # noqa: E402
-from tiny_run import TINY, finish, outcome, start  # noqa: E402
+from tiny_run import TINY, outcome  # noqa: E402
+from train_morngan import main as train  # noqa: E402
 
 # a checkpoint after every step, so that many a kill hits one being written
-OPTIONS = ["--preset=mini", *TINY, "--steps_per_epoch=8", "--checkpoint_every=1", "--panel_every=12"]
+OPTIONS = ["--preset=mini", *TINY, "--steps_per_epoch=4", "--checkpoint_every=1", "--panel_every=12"]
+STEPS = 24
 
 
-def random_kills(folder: Path, work: Path, kills: int, seed: int, say: Callable[[str], None]) -> Counter[str]:
+def start(folder: Path, out: Path) -> int:
+    """Start a run in a process of its own, or go on with it; return the process id."""
+    begun = list((out / "checkpoints").glob("step_*.pt"))
+    arguments = [*OPTIONS, f"--data={folder}", f"--out={out}", *(["--resume"] if begun else [])]
+    child = os.fork()
+    if child == 0:
+        with open(f"{out}.txt", "a") as said:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            os._exit(train(arguments))
+    return child
+
+
+def ended(child: int) -> bool:
+    """Whether the process is done, which must be without an error."""
+    done, status = os.waitpid(child, os.WNOHANG)
+    assert status == 0, f"a run ended with status {os.waitstatus_to_exitcode(status)}"
+    return done == child
+
+
+def random_kills(folder: Path, work: Path, kills: int, seed: int) -> Counter[str]:
     """Kill runs on the images of ``folder`` that many times in all; count what was seen.
 
     Raises:
@@ -32,37 +57,32 @@ def random_kills(folder: Path, work: Path, kills: int, seed: int, say: Callable[
     """
     draw, seen = random.Random(seed), Counter[str]()
     began = time.monotonic()
-    finish(start(*OPTIONS, f"--data={folder}", f"--out={work / 'whole'}"))
+    assert os.waitpid(start(folder, work / "whole"), 0)[1] == 0, (work / "whole.txt").read_text()
     duration = time.monotonic() - began
     expected = outcome(work / "whole")
-    out, number = work / "run_0", 0
+    out = work / "run_0"
     while True:
-        checkpoints = out / "checkpoints"
-        written = len(list(checkpoints.glob("step_*.pt")))
-        process = start(*OPTIONS, f"--data={folder}", f"--out={out}", *(["--resume"] if written else []))
-        # anywhere from its first moment to its end
-        moment = time.monotonic() + draw.uniform(0.2, 1.0) * duration
-        while seen["kills"] < kills and process.poll() is None and time.monotonic() < moment:
-            time.sleep(0.002)
-        if process.poll() is None and seen["kills"] < kills:
-            process.kill()
-            process.communicate()
+        child = start(folder, out)
+        moment = time.monotonic() + draw.uniform(0.05, 0.7) * duration
+        done = False
+        while not done and (seen["kills"] == kills or time.monotonic() < moment):
+            time.sleep(0.001)
+            done = ended(child)
+        if not done:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            checkpoints = out / "checkpoints"
+            saved = sorted(checkpoints.glob("step_*.pt"))
             seen["kills"] += 1
-            left = len(list(checkpoints.glob(".step_*.tmp")))
-            seen["kills while a checkpoint was written"] += left > 0
-            seen["kills before the first checkpoint"] += not list(checkpoints.glob("step_*.pt"))
-            log = out / "log.csv"
-            say(
-                f"kill {seen['kills']}: {len(log.read_text().splitlines()) - 1 if log.is_file() else 0} rows in the log"
-            )
+            seen["kills while a checkpoint was written"] += bool(list(checkpoints.glob(".step_*.tmp")))
+            seen["kills before the first checkpoint"] += not saved
+            print(f"kill {seen['kills']}: last checkpoint {saved[-1].stem if saved else 'none'} of {STEPS}", flush=True)
             continue
-        finish(process)
         assert outcome(out) == expected, f"{out}: differs from the run that was never stopped"
         seen["runs that ended as if never stopped"] += 1
         if seen["kills"] == kills:
             return seen
-        number += 1
-        out = work / f"run_{number}"
+        out = work / f"run_{seen['runs that ended as if never stopped']}"
 
 
 def main() -> None:
@@ -71,8 +91,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        folder = write_folder(Path(work) / "data")
-        seen = random_kills(folder, Path(work), options.kills, options.seed, print)
+        seen = random_kills(write_folder(Path(work) / "data"), Path(work), options.kills, options.seed)
     for what, count in seen.items():
         print(f"{what}: {count}")
 
