@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,11 @@ def _load(path: Path) -> dict[str, Any]:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"{damaged} is damaged")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch goes on to say how to load it all the same
+        raise ValueError("holds more than tensors and plain values, which is never loaded") from error
     if not isinstance(state, dict):
         raise ValueError("is not a checkpoint of this trainer")
     return state

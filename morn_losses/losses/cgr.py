@@ -54,7 +54,7 @@ def cgr_loss(
 
     Returns:
         A value in [0, 1] per sample; ``(B,)`` for ``reduction="none"``. 0 where the mask is empty or the source is
-        flat inside it.
+        flat inside it, NaN where the source is not finite inside it, or the translation at a strong gradient.
 
     Raises:
         ValueError: shapes that differ, an empty axis, options out of range.

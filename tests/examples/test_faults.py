@@ -262,6 +262,27 @@ def test_a_config_that_does_not_fit_is_passed_over(
     assert "config.json: passed over" in capsys.readouterr().err
 
 
+class Attack:
+    """Would make a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_malicious_checkpoint_is_never_run(tmp_path: Path, run: Callable[..., int], capsys: Any) -> None:
+    assert run("--max_steps=1") == 0
+    attack = {"version": 1, "step": 9, "config": Attack(tmp_path / "attacked")}
+    torch.save(attack, tmp_path / "run" / "checkpoints" / "step_00000009.pt")
+    assert run("--resume", "--max_steps=2") == 0
+    told = capsys.readouterr().out
+    assert "step_00000009.pt: holds more than tensors and plain values, which is never loaded" in told
+    assert "resumed after step 1" in told
+    assert not (tmp_path / "attacked").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_same_bits(folder: Path, whole: Outcome, tmp_path: Path) -> None:
     common = ["--preset=mini", *TINY, f"--data={folder}"]
