@@ -451,16 +451,7 @@ class Trainer:
 
 def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
     """Leave out the options that may change between two parts of a run."""
-    free = (
-        "out",
-        "max_steps",
-        "checkpoint_every",
-        "panel_every",
-        "keep_checkpoints",
-        "device",
-        "deterministic",
-        "data",
-    )
+    free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
     kept = {key: value for key, value in config.items() if key not in free}
     kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
     return kept

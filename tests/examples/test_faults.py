@@ -285,7 +285,10 @@ def test_a_malicious_checkpoint_is_never_run(tmp_path: Path, run: Callable[..., 
 
 @pytest.mark.slow
 def test_two_processes_give_the_same_bits(folder: Path, whole: Outcome, tmp_path: Path) -> None:
-    common = ["--preset=mini", *TINY, f"--data={folder}"]
-    for name, more in (("a", []), ("b", ["--deterministic=true", "--dataset.workers=2"])):
-        finish(start(*common, f"--out={tmp_path / name}", *more))
-        assert outcome(tmp_path / name) == whole
+    def train(name: str, *more: str) -> Outcome:
+        finish(start("--preset=mini", *TINY, f"--data={folder}", f"--out={tmp_path / name}", *more))
+        return outcome(tmp_path / name)
+
+    assert train("loaders", "--dataset.workers=2") == whole
+    # other kernels, which round differently
+    assert train("first", "--deterministic=true") == train("second", "--deterministic=true")
