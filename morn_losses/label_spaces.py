@@ -95,6 +95,10 @@ class LabelSpace:
             mask = mask | (labels == i)
         return mask
 
+    def background(self, labels: Tensor) -> Tensor:
+        """Return the region that CGR looks at, a bool tensor like ``labels``: ``stuff`` and the unlabeled pixels."""
+        return self.mask(labels, (*self.stuff, self.ignore_index))
+
 
 def _integers(values: Iterable[int], name: str) -> tuple[int, ...]:
     """Return ``values`` as ints; unlike ``int()``, nothing is cut off."""

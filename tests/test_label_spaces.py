@@ -161,3 +161,8 @@ class TestCityscapes:
         assert color["person"] == (220, 20, 60)
         assert color["bicycle"] == (119, 11, 32)
         assert len(set(CITYSCAPES.palette)) == 19
+
+
+def test_background_is_stuff_and_what_is_unlabeled() -> None:
+    labels = torch.tensor([[[0, 1, 2, 3, 255]]])
+    assert space().background(labels).tolist() == [[[True, True, False, False, True]]]
