@@ -1,5 +1,6 @@
 # make demo   set-up, a short training on procedural scenes, evaluation, report
 # make test   set-up and every check
+# make docs   the pages, into docs/_build
 PYTHON ?= python3
 VENV ?= .venv
 # installed first and alone: a plain "torch" can bring several GB of CUDA packages
@@ -10,7 +11,7 @@ WORKERS ?= 2
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types unit wheel benchmarks clean
+.PHONY: demo test lint types unit wheel docs benchmarks clean
 
 $(VENV)/torch.done:
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +34,7 @@ demo: $(VENV)/train.done
 	$(PY) examples/report.py --run $(DEMO)
 	@echo "Open $(DEMO)/report.html"
 
-test: lint types unit wheel
+test: lint types unit docs wheel
 
 lint: $(VENV)/dev.done
 	$(PY) -m ruff check .
@@ -46,6 +47,11 @@ types: $(VENV)/dev.done
 unit: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
+# a warning is an error; nothing is fetched
+docs: $(VENV)/dev.done
+	$(PY) -m sphinx -W --keep-going -q docs docs/_build
+	@echo "Open docs/_build/index.html"
+
 # the built wheel in an environment of its own, with nothing but the core packages
 wheel: $(VENV)/dev.done
 	rm -rf dist build/wheel-venv
@@ -56,4 +62,4 @@ wheel: $(VENV)/dev.done
 	cd build && wheel-venv/bin/python ../tests/check_installed.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache
