@@ -42,7 +42,7 @@ from morngan.judge import STEPS, judge_pairs, load_or_train_judge
 from morngan.panels import save_panel
 
 PLAIN, MORN = "CycleGAN", "CycleGAN + ACA + CGR"
-PICTURES = 6
+PICTURES = 4
 
 
 def spread(values: Sequence[float], scale: float, digits: int) -> str:
@@ -70,7 +70,10 @@ def table(rows: Sequence[Row], n_seeds: int) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, measure, and write ``compare.md``, ``compare.json`` and ``compare.png``."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        epilog="All other options (--steps, --crop, ...) go to cyclegan.py.",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--judge_steps", type=int, default=STEPS, help="training steps of the network that judges")
@@ -116,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     def look(index: int, case: Case, images: dict[str, Tensor]) -> None:
         if index in shown:
-            columns.append([images[INPUT], images[f"{PLAIN}, seed 0"], images[f"{MORN}, seed 0"], images[TRUTH]])
+            columns.append(list(images.values()))
 
     rows = evaluate((read_case(f) for f in files), translators, judge, CITYSCAPES, look)
     text = table(rows, options.seeds)
@@ -127,7 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
     iou = {row.name: {k: v if math.isfinite(v) else None for k, v in row.iou.items()} for row in rows}
     result = {"figures": figures, "iou": iou, "seconds": seconds, "training": training, "torch": torch.__version__}
     (options.out / "compare.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    titles = ("rows, from above: night, CycleGAN, CycleGAN + ACA + CGR, true day", *[""] * (len(columns) - 1))
+    text_above = f"rows: night; {PLAIN} and {MORN} for each seed; true day"
+    titles = (text_above, *[""] * (len(columns) - 1))
     save_panel(options.out / "compare.png", list(zip(*columns, strict=True)), titles)
     say(text)
 
