@@ -143,7 +143,7 @@ class Objective:
         """The background region of the thermal image for CGR: stuff and unlabeled pixels; None is everywhere."""
         if step.labels_b is None:
             return None
-        return self.space.mask(step.labels_b, (*self.space.stuff, self.space.ignore_index))
+        return self.space.background(step.labels_b)
 
     def __call__(
         self,
