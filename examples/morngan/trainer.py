@@ -423,7 +423,7 @@ class Trainer:
             CheckpointError: there is none, or it belongs to another configuration; the differences are listed.
         """
         state = load_newest(self.out / "checkpoints")
-        changed = differences(_what_matters(state["config"]), _what_matters(to_dict(self.config)))
+        changed = differences(what_matters(state["config"]), what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
             raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
@@ -447,7 +447,7 @@ class Trainer:
         write_atomically(self.out / "config.json", text.encode())
 
 
-def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
+def what_matters(config: dict[str, Any]) -> dict[str, Any]:
     """Leave out the options that may change between two parts of a run."""
     free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
     kept = {key: value for key, value in config.items() if key not in free}
