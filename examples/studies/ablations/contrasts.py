@@ -1,14 +1,15 @@
 r"""Paired contrasts between two rows, with an interval over seeds and test images.
 
 Both rows are trained with the same seeds and judged on the same images, so that everything is a difference within a
-seed. Seeds and images are resampled together and crossed: a draw takes one set of images for all its seeds, since it is
-the same test set that every seed is judged on. With S seeds a draw takes S - 1 of them (with replacement), which makes
-the variance of their mean the unbiased :math:`s^2 / S`; taking S would make it a third too small for S = 3.
+seed. Its uncertainty has two levels. Resampling the S seeds, S - 1 at a time so that it is unbiased, gives the variance
+:math:`s^2 / S` of their mean: training, and what a seed makes of the single images. Resampling the test images, one
+draw for both rows and all seeds, gives what the test set adds, since all seeds share it: the covariance between the
+seeds' differences under these draws (their own variance is in :math:`s^2` already).
 
-Choice: the interval is the difference :math:`\pm t` bootstrap standard errors, not the percentiles of the draws.
-With three seeds no draw lies outside the range of the three differences, and that range covers the truth three times
-out of four at best. t has Satterthwaite's degrees of freedom from the two parts of the variance, S - 1 for the
-seeds and N - 1 for the images.
+Choice: the interval is the difference :math:`\pm t` times the root of the sum, not percentiles of draws. With three
+seeds no draw leaves the range of the three differences, which covers the truth three times out of four at best. t has
+Satterthwaite's degrees of freedom, from S - 1 for the seeds and N - 1 for the images: three seeds that differ a lot
+give a wide interval, and more seeds a much smaller one.
 """
 
 from __future__ import annotations
@@ -46,14 +47,13 @@ def image_counts(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     return np.concatenate((np.ones((1, n)), draws.astype(np.float64)))
 
 
-def estimate(differences: Floats, n_images: int, seed: int = 0) -> Estimate:
+def estimate(differences: Floats, n_images: int) -> Estimate:
     """Turn differences into an interval.
 
     Args:
         differences: ``(S, 1 + R)``: for each seed that of the test set, then those of R resampled test sets. Columns
             that hold a NaN (a figure that a resample leaves undefined) are left out.
         n_images: in the test set.
-        seed: of the draws of seeds.
     """
     by_seed, drawn = differences[:, 0], differences[:, 1:]
     drawn = drawn[:, np.isfinite(drawn).all(0)]
@@ -61,12 +61,11 @@ def estimate(differences: Floats, n_images: int, seed: int = 0) -> Estimate:
     if S < 2 or drawn.shape[1] < 2 or not math.isfinite(value):
         return Estimate(value, math.nan, math.nan, tuple(by_seed.tolist()))
     of_seeds = float(by_seed.var(ddof=1)) / S
-    of_images = float(drawn.mean(0).var(ddof=1))
-    taken = np.random.default_rng((seed, 1)).multinomial(S - 1, np.full(S, 1 / S), drawn.shape[1])
-    error = float(((taken * drawn.T).sum(1) / (S - 1)).std(ddof=1))
+    shared = np.cov(drawn)[~np.eye(S, dtype=bool)]
+    of_images = max(0.0, float(shared.mean()))
     parts = of_seeds**2 / (S - 1) + of_images**2 / max(1, n_images - 1)
     freedom = (of_seeds + of_images) ** 2 / parts if parts > 0 else math.inf
-    reach = error * float(student.ppf((1 + LEVEL) / 2, freedom))
+    reach = math.sqrt(of_seeds + of_images) * float(student.ppf((1 + LEVEL) / 2, freedom))
     return Estimate(value, value - reach, value + reach, tuple(by_seed.tolist()))
 
 

@@ -143,7 +143,7 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
     )
     notes = (
         "A cell is the mean over seeds ± their standard deviation. An interval is over seeds and test images "
-        f"({RESAMPLES} hierarchical resamples).",
+        f"({RESAMPLES} resamples).",
         "The rows of Table 5 are cumulative in the paper's order SC, SDP, MGCA, CGR, SR, also where rows are missing.",
     )
     page = "\n".join(f"- {line}" for line in (*about, *notes)) + "\n\n" + "\n".join(parts)

@@ -21,13 +21,13 @@ from typing import Any, Literal
 
 import torch
 
-from morngan.checkpoint import list_checkpoints
 from morngan.config import TrainConfig, differences, to_dict
 from morngan.files import write_atomically
 from morngan.log import read_log
 from morngan.trainer import what_matters
 from studies.ablations.design import Row, apply
 from studies.ablations.frozen import Frozen
+from studies.ablations.worker import steps_done
 
 EXAMPLES = Path(__file__).resolve().parents[2]
 State = Literal["done", "half done", "to do", "outdated"]
@@ -67,12 +67,6 @@ def identity(run: Run, frozen: Frozen) -> dict[str, Any]:
 def total_steps(config: TrainConfig, n_images: int) -> int:
     """Return the steps of a whole run; ``n_images`` is the size of the larger domain."""
     return config.epochs * (config.steps_per_epoch or -(-n_images // config.batch_size))
-
-
-def steps_done(folder: Path) -> int:
-    """Return the steps of a run's newest checkpoint, 0 without one."""
-    saved = list_checkpoints(folder / "checkpoints")
-    return int(saved[-1].stem.removeprefix("step_")) if saved else 0
 
 
 def find_state(run: Run, frozen: Frozen) -> tuple[State, list[str]]:
@@ -164,7 +158,7 @@ class Children:
             raise StoppedError
         if status:
             last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-3:]
-            raise RuntimeError(f"{Path(command[0]).name} ended with status {status}: " + " | ".join(last))
+            raise RuntimeError(f"ended with status {status}: " + " | ".join(last))
 
     def stop(self) -> None:
         """Tell every process to stop, and start no more."""
@@ -180,25 +174,20 @@ def complete(run: Run, frozen: Frozen, children: Children, n_images: int) -> dic
     started = {"identity": identity(run, frozen), "options": to_dict(run.config)}
     write_atomically(folder / "started.json", (json.dumps(started, indent=2) + "\n").encode())
     write_atomically(folder / "options.json", json.dumps(to_dict(run.config), indent=2).encode())
-    steps = total_steps(run.config, n_images)
-    if steps_done(folder) != steps:
-        command = [str(EXAMPLES / "train_morngan.py"), "--config", str(folder / "options.json")]
-        children.call([*command, *(["--resume"] if steps_done(folder) else [])], folder / "train.log")
-        if steps_done(folder) != steps:
-            raise RuntimeError(f"training stopped after {steps_done(folder)} of {steps} steps; call again to go on")
-    options = {
+    task = {
         "run": str(folder),
+        "steps": total_steps(run.config, n_images),
         "data": str(frozen.data),
         "judge": str(frozen.judge) if frozen.judge else None,
         "judge_steps": frozen.judge_steps,
         "device": run.config.device,
     }
-    children.call([str(Path(__file__).with_name("scoring.py")), json.dumps(options)], folder / "train.log")
+    children.call([str(Path(__file__).with_name("worker.py")), json.dumps(task)], folder / "train.log")
     record = {
         "identity": identity(run, frozen),
         "code_sha256": hash_code(),
         "machine": describe_machine(run.config.device),
-        "steps": steps,
+        "steps": task["steps"],
         "log": summarize_log(folder / "log.csv"),
     }
     write_atomically(folder / "done.json", (json.dumps(record, indent=2) + "\n").encode())

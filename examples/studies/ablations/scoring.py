@@ -1,21 +1,17 @@
-"""Scores of every test image, kept as a file. As a script: score one run, in a process of its own."""
+"""Scores of every test image, kept as a file."""
 
 from __future__ import annotations
 
 import io
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from morn_losses import CITYSCAPES, LabelSpace
-from morngan.evaluation import Scores, Translate, list_cases, measure, read_case, run_network
+from morn_losses import LabelSpace
+from morngan.evaluation import Scores, Translate, measure, read_case
 from morngan.files import write_atomically
-from morngan.judge import judge_pairs, load_or_train_judge
-from morngan.weights import load_translator
 
 
 def score(
@@ -47,21 +43,3 @@ def load_scores(path: Path) -> list[Scores]:
     with np.load(path, allow_pickle=False) as held:
         edges, psnr, ssim, confusion = (held[name] for name in ("edges", "psnr", "ssim", "confusion"))
     return [Scores(e, float(p), float(s), c) for e, p, s, c in zip(edges, psnr, ssim, confusion, strict=True)]
-
-
-def main(options: str) -> None:
-    """Score a run: ``options`` is JSON with ``run``, ``data``, ``judge`` (or null), ``judge_steps`` and ``device``."""
-    given = json.loads(options)
-    run, data = Path(given["run"]), Path(given["data"])
-    judge = None
-    if given["judge"] is not None:
-        judge, _ = load_or_train_judge(
-            judge_pairs(data), Path(given["judge"]), CITYSCAPES, steps=given["judge_steps"], device=given["device"]
-        )
-    translator = load_translator(run).to(given["device"])
-    translate = run_network(translator, given["device"])
-    save_scores(run / "scores.npz", score(list_cases(data), translate, judge, CITYSCAPES))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
