@@ -413,6 +413,7 @@ class Trainer:
                 "width": options.generator_width,
                 "encoder_blocks": options.encoder_blocks,
                 "decoder_blocks": options.decoder_blocks,
+                "decoder_norm": options.decoder_norm,
             },
         )
 

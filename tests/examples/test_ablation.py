@@ -17,11 +17,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_trainer import tiny_config
 
 from morn_losses import CITYSCAPES
 from morngan.config import ModuleOptions, make_config
+from morngan.data.folders import prepare_training_data
 from morngan.evaluation import Scores
 from morngan.log import read_log
+from morngan.objective import term_names
+from morngan.schedule import Phase, Schedule
+from morngan.trainer import Trainer
+from small_folder import write_folder
 from studies.ablation import main, read_base
 from studies.ablations.contrasts import Estimate, estimate, image_counts, paired, verdict
 from studies.ablations.design import BASES, CONTRASTS, TABLES, apply, choose_rows, make_rows
@@ -244,6 +250,38 @@ def test_dlamgan_mines_with_one_threshold_and_denoises_nothing() -> None:
     config = apply(base, make_rows(base)["dlamgan"].changes)
     assert config.losses.theta_bg == config.losses.theta_fg == base.losses.theta_fg
     assert config.modules == ModuleOptions(sc=True, sdp=False, mgca=False, cgr=False, sr=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [
+        ("cyclegan", {"adv", "cyc"}),
+        ("todaygan", {"adv", "cyc"}),
+        ("todaygan_tir", {"adv", "cyc", "tv"}),
+        ("baseline", {"adv", "cyc", "tv", "sga", "mono", "temp"}),
+        ("dlamgan", {"adv", "cyc", "tv", "sga", "mono", "temp", "seg_fb", "seg_fa"}),
+    ],
+)
+def test_each_ancestor_is_trained_with_its_own_terms(name: str, terms: set[str], tmp_path: Path) -> None:
+    data = prepare_training_data(write_folder(tmp_path / "data"), tmp_path / "cache", CITYSCAPES, crop=32)
+    base = tiny_config(tmp_path)
+    trainer = Trainer(apply(base, make_rows(base)[name].changes), data, say=lambda _: None)
+    phase = trainer.enter_epoch(5)
+    batch = next(iter(trainer.loader(5, 0, phase)))
+    values = trainer.training_step(batch, phase, 5)
+    assert {term for term in term_names() if term in values} == terms
+
+
+def test_todaygan_and_cyclegan_differ_from_the_baseline_in_networks() -> None:
+    base = BASES["small"].config
+    rows = make_rows(base)
+    todaygan, cyclegan = (apply(base, rows[name].changes) for name in ("todaygan", "cyclegan"))
+    assert (todaygan.networks.decoder_norm, todaygan.networks.spectral_norm) == ("instance", False)
+    assert todaygan.networks.discriminator_views == "three"
+    assert cyclegan.networks.discriminator_views == "color"
+    assert (todaygan.losses.adversarial, cyclegan.losses.adversarial) == ("relativistic", "least_squares")
+    # no SSIM in the cycle loss
+    assert Schedule.from_options(todaygan.phases, todaygan.epochs).phase(todaygan.epochs - 1) is Phase.BASELINE
 
 
 @pytest.mark.parametrize("name", ["modules.nosuch", "nosuch.sc", "modules", "epochs.x"])

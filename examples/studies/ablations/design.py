@@ -87,8 +87,17 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
     def only(*names: str) -> dict[str, Any]:
         return {f"modules.{m}": m in names for m in modules}
 
-    # ToDayGAN-TIR is the baseline without SGA and without the two terms of the thermal image
-    no_sga = {"losses.lambda_sga": 0.0, "losses.lambda_thermal": 0.0}
+    # section 3.2 backwards: the baseline without SGA and the two terms of the thermal image is ToDayGAN-TIR, which
+    # without group norm, total variation, SSIM and spectral norm is ToDayGAN; a phase that starts at the end never does
+    todaygan_tir = {**only(), "losses.lambda_sga": 0.0, "losses.lambda_thermal": 0.0}
+    todaygan = {
+        **todaygan_tir,
+        "networks.decoder_norm": "instance",
+        "networks.spectral_norm": False,
+        "losses.lambda_tv": 0.0,
+        **{f"phases.{f.name}": base.epochs for f in dataclasses.fields(base.phases)},
+    }
+    cyclegan = {**todaygan, "networks.discriminator_views": "color", "losses.adversarial": "least_squares"}
     rows = [
         Row("baseline", "baseline", only()),
         Row("sc", "+ SC", only("sc")),
@@ -97,7 +106,9 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
         Row("cgr", "+ CGR", only("sc", "sdp", "mgca", "cgr")),
         Row("full", "full (+ SR)", only(*modules)),
         *(Row(f"aca{n}", f"{n} clusters", {"losses.aca_clusters": n}) for n in range(1, 7) if n != 4),
-        Row("todaygan_tir", "ToDayGAN-TIR", {**only(), **no_sga}),
+        Row("cyclegan", "CycleGAN-like", cyclegan),
+        Row("todaygan", "ToDayGAN-like", todaygan),
+        Row("todaygan_tir", "ToDayGAN-TIR", todaygan_tir),
         # one threshold for all classes
         Row("dlamgan", "DlamGAN-like", {**only("sc"), "losses.theta_bg": base.losses.theta_fg}),
     ]
@@ -125,7 +136,7 @@ TABLES = {
     "lineage": Table(
         "lineage",
         "Table 1: the lineage",
-        ("todaygan_tir", "baseline", "dlamgan", "full"),
+        ("cyclegan", "todaygan", "todaygan_tir", "baseline", "dlamgan", "full"),
         {"baseline": "ToDayGAN-NTIR", "full": "MornGAN"},
     ),
 }
