@@ -377,6 +377,19 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     return TrainConfig(**values)
 
 
+def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return stored options with the defaults of those that did not exist when they were stored."""
+
+    def over(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+        merged = {**defaults, **values}
+        for key, value in values.items():
+            if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+                merged[key] = over(value, defaults[key])
+        return merged
+
+    return over(plain, to_dict(TrainConfig()))
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Return one line for each option in which two configurations differ."""
     lines: list[str] = []

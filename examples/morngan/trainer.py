@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
 from morn_losses.functional import fill_unlabeled, mine_labels, semantic_descriptor
 from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
-from morngan.config import TrainConfig, differences, to_dict
+from morngan.config import TrainConfig, differences, to_dict, with_defaults
 from morngan.data.folders import TrainingData
 from morngan.data.images import read_color, read_labels, read_thermal
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
@@ -424,7 +424,7 @@ class Trainer:
             CheckpointError: there is none, or it belongs to another configuration; the differences are listed.
         """
         state = load_newest(self.out / "checkpoints")
-        changed = differences(what_matters(state["config"]), what_matters(to_dict(self.config)))
+        changed = differences(what_matters(with_defaults(state["config"])), what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
             raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")

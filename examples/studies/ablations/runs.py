@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 
-from morngan.config import TrainConfig, differences, to_dict
+from morngan.config import TrainConfig, differences, to_dict, with_defaults
 from morngan.files import write_atomically
 from morngan.log import read_log
 from morngan.trainer import what_matters
@@ -75,7 +75,8 @@ def find_state(run: Run, frozen: Frozen) -> tuple[State, list[str]]:
     for name, state in (("done.json", "done"), ("started.json", "half done")):
         path = run.folder / name
         if path.is_file():
-            changed = differences(json.loads(path.read_text())["identity"], wanted)
+            held = json.loads(path.read_text())["identity"]
+            changed = differences({**held, "options": what_matters(with_defaults(held["options"]))}, wanted)
             if changed:
                 return "outdated", changed
             return ("done" if state == "done" else "half done"), []
