@@ -58,6 +58,7 @@ def main(
     data: Path | None = None,
     options: Path | None = None,
     device: str = "auto",
+    same_code: bool = False,
     dry_run: bool = False,
     docs: Path | None = None,
 ) -> int:
@@ -76,13 +77,14 @@ def main(
         data: a folder of real frames instead of procedural scenes.
         options: a JSON file of trainer options (and judge_steps) over the base.
         device: auto, cpu, cuda, cuda:1.
-        dry_run: say how far each run is and do nothing else.
+        same_code: set aside and run again what was made before library or trainer changed; otherwise the tables say
+            that rows were made by different code.
+        dry_run: say how far each run is and train nothing (but scenes and judge, where they are missing).
         docs: the docs folder whose ablation.md is to show the results.
 
     Returns:
         0, or 1 where something failed.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if seeds < 1 or jobs < 0:
             raise DataError("options: expected seeds of at least 1 and jobs of at least 0")
@@ -101,12 +103,14 @@ def main(
             runs = make_runs(out, study.config, chosen, range(seeds), frozen)
             if dry_run:
                 for run in runs:
-                    say(f"{run.name}: {find_state(run, frozen)[0]}")
+                    say(f"{run.name}: {find_state(run, frozen, same_code=same_code)[0]}")
                 return 0
             failed = {}
             if jobs:
                 n_images = max(len(list_images(frozen.data / name)) for name in ("trainA", "trainB"))
-                failed = complete_all(runs, frozen, jobs=jobs, n_images=n_images, lock=lock.fileno(), say=say)
+                failed = complete_all(
+                    runs, frozen, jobs=jobs, n_images=n_images, same_code=same_code, lock=lock.fileno(), say=say
+                )
             page = write_results(out, study, frozen, known, CITYSCAPES)
             if not page:
                 say("no run is done yet")
@@ -130,4 +134,6 @@ def split(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    # SIGTERM stops as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(auto_cli(main, as_positional=False))

@@ -16,6 +16,7 @@ from morngan.evaluation import COLUMNS, list_cases
 from morngan.files import write_atomically
 from studies.ablations.contrasts import RESAMPLES
 from studies.ablations.design import TABLES, Base, Row, Table
+from studies.ablations.formats import to_csv, to_latex, to_markdown
 from studies.ablations.frozen import REFERENCES, Frozen, reference_path
 from studies.ablations.pictures import draw_figure, draw_panels
 from studies.ablations.runs import find_state, make_runs
@@ -23,6 +24,7 @@ from studies.ablations.scoring import load_scores
 from studies.ablations.tables import (
     Line,
     Results,
+    class_cells,
     compare,
     contrast_cells,
     figures_csv,
@@ -31,9 +33,6 @@ from studies.ablations.tables import (
     make_lines,
     mean_and_spread,
     table_cells,
-    to_csv,
-    to_latex,
-    to_markdown,
 )
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -66,7 +65,7 @@ def facts(base: Base, frozen: Frozen, found: Found) -> list[str]:
     options = base.config
     judge = "no judge" if frozen.judge_sha256 is None else f"judge {frozen.judge_sha256[:12]}"
     budget = ", ".join(f"{steps} steps" for steps in sorted({record["steps"] for record in records}))
-    code = sorted({record["code_sha256"][:12] for record in records})
+    code = sorted({record["identity"]["code_sha256"][:12] for record in records})
     lines = [
         f"Scenes {frozen.scenes_sha256[:12]}, {judge} (SHA-256); {len(list_cases(frozen.data))} test images.",
         f"Every row: {budget} of batch {options.batch_size}, crop {options.dataset.crop}, generator width "
@@ -74,7 +73,9 @@ def facts(base: Base, frozen: Frozen, found: Found) -> list[str]:
         f"Made on: {'; '.join(sorted({record['machine'] for record in records}))}.",
     ]
     if len(code) > 1:
-        lines.append("The rows were not all made by the same code: library or trainer changed between them.")
+        lines.append(
+            "The rows were not all made by the same code: library or trainer changed between them (--same_code true)."
+        )
     return lines
 
 
@@ -116,7 +117,8 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
             continue
         cells = table_cells(lines, references)
         write(f"{table.name}.csv", table_csv([*lines, *references], frozen.hashes()))
-        write(f"{table.name}.tex", remarks + to_latex(cells))
+        classes = class_cells([*lines, *references])
+        write(f"{table.name}.tex", remarks + to_latex(cells) + "\n" + to_latex(classes))
         shown = compared if table.name == "table5" else []
         picture = draw_figure(lines, shown, titles, table.title, about)
         save_image(picture, folder / f"{table.name}.png")
@@ -126,6 +128,7 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
             if name in found.records
         ]
         part = f"### {table.title}\n\n{to_markdown(cells)}\n\n![{table.title}](PICTURES{table.name}.png)\n"
+        part += f"\n{to_markdown(classes)}\n" if frozen.judge_sha256 else ""
         if table.name == "table5":
             contrasts = contrast_cells(compared, titles)
             write("contrasts.csv", to_csv(contrasts))

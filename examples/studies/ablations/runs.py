@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -60,8 +61,8 @@ def make_runs(out: Path, base: TrainConfig, rows: Sequence[Row], seeds: Sequence
 
 
 def identity(run: Run, frozen: Frozen) -> dict[str, Any]:
-    """Return what a finished run must have been made with, to count as finished."""
-    return {"options": what_matters(to_dict(run.config)), **frozen.hashes()}
+    """Return what a finished run must have been made with, to count as finished, and with what code it is made."""
+    return {"options": what_matters(to_dict(run.config)), **frozen.hashes(), "code_sha256": hash_code()}
 
 
 def total_steps(config: TrainConfig, n_images: int) -> int:
@@ -69,14 +70,20 @@ def total_steps(config: TrainConfig, n_images: int) -> int:
     return config.epochs * (config.steps_per_epoch or -(-n_images // config.batch_size))
 
 
-def find_state(run: Run, frozen: Frozen) -> tuple[State, list[str]]:
-    """Return how far a run is, and for an outdated one in what it differs from what is asked for."""
+def find_state(run: Run, frozen: Frozen, *, same_code: bool = False) -> tuple[State, list[str]]:
+    """Return how far a run is, and for an outdated one in what it differs from what is asked for.
+
+    A run of other code is outdated only with ``same_code``: most changes of code change no result.
+    """
     wanted = identity(run, frozen)
     for name, state in (("done.json", "done"), ("started.json", "half done")):
         path = run.folder / name
         if path.is_file():
             held = json.loads(path.read_text())["identity"]
-            changed = differences({**held, "options": what_matters(with_defaults(held["options"]))}, wanted)
+            held["options"] = what_matters(with_defaults(held["options"]))
+            if not same_code:
+                held["code_sha256"] = wanted["code_sha256"]
+            changed = differences(held, wanted)
             if changed:
                 return "outdated", changed
             return ("done" if state == "done" else "half done"), []
@@ -92,8 +99,9 @@ def set_aside(run: Run) -> Path:
     return target
 
 
+@functools.cache
 def hash_code() -> str:
-    """Return the SHA-256 of the library and the trainer: what else decides a result."""
+    """Return the SHA-256 of the library and the trainer as they are now: what else decides a result."""
     digest = hashlib.sha256()
     root = EXAMPLES.parent
     for folder in (root / "morn_losses", EXAMPLES / "morngan"):
@@ -185,8 +193,7 @@ def complete(run: Run, frozen: Frozen, children: Children, n_images: int) -> dic
     }
     children.call([str(Path(__file__).with_name("worker.py")), json.dumps(task)], folder / "train.log")
     record = {
-        "identity": identity(run, frozen),
-        "code_sha256": hash_code(),
+        "identity": started["identity"],
         "machine": describe_machine(run.config.device),
         "steps": task["steps"],
         "log": summarize_log(folder / "log.csv"),
@@ -224,6 +231,7 @@ def complete_all(
     *,
     jobs: int,
     n_images: int,
+    same_code: bool = False,
     lock: int,
     say: Callable[[str], None],
 ) -> dict[str, str]:
@@ -237,7 +245,7 @@ def complete_all(
     """
     waiting = []
     for run in runs:
-        state, changed = find_state(run, frozen)
+        state, changed = find_state(run, frozen, same_code=same_code)
         if state == "outdated":
             target = set_aside(run)
             say(f"{run.name}: was run with something else and is run again; the old one is now {target}")

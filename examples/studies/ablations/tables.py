@@ -1,9 +1,7 @@
-"""Tables and contrasts as CSV, Markdown and LaTeX, from the runs that are done."""
+"""Tables and contrasts as cells of text, from the scores of the runs that are done."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from morn_losses import LabelSpace
-from morngan.evaluation import COLUMNS, Column, Scores, weighted_figures
+from morngan.evaluation import CLASSES_A, COLUMNS, Column, Scores, weighted_figures
+from morngan.judge import class_iou
 from studies.ablations.contrasts import LEVEL, Estimate, paired, verdict
 from studies.ablations.design import CONTRASTS, Contrast, Table
+from studies.ablations.formats import to_csv
 
 SHOWN = tuple(c for c in COLUMNS if c.key != "miou_all")
 Results = Mapping[str, Mapping[int, Sequence[Scores]]]
@@ -23,11 +23,12 @@ Results = Mapping[str, Mapping[int, Sequence[Scores]]]
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table: the figures of each seed, keyed by column."""
+    """A row of a table: the figures of each seed, keyed by column, and the IoU of each seed, keyed by class."""
 
     title: str
     seeds: tuple[int, ...]
     figures: Mapping[str, tuple[float, ...]]
+    iou: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,15 @@ def figures_of(scores: Sequence[Scores], space: LabelSpace) -> dict[str, float]:
 
 def make_line(title: str, by_seed: Mapping[int, Sequence[Scores]], space: LabelSpace) -> Line:
     """Return the row of a table."""
-    found = [figures_of(by_seed[seed], space) for seed in sorted(by_seed)]
-    return Line(title, tuple(sorted(by_seed)), {c.key: tuple(f[c.key] for f in found) for c in COLUMNS})
+    seeds = tuple(sorted(by_seed))
+    found = [figures_of(by_seed[seed], space) for seed in seeds]
+    iou = [class_iou(np.sum([s.confusion for s in by_seed[seed]], axis=0)) for seed in seeds]
+    return Line(
+        title,
+        seeds,
+        {c.key: tuple(f[c.key] for f in found) for c in COLUMNS},
+        {name: tuple(float(values[space.index(name)]) for values in iou) for name in CLASSES_A},
+    )
 
 
 def make_lines(table: Table, titles: Mapping[str, str], results: Results, space: LabelSpace) -> list[Line]:
@@ -101,6 +109,16 @@ def table_cells(lines: Sequence[Line], references: Sequence[Line]) -> list[list[
     return cells
 
 
+def class_cells(lines: Sequence[Line]) -> list[list[str]]:
+    """Return head and rows of the IoU by class, as the paper's Table 1 has it."""
+    percent = Column("iou", "IoU", 100, 1)
+    cells = [["IoU %", *CLASSES_A, "mIoU.A"]]
+    for line in lines:
+        values = [*(line.iou[name] for name in CLASSES_A), line.figures["miou_a"]]
+        cells.append([line.title, *(format_cell(percent, v) for v in values)])
+    return cells
+
+
 def contrast_cells(compared: Sequence[Compared], titles: Mapping[str, str]) -> list[list[str]]:
     """Return head and rows of the contrasts as text."""
     cells = [["contrast", "figure", "claim", "difference", f"{LEVEL:.0%} interval", "by seed", "the claim"]]
@@ -141,47 +159,6 @@ def log_cells(lines: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> list[
             row.append(f"{np.mean(values):.{digits}f}" if values else "-")
         cells.append(row)
     return cells
-
-
-# ---- formats ---------------------------------------------------------------------------------------------------------
-
-
-def to_markdown(cells: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table; the first ``left`` columns are aligned to the left."""
-    rule = ["---"] * left + ["---:"] * (len(cells[0]) - left)
-    return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
-
-
-def to_latex(cells: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a ``tabular`` for the booktabs package."""
-
-    def escape(text: str) -> str:
-        text = text.replace("\\", r"\textbackslash{}")
-        for sign in "%&_#$":
-            text = text.replace(sign, "\\" + sign)
-        for sign, command in (("±", r"$\pm$"), (">", "$>$")):
-            text = text.replace(sign, command)
-        return text
-
-    head, *rows = [" & ".join(escape(cell) for cell in row) + r" \\" for row in cells]
-    columns = "l" * left + "r" * (len(cells[0]) - left)
-    lines = [
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        head,
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def to_csv(cells: Sequence[Sequence[Any]]) -> str:
-    """Return comma-separated lines."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(cells)
-    return text.getvalue()
 
 
 def figures_csv(results: Results, space: LabelSpace, hashes: Mapping[str, str | None]) -> str:
