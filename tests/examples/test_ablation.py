@@ -144,7 +144,7 @@ def test_a_study_grows_goes_on_and_runs_again_what_has_changed(
 @pytest.mark.slow
 def test_stopped_or_killed_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     options = tmp_path / "tiny.json"
-    options.write_text(json.dumps({**TINY, "steps_per_epoch": 5}))
+    options.write_text(json.dumps({**TINY, "steps_per_epoch": 10}))
     assert run(tmp_path / "whole", options, rows="full", seeds=1) == 0
 
     out = tmp_path / "stopped"
@@ -160,13 +160,13 @@ def test_stopped_or_killed_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None and steps_done(folder) < before + 2:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and process.poll() is None and steps_done(folder) < before + 3:
             time.sleep(0.02)
         process.send_signal(signum)
         said = process.communicate()[0]
         assert process.returncode == (130 if signum == signal.SIGINT else -signal.SIGKILL), said
-        assert before < steps_done(folder) < 15
+        assert before < steps_done(folder) < 30
         # the trainer that a killed study leaves behind holds the lock until it is done
         if signum == signal.SIGKILL:
             assert run(out, options, rows="full", seeds=1) == 1

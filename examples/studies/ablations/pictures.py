@@ -194,5 +194,5 @@ def draw_panels(data: Path, weights: Mapping[str, Path], *, images: int = PANEL_
 
 def _enlarged(picture: Image.Image) -> Image.Image:
     """Return a small picture with every pixel repeated, so that titles fit above it."""
-    factor = max(1, round(190 / picture.width))
+    factor = -(-190 // picture.width)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
