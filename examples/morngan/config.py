@@ -23,6 +23,9 @@ class NetworkOptions:
         decoder_blocks: residual blocks of a decoder.
         discriminator_width: channels after the first layer of a discriminator.
         discriminator_layers: stride-2 layers of the three discriminators: blurred color, gray, gradients.
+        discriminator_views: what they look at: these three (ToDayGAN), or the color image as it is alone (CycleGAN).
+        spectral_norm: of the discriminators' convolutions; ToDayGAN and CycleGAN have none.
+        decoder_norm: the norm of a decoder's last two layers but one; ToDayGAN and CycleGAN have ``instance``.
         segmenter_width: channels after the first convolution of a segmenter.
         segmenter_blocks: residual blocks of a segmenter.
         aspp_channels: channels of each branch of the segmenter's pyramid.
@@ -36,6 +39,9 @@ class NetworkOptions:
     decoder_blocks: int = 5
     discriminator_width: int = 64
     discriminator_layers: tuple[int, int, int] = (4, 4, 3)
+    discriminator_views: Literal["three", "color"] = "three"
+    spectral_norm: bool = True
+    decoder_norm: Literal["group", "instance"] = "group"
     segmenter_width: int = 64
     segmenter_blocks: int = 4
     aspp_channels: int = 64
@@ -135,6 +141,7 @@ class LossOptions:
         lambda_aca: weight of adaptive collaborative attention.
         lambda_cgr: weight of conditional gradient repair.
         lambda_sr: weight of scale robustness.
+        adversarial: relativistic least squares, or those of CycleGAN (``least_squares``).
         published_adversarial: divide each discriminator's adversarial term by its number of scales.
         cycle_distance: ``l1`` (paper) or ``smooth_l1`` (published).
         sga_threshold: threshold of SGA; 0.8 for FLIR, 0.44 for KAIST.
@@ -166,6 +173,7 @@ class LossOptions:
     lambda_aca: float = 1.0
     lambda_cgr: float = 1.0
     lambda_sr: float = 1.0
+    adversarial: Literal["relativistic", "least_squares"] = "relativistic"
     published_adversarial: bool = False
     cycle_distance: Literal["l1", "smooth_l1"] = "l1"
     sga_threshold: float = 0.8
@@ -369,6 +377,19 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["modules"] = ModuleOptions(**values["modules"])
     values["losses"] = LossOptions(**values["losses"])
     return TrainConfig(**values)
+
+
+def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return stored options with the defaults of those that did not exist when they were stored."""
+
+    def over(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+        merged = {**defaults, **values}
+        for key, value in values.items():
+            if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+                merged[key] = over(value, defaults[key])
+        return merged
+
+    return over(plain, to_dict(TrainConfig()))
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

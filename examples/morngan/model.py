@@ -27,10 +27,18 @@ class MornGAN(nn.Module):
         super().__init__()
         self.encoder_a = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
         self.encoder_b = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
-        self.decoder_a = Decoder(width=options.generator_width, n_blocks=options.decoder_blocks)
-        self.decoder_b = Decoder(width=options.generator_width, n_blocks=options.decoder_blocks)
+        self.decoder_a, self.decoder_b = (
+            Decoder(width=options.generator_width, n_blocks=options.decoder_blocks, norm=options.decoder_norm)
+            for _ in range(2)
+        )
         self.discriminator_a, self.discriminator_b = (
-            Discriminator(width=options.discriminator_width, n_layers=options.discriminator_layers) for _ in range(2)
+            Discriminator(
+                width=options.discriminator_width,
+                n_layers=options.discriminator_layers,
+                views=options.discriminator_views,
+                spectral_norm=options.spectral_norm,
+            )
+            for _ in range(2)
         )
         if segmenters:
             self.segmenter_a, self.segmenter_b = (

@@ -90,6 +90,19 @@ def make_distillation(config: TrainConfig, space: LabelSpace) -> OnlineSemanticD
     return OnlineSemanticDistillation(miner, denoiser)
 
 
+def least_squares_loss(real: list[Tensor], fake: list[Tensor], side: str) -> Tensor:
+    """CycleGAN's adversarial loss over the scales of one discriminator, weighted as the relativistic one is.
+
+    The discriminator's side is mean((r - 1)^2) + mean(f^2), halved as in CycleGAN; the generator's mean((f - 1)^2).
+    """
+    weights = scale_weights(len(real))
+    terms = []
+    for weight, r, f in zip(weights, real, fake, strict=True):
+        loss = ((r - 1).square().mean() + f.square().mean()) / 2 if side == "discriminator" else (f - 1).square().mean()
+        terms.append(weight * loss)
+    return torch.stack(terms).sum() / sum(weights)
+
+
 class Objective:
     """The terms of Eq. 23 for one configuration."""
 
@@ -125,10 +138,13 @@ class Objective:
         self.scale_robustness = SRLoss(alpha=losses.sr_alpha, beta=losses.sr_beta)
 
     def adversarial(self, real: Scores, fake: Scores, side: str) -> Tensor:
-        """Relativistic least-squares loss over the three discriminators of a domain."""
+        """Relativistic (or CycleGAN's) least-squares loss over the three discriminators of a domain."""
         terms = []
         for r, f in zip(real, fake, strict=True):
-            loss = relativistic_lsgan_loss(r, f, side, scale_weights=scale_weights(len(r)))  # type: ignore[arg-type]
+            if self.config.losses.adversarial == "relativistic":
+                loss = relativistic_lsgan_loss(r, f, side, scale_weights=scale_weights(len(r)))  # type: ignore[arg-type]
+            else:
+                loss = least_squares_loss(r, f, side)
             terms.append(loss / len(r) if self.config.losses.published_adversarial else loss)
         return torch.stack(terms).mean()
 

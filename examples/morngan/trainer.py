@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
 from morn_losses.functional import fill_unlabeled, mine_labels, semantic_descriptor
 from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
-from morngan.config import TrainConfig, differences, to_dict
+from morngan.config import TrainConfig, differences, to_dict, with_defaults
 from morngan.data.folders import TrainingData
 from morngan.data.images import read_color, read_labels, read_thermal
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
@@ -415,6 +415,7 @@ class Trainer:
                 "width": options.generator_width,
                 "encoder_blocks": options.encoder_blocks,
                 "decoder_blocks": options.decoder_blocks,
+                "decoder_norm": options.decoder_norm,
             },
         )
 
@@ -425,7 +426,7 @@ class Trainer:
             CheckpointError: there is none, or it belongs to another configuration; the differences are listed.
         """
         state = load_newest(self.out / "checkpoints", self.say)
-        changed = differences(_what_matters(state["config"]), _what_matters(to_dict(self.config)))
+        changed = differences(what_matters(with_defaults(state["config"])), what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
             raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
@@ -449,7 +450,7 @@ class Trainer:
         write_atomically(self.out / "config.json", text.encode())
 
 
-def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
+def what_matters(config: dict[str, Any]) -> dict[str, Any]:
     """Leave out the options that may change between two parts of a run."""
     free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
     kept = {key: value for key, value in config.items() if key not in free}

@@ -272,6 +272,16 @@ class TestDiscriminator:
         torch.testing.assert_close(seen["gradient"], torch.cat((gx, gy), 1)[..., ::2, ::2])
         assert seen["gradient"].shape == (1, 2, 5, 5)
 
+    def test_color_alone_sees_the_image_as_it_is(self) -> None:
+        discriminator = Discriminator(4, (2, 4, 3), views="color")
+        assert discriminator.minimum_size == 8
+        x = torch.randn(2, 3, 8, 9)
+        maps = discriminator.eval()(x)
+        assert len(maps) == 1
+        for found, expected in zip(maps[0], discriminator.color(x), strict=True):
+            assert torch.equal(found, expected)
+        assert {key.split(".")[0] for key in discriminator.state_dict()} == {"color"}
+
     def test_predictions_come_before_the_activation_and_do_not_go_on(self) -> None:
         network = Discriminator(4, (2, 1, 1), spectral_norm=False).color
         x = torch.randn(1, 3, 16, 16)
@@ -509,3 +519,13 @@ class TestImagePool:
         with pytest.raises(ValueError, match="expected a pool of capacity 2, got 3"):
             pool.load_state_dict(ImagePool(3).state_dict())
         assert ImagePool().capacity == 50
+
+
+def test_decoders_end_with_the_norm_that_is_asked_for() -> None:
+    for norm, kind in (("group", nn.GroupNorm), ("instance", nn.InstanceNorm2d)):
+        decoder = Decoder(4, 1, norm)  # type: ignore[arg-type]
+        following = [
+            decoder.layers[i + 1] for i, layer in enumerate(decoder.layers) if isinstance(layer, nn.ConvTranspose2d)
+        ]
+        assert [type(layer) for layer in following] == [kind, kind]
+        assert decoder(torch.randn(1, 16, 4, 5)).shape == (1, 3, 16, 20)

@@ -313,6 +313,18 @@ def test_resuming_with_other_options_lists_them(data: TrainingData, tmp_path: Pa
     assert "max_steps" not in str(caught.value)
 
 
+def test_a_checkpoint_older_than_an_option_is_resumed(data: TrainingData, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", max_steps=1)
+    Trainer(config, data, say=quiet).fit()
+    (path,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    state = torch.load(path, weights_only=True)
+    del state["config"]["networks"]["spectral_norm"]
+    torch.save(state, path)
+    trainer = Trainer(config, data, say=quiet)
+    trainer.resume()
+    assert trainer.step == 1
+
+
 def test_panels_and_weights_are_written(whole_run: Trainer) -> None:
     assert (whole_run.out / "panels" / "step_00000012.png").is_file()
     assert (whole_run.out / "weights.safetensors").is_file()
