@@ -134,7 +134,7 @@ def choose_pairs(
 
 
 def alike(real: Tensor, fake: Tensor) -> tuple[float, float]:
-    """Return the mean cosine from each fake position to its nearest real one, and from each real to its nearest fake."""
+    """Return the mean cosine of a fake position to its nearest real one, and of a real one to its nearest fake."""
     cosines = F.normalize(real, dim=1) @ F.normalize(fake, dim=1).T
     return float(cosines.amax(0).mean()), float(cosines.amax(1).mean())
 
@@ -193,8 +193,8 @@ def study(options: Options, standins: Sequence[Standins]) -> Card:
               margin(known, "4", LOCAL_ONLY, 2), "", 1, 2),
         Claim("encoder features: K = 4 brings fake positions nearer to real ones", margin(encoded, "4", BEFORE, 0)),
         Claim("encoder features: K = 4 brings real positions a nearer fake one", margin(encoded, "4", BEFORE, 1)),
-        Claim("encoder features: K = 4 leaves fake positions nearer to real ones than K = 1", margin(encoded, "4", "1", 0)),
-        Claim("encoder features: K = 4 leaves real positions a nearer fake one than K = 1", margin(encoded, "4", "1", 1)),
+        Claim("encoder features: K = 4 brings fake positions nearer than K = 1 does", margin(encoded, "4", "1", 0)),
+        Claim("encoder features: K = 4 brings a nearer fake position than K = 1 does", margin(encoded, "4", "1", 1)),
     ]  # fmt: skip
     return Card(
         "aca",

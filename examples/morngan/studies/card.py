@@ -105,11 +105,12 @@ def to_markdown(card: Card) -> str:
         for claim in card.claims:
             known = _known(claim.margins)
             margin = format_values(claim.margins, claim.scale, claim.digits, sign=True)
+            margin = f"{margin} {claim.unit}".strip() if known else margin
             cells = (
                 claim.text,
                 claim.verdict(),
                 f"{sum(m > 0 for m in known)} of {len(known)}",
-                f"{margin} {claim.unit}".strip(),
+                margin,
             )
             lines.append(f"| {' | '.join(cells)} |")
         parts.append("\n".join(lines))

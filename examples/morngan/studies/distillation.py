@@ -20,11 +20,11 @@ from morngan.studies.streets import Counts, count
 
 SPACE = CITYSCAPES
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-SHOWN = (0.5, 0.8, 0.95, 0.99)
+SHOWN = (0.3, 0.5, 0.8, 0.95)
 MAPS = ("S_B(x_b) alone", "S_A(G_BA(x_b)) alone", "both")
 DENOISED = SPACE.ids("sky", "pole", "person", "vegetation")
-MINED_AT = (0.5, 0.6)
-"""Foreground and background thresholds for the denoising, those of the short presets of the trainer."""
+LOW, HIGH = 0.3, 0.5
+"""Foreground and background thresholds. Segmenters this young are never as sure as the paper's 0.95 and 0.99 ask."""
 
 
 def most_confident(logits: Tensor, number: int, ignore_index: int) -> Tensor:
@@ -53,7 +53,7 @@ def study_mining(standins: Sequence[Standins]) -> Card:
             curves[name].append([count(m, truth, len(SPACE)) for m in found])
         numbers = [int((m != SPACE.ignore_index).sum()) for m in both]
         matched.append([count(most_confident(real, n, SPACE.ignore_index), truth, len(SPACE)) for n in numbers])
-        for fg, bg in ((0.99, 0.99), (0.95, 0.99), (0.95, 0.95), (0.6, 0.6), (0.5, 0.6), (0.5, 0.5)):
+        for fg, bg in ((LOW, LOW), (LOW, HIGH), (HIGH, HIGH), (0.95, 0.99)):
             mined = LabelMiner.from_label_space(SPACE, foreground=fg, background=bg)(real, translated)
             pairs.setdefault(f"{fg:g}, {bg:g}", []).append(count(mined, truth, len(SPACE)))
 
@@ -68,12 +68,13 @@ def study_mining(standins: Sequence[Standins]) -> Card:
         rows.append((f"{threshold:g}", tuple(cells)))
     heads = tuple(f"{name}: {measure}" for name in MAPS for measure in ("coverage", "precision"))
     background = tuple(c for c in range(len(SPACE)) if c not in foreground)
+    everything = range(len(SPACE))
     by_pair = tuple(
         (
             name,
             tuple(
                 tuple(getattr(c, measure)(*classes) for c in found)
-                for classes in (foreground, background)
+                for classes in (foreground, background, everything)
                 for measure in ("recall", "precision")
             ),
         )
@@ -91,28 +92,33 @@ def study_mining(standins: Sequence[Standins]) -> Card:
     for threshold in SHOWN:
         at = THRESHOLDS.index(threshold)
         margins = tuple(b[at].precision() - m[at].precision() for b, m in zip(curves[MAPS[2]], matched, strict=True))
-        text = f"and than as many of S_B's surest pixels (the coverage of both at {threshold:g})"
+        text = f"and more precise than as many of S_B's surest pixels ({threshold:g})"
         claims.append(Claim(text, margins, "points", 100, 1))
-    for low, one in (("0.95, 0.99", "0.99, 0.99"), ("0.5, 0.6", "0.6, 0.6")):
-        margins = tuple(a.recall(*foreground) - b.recall(*foreground) for a, b in zip(pairs[low], pairs[one]))
-        claims.append(
-            Claim(f"thresholds {low} find more of the foreground than {one}", margins, "points of recall", 100, 1)
-        )
+    two, low, high = (pairs[f"{a:g}, {b:g}"] for a, b in ((LOW, HIGH), (LOW, LOW), (HIGH, HIGH)))
+    margins = tuple(a.recall(*foreground) - b.recall(*foreground) for a, b in zip(two, high, strict=True))
+    text = f"{LOW:g} for foreground, {HIGH:g} for background: more foreground than with {HIGH:g} for all"
+    claims.append(Claim(text, margins, "points of recall", 100, 1))
+    margins = tuple(a.precision() - b.precision() for a, b in zip(two, low, strict=True))
+    claims.append(Claim(f"and all labels more precise than with {LOW:g} for all", margins, "points", 100, 1))
     return Card(
         "mining",
         "Label mining (Eq. 8-9)",
         f"{len(standins[0].test.labels)} unseen night scenes a set, pixels counted against the true labels. S_B is a "
-        "small U-Net trained on translations G_AB(x_a) of day images with their fused and denoised pseudo-labels, S_A "
-        "one trained on the day images themselves; neither saw a true label or a real thermal image. G_AB and G_BA are "
-        "stand-ins: small generators trained for a short time on pairs of one scene by day and at night, which real "
-        "frames do not offer. One map is mined by giving it twice.",
+        "small U-Net trained on other thermal images, S_A one trained on translations of them, both for a short time "
+        "and with imperfect labels: fused and denoised as in section 3.3.2, no true ones. G_BA is a stand-in too: a "
+        "small U-Net trained on pairs of one scene by day and at night, which real frames do not offer. One map "
+        "is mined by giving it twice.",
         (
             Table(
                 "one threshold for all classes, %", (*heads, "S_B's surest, as many: precision"), tuple(rows), 100, 1
             ),
             Table(
                 "foreground, background threshold, %",
-                ("foreground recall", "foreground precision", "background recall", "background precision"),
+                tuple(
+                    f"{group} {measure}"
+                    for group in ("foreground", "background", "overall")
+                    for measure in ("recall", "precision")
+                ),
                 by_pair,
                 100,
                 1,
@@ -137,15 +143,15 @@ def _curves(curves: dict[str, list[list[Counts]]]) -> Image.Image:
 
 def study_denoising(standins: Sequence[Standins]) -> Card:
     """Measure mined and predicted labels of thermal images before and after denoising."""
-    sources = ("mined", "S_B's argmax")
+    sources = ("mined", "S_B's argmax", "second prediction")
     counts: dict[str, list[tuple[Counts, Counts]]] = {name: [] for name in sources}
     losses: dict[str, list[dict[int, tuple[float, float, float]]]] = {name: [] for name in sources}
     denoise = SemanticDenoiser.thermal(SPACE)
-    miner = LabelMiner.from_label_space(SPACE, foreground=MINED_AT[0], background=MINED_AT[1])
+    miner = LabelMiner.from_label_space(SPACE, foreground=LOW, background=HIGH)
     shown: list[list[Image.Image]] = []
     for s in standins:
         real, translated = s.logits()
-        for name, before in ((sources[0], miner(real, translated)), (sources[1], real.argmax(1))):
+        for name, before in zip(sources, (miner(real, translated), real.argmax(1), s.test.secondary), strict=True):
             after = denoise(before, s.test.night)
             counts[name].append((count(before, s.test.labels, len(SPACE)), count(after, s.test.labels, len(SPACE))))
             found = {c: dropped(before, after, s.test.labels, c) for c in DENOISED}
@@ -171,9 +177,11 @@ def study_denoising(standins: Sequence[Standins]) -> Card:
     return Card(
         "denoising",
         "Semantic denoising of thermal pseudo-labels (section 3.3.3, Eq. 5-7)",
-        f"The same networks and scenes as for label mining. Mined: Eq. 8 on both maps at {MINED_AT[0]:g} for foreground "
-        f"and {MINED_AT[1]:g} for background classes, what the trainer's short presets use. S_B's argmax: all its "
-        "predictions, sure or not. Denoising is `SemanticDenoiser.thermal` as it comes.",
+        f"The same networks and scenes as for label mining. Mined: Eq. 8 on both maps at {LOW:g} for "
+        f"foreground and {HIGH:g} for background classes. S_B's argmax: "
+        "all its predictions, sure or not. Second prediction: the scenes' own imperfect labels that see persons in "
+        "poles and trees, the error that the rule for persons is made for. Denoising is `SemanticDenoiser.thermal` as "
+        "it comes.",
         (Table("class, labels, %", heads, tuple(rows), 100, 1),),
         tuple(claims),
         contact_sheet(

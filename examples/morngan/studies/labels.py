@@ -59,10 +59,10 @@ def study(options: Options) -> Card:
     counts = [[count(maps, s.labels, len(SPACE)) for maps in found] for s, found in zip(sets, stages, strict=True)]
     by_fusion, by_denoising = (
         {
-            c: [dropped(found[0 if step == 2 else 2], found[step], s.labels, c) for s, found in zip(sets, stages)]
+            c: [dropped(maps[before], maps[after], s.labels, c) for s, maps in zip(sets, stages, strict=True)]
             for c in classes
         }
-        for step, classes in ((2, AGREE), (3, DENOISED))
+        for before, after, classes in ((0, 2, AGREE), (2, 3, DENOISED))
     )
 
     def rates(name: str, *classes: int) -> tuple[Values, ...]:

@@ -49,13 +49,12 @@ def line_plot(
         return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
 
     draw.rectangle((left, top, width - right, height - bottom), outline="#999999")
-    for step in range(5):
-        value = y_low + (y_high - y_low) * step / 4
+    for value in ticks(y_low, y_high):
         y = place(x_low, value)[1]
-        draw.line((left, y, width - right, y), fill="#e4e4e4" if 0 < step < 4 else "#999999")
-        draw.text((left - 5, y), f"{value:.3g}", fill="black", font=font, anchor="rm")
+        draw.line((left + 1, y, width - right - 1, y), fill="#e4e4e4")
+        draw.text((left - 5, y), f"{value:.4g}", fill="black", font=font, anchor="rm")
     xs = sorted({p[0] for p in points})
-    for x in xs if len(xs) <= 9 else [x_low + (x_high - x_low) * i / 4 for i in range(5)]:
+    for x in xs if len(xs) <= 9 else ticks(x_low, x_high):
         at = place(x, y_low)[0]
         draw.line((at, height - bottom, at, height - bottom + 4), fill="#999999")
         draw.text((at, height - bottom + 6), f"{x:.3g}", fill="black", font=font, anchor="ma")
@@ -73,6 +72,16 @@ def line_plot(
         draw.line((left, y, left + 22, y), fill=color, width=3)
         draw.text((left + 30, y), name, fill="black", font=font, anchor="lm")
     return image
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return three to seven round numbers within ``[low, high]``, evenly spaced."""
+    rough = (high - low) / 4
+    magnitude = 10 ** math.floor(math.log10(rough))
+    step = magnitude * max(m for m in (1, 2, 5) if m * magnitude <= rough)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    # from whole numbers, so that no rounding error is shown
+    return [round(i * step, 12) for i in range(first, last + 1)]
 
 
 def stack(pictures: Sequence[Image.Image], gap: int = 6) -> Image.Image:

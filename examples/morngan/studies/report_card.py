@@ -48,7 +48,11 @@ def write_report_card(folder: Path, options: Options, say: Say = print) -> list[
     Runs on the CPU with the number of threads it finds; the same options give the same numbers on the same machine.
     """
     start = time.perf_counter()
-    found = list(cards(options, say))
+    found = []
+    for card in cards(options, say):
+        verdicts = [claim.verdict() for claim in card.claims]
+        say(f"  {card.title}: {verdicts.count('yes')} of {len(verdicts)} claims hold in every set")
+        found.append(card)
     seconds = time.perf_counter() - start
     for card in found:
         save_png(card.picture, folder / "pictures" / f"{card.key}.png")
@@ -70,7 +74,7 @@ def write_report_card(folder: Path, options: Options, say: Say = print) -> list[
 
 
 def page(found: list[Card], options: Options, machine: dict[str, object]) -> str:
-    """Return the whole report as Markdown."""
+    """Return the whole report as Markdown; comments mark the numbers of each card, for pages that copy them."""
     parts = [
         "# Module report card",
         f"{options.sets} sets; ± is the standard deviation over them. A claim holds in a set where its margin is above "
@@ -78,7 +82,8 @@ def page(found: list[Card], options: Options, machine: dict[str, object]) -> str
         f"{machine['seconds']} s.",
     ]
     for card in found:
-        parts += [f"## {card.title}", card.how, to_markdown(card).rstrip(), f"![{card.key}](pictures/{card.key}.png)"]
+        numbers = f"<!-- {card.key} -->\n\n{to_markdown(card)}\n<!-- end of {card.key} -->"
+        parts += [f"## {card.title}", card.how, numbers, f"![{card.title}](pictures/{card.key}.png)"]
     return "\n\n".join(parts) + "\n"
 
 

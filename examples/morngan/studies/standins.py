@@ -1,9 +1,9 @@
 """Small networks that stand in for trained ones.
 
-The translators learn from pairs of one scene by day and at night, which real frames do not offer: an adversarial
-training would take hours. The segmenters are then trained and used as in section 3.3.3: S_A on day images and their
-pseudo-labels, S_B on the translations of those day images with the same labels; neither sees a true label or a real
-thermal image.
+An adversarial training would take hours. The translators learn from pairs of one scene by day and at night, which real
+frames do not offer. The segmenters are those of a late stage: S_B has learned from thermal images and S_A from
+translations G_BA(x_b), both with imperfect labels of their scenes (the fused and denoised ones of section 3.3.2) and
+neither from a true label.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -27,10 +28,13 @@ from morngan.networks.init import init_weights
 from morngan.studies.streets import SEGMENT, TEST, TRANSLATE, Options, Streets, pseudo_labels_of_day, render_streets
 
 WIDTH, BLOCKS = 16, 2
-BATCH, CROP = 4, 64
+BATCH, CROP = 2, 64
 LEARNING_RATE = 1e-3
 STEPS_PER_PSI = 10
 """Training steps that share one draw of psi, as an epoch does in Eq. 22."""
+
+
+T = TypeVar("T", bound=nn.Module)
 
 
 class Translator(nn.Module):
@@ -48,16 +52,35 @@ class Translator(nn.Module):
         return image
 
 
+class SkipTranslator(nn.Module):
+    """The U-Net of the evaluation with colors for logits: what it translates keeps its outlines after few steps."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = Judge(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, 3, H, W)`` to the other domain."""
+        image: Tensor = self.network(x).tanh()
+        return image
+
+
 @dataclass(frozen=True)
 class Standins:
     """The networks of one set, in eval mode, and the unseen streets to measure them on."""
 
     seed: int
     test: Streets
-    to_day: Translator
-    to_day_robust: Translator
-    """Trained as ``to_day``, with the scale robustness loss added."""
+    to_day: SkipTranslator
+    """G_BA of the pseudo-labels and of ACA."""
+    plain: Translator
+    """Night to day, for scale robustness."""
+    robust: Translator
+    """Trained as ``plain``, with the scale robustness loss added."""
     to_night: Translator
+    """Day to night; its encoder is E_A."""
     segment_day: Judge
     segment_night: Judge
 
@@ -73,12 +96,14 @@ def run(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return torch.cat([network(image[None]) for image in images])
 
 
-def train_translator(source: Tensor, target: Tensor, *, steps: int, seed: int, robust: bool = False) -> Translator:
+def train_translator(
+    translator: T, source: Tensor, target: Tensor, *, steps: int, seed: int, robust: bool = False
+) -> T:
     """Train a translator on pairs by the distance of the cycle loss, 10 L1 + 1 - SSIM; ``robust`` adds L_sr.
 
-    The same seed gives the same initial weights and crops, whether ``robust`` or not.
+    The same seed gives the same crops, whether ``robust`` or not. Returns the translator, frozen and in eval mode.
     """
-    translator = Translator(seed)
+    translator.train()
     optimizer = torch.optim.Adam(translator.parameters(), LEARNING_RATE, betas=(0.5, 0.999))
     scale_robustness = SRLoss()
     generator = seeded(seed, 1)
@@ -101,7 +126,8 @@ def train_translator(source: Tensor, target: Tensor, *, steps: int, seed: int, r
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return translator.requires_grad_(False).eval()
+    translator.requires_grad_(False).eval()
+    return translator
 
 
 def train_segmenter(images: Tensor, labels: Tensor, *, steps: int, seed: int) -> Judge:
@@ -121,18 +147,18 @@ def train_standins(seed: int, options: Options, say: Callable[[str], None] = lam
     paired = render_streets(seed, TRANSLATE, options.n_train, options.size)
     steps = options.translator_steps
     say(f"set {seed}: translators")
-    to_day, to_day_robust = (
-        train_translator(paired.night, paired.day, steps=steps, seed=seed, robust=robust) for robust in (False, True)
+    night, day = paired.night, paired.day
+    to_day = train_translator(SkipTranslator(seed), night, day, steps=steps, seed=seed)
+    plain, robust = (
+        train_translator(Translator(seed), night, day, steps=steps, seed=seed, robust=r) for r in (False, True)
     )
-    to_night = train_translator(paired.day, paired.night, steps=steps, seed=seed)
+    to_night = train_translator(Translator(seed), day, night, steps=steps, seed=seed)
     say(f"set {seed}: segmenters")
     streets = render_streets(seed, SEGMENT, options.n_train, options.size)
     labels = pseudo_labels_of_day(streets)
-    # thermal frames are gray: read back, the three channels are the same
-    fake_night = run(to_night, streets.day).mean(1, keepdim=True).repeat(1, 3, 1, 1)
-    segment_day, segment_night = (
-        train_segmenter(images, labels, steps=options.segmenter_steps, seed=seed)
-        for images in (streets.day, fake_night)
+    segment_night, segment_day = (
+        train_segmenter(images, labels, steps=options.segmenter_steps, seed=seed + shift)
+        for images, shift in ((streets.night, 0), (run(to_day, streets.night), 1000))
     )
     test = render_streets(seed, TEST, options.n_test, options.size)
-    return Standins(seed, test, to_day, to_day_robust, to_night, segment_day, segment_night)
+    return Standins(seed, test, to_day, plain, robust, to_night, segment_day, segment_night)

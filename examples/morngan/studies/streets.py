@@ -28,7 +28,7 @@ class Options:
         n_day: color images that ask the memory.
         n_night: thermal images in the memory.
         draws: of the memory for each color image.
-        translator_steps: of training, batches of 4 crops.
+        translator_steps: of training, batches of 2 crops.
         segmenter_steps: of training, batches of 8 crops.
         aca_steps: of the optimisation of features.
         cgr_steps: of the optimisation of pixels.
@@ -42,7 +42,7 @@ class Options:
     n_night: int = 120
     draws: int = 30
     translator_steps: int = 250
-    segmenter_steps: int = 250
+    segmenter_steps: int = 200
     aca_steps: int = 200
     cgr_steps: int = 150
 
