@@ -23,12 +23,25 @@ def section(text: str, key: str) -> re.Match[str]:
     return found
 
 
-def fill(page: str, report: str, keys: list[str]) -> str:
-    """Return ``page`` with the numbers of each card taken from ``report``."""
-    for key in keys:
+def fill(page: str, sections: dict[str, str]) -> str:
+    """Return ``page`` with new text between the marks of each section."""
+    for key, text in sections.items():
         place = section(page, key)
-        page = page[: place.start()] + section(report, key).group() + page[place.end() :]
+        page = f"{page[: place.start()]}\n{text.strip()}\n\n{page[place.end() :]}"
     return page
+
+
+def read_sections(folder: Path) -> dict[str, str]:
+    """Return what the page takes from a report card: the machine, and each card's numbers and picture."""
+    result = json.loads((folder / "report_card.json").read_text())
+    report = (folder / "report_card.md").read_text()
+    machine = result["machine"]
+    made = f"torch {machine['torch']} on the CPU, {machine['threads']} thread, {machine['seconds']} s."
+    sections = {"machine": f"{result['options']['sets']} sets, {made}"}
+    for key, card in result["cards"].items():
+        picture = f"![{card['title']}](pictures/report_card/{key}.png)"
+        sections[key] = f"{card['how']}\n\n{section(report, key).group().strip()}\n\n{picture}"
+    return sections
 
 
 def main() -> None:
@@ -38,12 +51,13 @@ def main() -> None:
         "--run", type=Path, default=DOCS.parent / "runs" / "report_card", help="folder of a report card"
     )
     folder = parser.parse_args().run
-    keys = list(json.loads((folder / "report_card.json").read_text())["cards"])
+    sections = read_sections(folder)
     page = DOCS / "report_card.md"
-    page.write_text(fill(page.read_text(), (folder / "report_card.md").read_text(), keys))
-    (DOCS / "pictures" / "report_card").mkdir(parents=True, exist_ok=True)
-    for key in keys:
-        shutil.copyfile(folder / "pictures" / f"{key}.png", DOCS / "pictures" / "report_card" / f"{key}.png")
+    page.write_text(fill(page.read_text(), sections))
+    pictures = DOCS / "pictures" / "report_card"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for key in sections.keys() - {"machine"}:
+        shutil.copyfile(folder / "pictures" / f"{key}.png", pictures / f"{key}.png")
 
 
 if __name__ == "__main__":
