@@ -1,5 +1,8 @@
 # make demo   set-up, a short training on procedural scenes, evaluation, report
 # make test   set-up and every check
+# make fuzz   the fuzz tests in full, tens of thousands of examples
+# make kills  20 training runs killed at random moments
+# make docs   the pages, into docs/_build
 PYTHON ?= python3
 VENV ?= .venv
 # installed first and alone: a plain "torch" can bring several GB of CUDA packages
@@ -10,7 +13,7 @@ WORKERS ?= 2
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types unit wheel benchmarks clean
+.PHONY: demo test lint types unit wheel docs fuzz kills benchmarks clean
 
 $(VENV)/torch.done:
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +36,7 @@ demo: $(VENV)/train.done
 	$(PY) examples/report.py --run $(DEMO)
 	@echo "Open $(DEMO)/report.html"
 
-test: lint types unit wheel
+test: lint types unit docs wheel
 
 lint: $(VENV)/dev.done
 	$(PY) -m ruff check .
@@ -45,6 +48,11 @@ types: $(VENV)/dev.done
 # one thread each: the tests' tensors are too small for more
 unit: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
+
+# a warning is an error; nothing is fetched
+docs: $(VENV)/dev.done
+	$(PY) -m sphinx -W --keep-going -q docs docs/_build
+	@echo "Open docs/_build/index.html"
 
 # the built wheel in an environment of its own, with nothing but the core packages
 wheel: $(VENV)/dev.done
@@ -59,5 +67,11 @@ wheel: $(VENV)/dev.done
 benchmarks: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 $(PY) -m tests.benchmarks --out docs/benchmarks.json --page docs/benchmarks.md
 
+fuzz: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 MORN_FUZZ=full $(PY) -m pytest tests/fuzz -s --no-header -q
+
+kills: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(PY) tests/random_kills.py --kills 20
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -20,6 +20,7 @@ from morngan.config import TrainConfig, from_dict, make_config, to_dict
 from morngan.data.folders import prepare_training_data
 from morngan.data.images import DataError
 from morngan.data.scenes import write_scenes
+from morngan.faults import RunError, how_to_go_on
 from morngan.trainer import NonFiniteLossError, Trainer
 
 
@@ -44,7 +45,11 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
         parser.error(str(error))
     out = Path(known.out or base.out)
     if known.resume and (out / "config.json").is_file():
-        base = from_dict(json.loads((out / "config.json").read_text()))
+        try:
+            base = from_dict(json.loads((out / "config.json").read_text()))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # the checkpoint holds the options as well, and is compared with those asked for
+            print(f"{out / 'config.json'}: passed over, it does not fit this trainer ({error})", file=sys.stderr)
     parser.set_defaults(to_dict(base))
     options = parser.parse_args(arguments)
     resume = bool(options.pop("resume"))
@@ -94,9 +99,15 @@ def main(arguments: list[str] | None = None) -> int:
             trainer.resume()
         trainer.save_config()
         trainer.fit()
-    except (DataError, CheckpointError, NonFiniteLossError) as error:
+    except (DataError, CheckpointError, NonFiniteLossError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, most of the time
+        print(f"error: {error}\n{how_to_go_on(out)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
+        print(f"stopped at once; what came after the last checkpoint is lost. {how_to_go_on(out)}", file=sys.stderr)
+        return 130
     return 0
 
 

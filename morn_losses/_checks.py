@@ -78,8 +78,10 @@ def as_mask(mask: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
 
 
 def as_map(x: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
-    """Return a ``(B, H, W)`` or ``(B, 1, H, W)`` tensor as ``(B, 1, H, W)``."""
+    """Return a real ``(B, H, W)`` or ``(B, 1, H, W)`` tensor as ``(B, 1, H, W)``."""
     check_tensor(x, name)
+    if x.dtype.is_complex:
+        raise TypeError(f"{name}: expected a real dtype, got {x.dtype}")
     B, H, W = size
     if x.ndim == 4:
         check_shape(x, name, "(B, 1, H, W)", (B, 1, H, W))
@@ -103,8 +105,9 @@ def check_number(
     exclusive: bool = False,
 ) -> None:
     """Check a finite real number within ``[minimum, maximum]`` (``exclusive``: strictly above ``minimum``)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    _check_int64(value, name)
     inside = minimum < value <= maximum if exclusive else minimum <= value <= maximum
     if not inside or value in (float("inf"), float("-inf")):
         left = "(" if exclusive or minimum == float("-inf") else "["
@@ -118,6 +121,12 @@ def check_integer(value: object, name: str, *, minimum: int) -> None:
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
     if value < minimum:
         raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
+    _check_int64(value, name)
+
+
+def _check_int64(value: float, name: str) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name}: expected an int of 64 bits, got {value}")
 
 
 def check_bool(value: object, name: str) -> None:
@@ -128,7 +137,7 @@ def check_bool(value: object, name: str) -> None:
 
 def check_value_range(value_range: object) -> None:
     """Check ``(low, high)`` with ``low < high``, both finite."""
-    if not isinstance(value_range, tuple | list) or len(value_range) != 2:
+    if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
         raise ValueError(f"value_range: expected (low, high), got {value_range!r}")
     low, high = value_range
     check_number(low, "value_range")

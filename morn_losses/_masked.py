@@ -12,9 +12,9 @@ def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """``numerator / denominator`` where the denominator is positive; elsewhere exactly 0, connected to the graph."""
-    positive = denominator > 0
-    return torch.where(positive, numerator, 0) / torch.where(positive, denominator, 1)
+    """``numerator / denominator``; exactly 0, connected to the graph, where the denominator is not above 0."""
+    empty = denominator <= 0  # a NaN is not, and shows in the quotient
+    return torch.where(empty, 0, numerator) / torch.where(empty, 1, denominator)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

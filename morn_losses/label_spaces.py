@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-__all__ = ["CITYSCAPES", "LabelSpace"]
+from morn_losses._checks import check_tensor
+
+__all__ = ["ADE20K_TO_CITYSCAPES", "CITYSCAPES", "COCO_TO_CITYSCAPES", "LabelSpace", "MFNET", "PERSONS"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,48 @@ class LabelSpace:
         if 0 <= self.ignore_index < len(self.names):
             raise ValueError(f"ignore_index: expected an id that no class has, got {self.ignore_index}")
 
+    @classmethod
+    def from_names(
+        cls,
+        names: Sequence[str],
+        *,
+        small_sample: Sequence[str],
+        foreground: Sequence[str] | None = None,
+        stuff: Sequence[str] | None = None,
+        palette: Sequence[tuple[int, int, int]] | None = None,
+        ignore_index: int = 255,
+    ) -> LabelSpace:
+        """Return a space whose groups are given by the names of their classes.
+
+        Args:
+            names: class names in the order of their ids.
+            small_sample: names of the small-sample classes.
+            foreground: names of the foreground classes; None is the small-sample classes.
+            stuff: names of the background classes; None is all that are not foreground.
+            palette: as above.
+            ignore_index: as above.
+
+        Raises:
+            KeyError: a name that is not among ``names``; close matches are shown.
+
+        Example:
+            >>> space = LabelSpace.from_names(("road", "sky", "person"), small_sample=["person"])
+            >>> space.small_sample, space.foreground, space.stuff
+            ((2,), (2,), (0, 1))
+        """
+        if isinstance(names, str):
+            raise TypeError("names: expected a sequence of class names, got a str")
+        space = cls(tuple(names), (), (), (), tuple(palette) if palette is not None else None, ignore_index)
+        foreground = small_sample if foreground is None else foreground
+        if stuff is None:
+            stuff = [name for name in space.names if name not in foreground]
+        groups = {"small_sample": small_sample, "foreground": foreground, "stuff": stuff}
+        for group, members in groups.items():
+            if isinstance(members, str):
+                raise TypeError(f"{group}: expected a sequence of class names, got a str")
+        small, front, back = (space.ids(*members) for members in groups.values())
+        return replace(space, small_sample=small, foreground=front, stuff=back)
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -94,6 +138,46 @@ class LabelSpace:
         for i in ids:
             mask = mask | (labels == i)
         return mask
+
+    def background(self, labels: Tensor) -> Tensor:
+        """Return the region that CGR looks at, a bool tensor like ``labels``: ``stuff`` and the unlabeled pixels."""
+        return self.mask(labels, (*self.stuff, self.ignore_index))
+
+    def remap(self, labels: Tensor, ids: Mapping[int, int]) -> Tensor:
+        """Bring a map of another data set's ids into this space, such as a COCO network's prediction.
+
+        Args:
+            labels: any shape, any integer dtype.
+            ids: from the other ids to those of this space, such as :data:`COCO_TO_CITYSCAPES`.
+
+        Returns:
+            int64 like ``labels``; ``ignore_index`` where the id is not in ``ids``.
+
+        Raises:
+            ValueError: an id of the other data set below 0, or one that this space does not have.
+            TypeError: labels that are not integers.
+
+        Example:
+            >>> predicted = torch.tensor([[0, 100, 119, 62]], dtype=torch.uint8)  # COCO: person, road, sky, tv
+            >>> CITYSCAPES.remap(predicted, COCO_TO_CITYSCAPES)
+            tensor([[ 11,   0,  10, 255]])
+        """
+        check_tensor(labels, "labels")
+        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+            raise TypeError(f"labels: expected a dtype of integers, got {labels.dtype}")
+        sources, targets = _integers(ids.keys(), "ids"), _integers(ids.values(), "ids")
+        below = [i for i in sources if i < 0]
+        unknown = [i for i in targets if not 0 <= i < len(self) and i != self.ignore_index]
+        if below or unknown:
+            expected = f"expected ids from 0 on to ids in [0, {len(self)}) or {self.ignore_index}"
+            raise ValueError(f"ids: {expected}, got {(below or unknown)[:5]}")
+        table = [self.ignore_index] * (max(sources, default=-1) + 2)
+        for source, target in zip(sources, targets, strict=True):
+            table[source] = target
+        # the last place is that of ids beyond the table
+        places = labels.long()
+        places = torch.where((places < 0) | (places >= len(table)), len(table) - 1, places)
+        return torch.tensor(table, device=labels.device)[places]
 
 
 def _integers(values: Iterable[int], name: str) -> tuple[int, ...]:
@@ -119,3 +203,76 @@ CITYSCAPES = LabelSpace(
     ),
 )  # fmt: skip
 """The 19 train ids of Cityscapes; ``small_sample`` as in section 4.2, ``foreground`` as :math:`C_{fg}` of Eq. 9."""
+
+PERSONS = LabelSpace(("background", "person"), (1,), (1,), (0,), ((0, 0, 0), (220, 20, 60)))
+"""Persons and everything else, for ACA of persons where nothing more is labeled."""
+
+MFNET = LabelSpace(
+    names=(
+        "background", "car", "person", "bike", "curve", "car stop", "guardrail", "color cone", "bump",
+    ),
+    small_sample=(2, 3, 5, 7, 8),
+    foreground=(1, 2, 3, 5, 7, 8),
+    stuff=(0, 4, 6),
+    palette=(
+        (0, 0, 0), (64, 0, 128), (64, 64, 0), (0, 128, 192), (0, 0, 192), (128, 128, 0), (64, 64, 128),
+        (192, 128, 128), (192, 64, 0),
+    ),
+)  # fmt: skip
+"""The 9 ids of MFNet, which MSRS shares. The data sets know no road, sky or building: all that is "background".
+
+Choice: the groups, as the paper does not use these data sets. Small things are ``small_sample`` and, with the car,
+``foreground``; curves and guardrails, which stay where they are, are ``stuff``.
+"""
+
+
+def _to_cityscapes(ids: Mapping[str, tuple[int, ...]]) -> dict[int, int]:
+    return {i: CITYSCAPES.index(name) for name, others in ids.items() for i in others}
+
+
+COCO_TO_CITYSCAPES = _to_cityscapes({
+    "road": (100,),
+    "sidewalk": (123,),  # pavement-merged
+    "building": (91, 101, 129),  # house, roof, building-other-merged
+    "fence": (117,),
+    "traffic light": (9,),
+    "traffic sign": (11,),  # stop sign
+    "vegetation": (116,),  # tree-merged
+    "terrain": (102, 125, 126),  # sand, grass-merged, dirt-merged
+    "sky": (119,),
+    "person": (0,),
+    "car": (2,),
+    "truck": (7,),
+    "bus": (5,),
+    "train": (6,),
+    "motorcycle": (3,),
+    "bicycle": (1,),
+})  # fmt: skip
+"""For :meth:`LabelSpace.remap`: the ids 0..132 that COCO panoptic networks predict (80 things, then 53 kinds of stuff).
+
+COCO knows no pole and no rider, who is a person there. Choice: its walls are left out, as they are facades as often as
+they stand alone, which is what "wall" means in Cityscapes.
+"""
+
+ADE20K_TO_CITYSCAPES = _to_cityscapes({
+    "road": (6,),
+    "sidewalk": (11,),
+    "building": (1, 25, 48, 79),  # building, house, skyscraper, hovel
+    "wall": (0,),
+    "fence": (32,),
+    "pole": (87, 93),  # streetlight, pole
+    "traffic light": (136,),
+    "vegetation": (4, 17, 72),  # tree, plant, palm
+    "terrain": (9, 13, 29, 46, 94),  # grass, earth, field, sand, land
+    "sky": (2,),
+    "person": (12,),
+    "car": (20, 102),  # car, van
+    "truck": (83,),
+    "bus": (80,),
+    "motorcycle": (116,),  # minibike
+    "bicycle": (127,),
+})  # fmt: skip
+"""For :meth:`LabelSpace.remap`: the ids 0..149 that ADE20K networks predict; its annotation files hold these plus one.
+
+ADE20K knows no train and no rider. Choice: its signboards are left out, most of which are those of shops.
+"""

@@ -69,6 +69,18 @@ def test_the_package_imports_only_the_core_packages() -> None:
         assert not extra, f"{path} imports {extra}"
 
 
+def test_the_oldest_torch_can_trace_the_losses() -> None:
+    # Dynamo of torch 2.4 cannot follow isinstance(x, A | B); metrics are never compiled
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") == "isinstance"
+                and path.parent.name != "metrics"
+            ):
+                assert not isinstance(node.args[1], ast.BinOp), f"{path}:{node.lineno}: use a tuple of types"
+
+
 def test_import_is_light() -> None:
     heavy = ("sklearn", "scipy.ndimage", "torchmetrics", "PIL", "torch._dynamo")
     code = f"import sys, morn_losses; print([m for m in {heavy} if m in sys.modules])"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
 import morn_losses
-from morn_losses import functional, metrics
+from morn_losses import functional, label_spaces, metrics
+from morngan.config import LossOptions, make_config
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+WRITTEN = sorted(p for p in DOCS.rglob("*.md") if p.relative_to(DOCS).parts[0] not in ("_build", "_static"))
+PAGES = [ROOT / "README.md", *WRITTEN]
+CONCEPTS = [p for p in WRITTEN if p.parent.name == "concepts"]
 
 
 def test_every_test_named_in_the_equations_exists() -> None:
@@ -41,18 +47,76 @@ def test_every_equation_and_every_function_is_in_the_table() -> None:
     assert hasattr(metrics, "apce")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if not target.startswith(("http", "mailto:")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_python_blocks_run(page: Path) -> None:
     names: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", CONCEPTS, ids=name_of)
+def test_a_concept_goes_from_its_equation_to_where_paper_and_code_differ(page: Path) -> None:
+    headings = re.findall(r"^## (.*)", page.read_text(), re.MULTILINE)
+    assert [h.removesuffix("s") if h == "Equations" else h for h in headings] == [
+        *("Equation", "Picture", "Code", "Options", "Paper and published code"),
+    ]
+    picture = re.search(r"!\[.+\]\(\.\./pictures/(\w+)\.png\)", page.read_text())
+    assert picture is not None
+    assert picture[1] == page.stem
+
+
+def test_every_concept_has_a_page() -> None:
+    assert [p.stem for p in CONCEPTS] == sorted(["aca", "cgr", "sga", "sr", "mining", "memory", "kmeans", "metrics"])
+
+
+def test_every_page_is_in_the_contents() -> None:
+    listed = {"index"}
+    for page in WRITTEN:
+        for block in re.findall(r"```{toctree}\n(.*?)```", page.read_text(), re.DOTALL):
+            listed |= {line for line in block.splitlines() if line and not line.startswith(":")}
+    assert listed == {str(p.relative_to(DOCS).with_suffix("")) for p in WRITTEN}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = "".join(p.read_text() for p in sorted((DOCS / "api").glob("*.md")))
+    documented = set(re.findall(r":: morn_losses\.(\S+)", text))
+    wanted = {f"functional.{n}" for n in functional.__all__ if n[0].islower()}
+    wanted |= {n for n in morn_losses.__all__ if n not in {"__version__", "functional", "CITYSCAPES", "LabelSpace"}}
+    wanted |= {f"label_spaces.{n}" for n in label_spaces.__all__}
+    wanted |= {f"metrics.{n}" for n in metrics.__all__ if n != "APCE"} | {"metrics.streaming.APCE"}
+    assert documented == wanted | {"edges.canny_edges"}
+
+
+def test_the_page_of_the_published_code_names_every_option_of_the_variant() -> None:
+    text = (DOCS / "published.md").read_text()
+    paper, published = make_config("flir").losses, make_config("flir", "published").losses
+    for field in dataclasses.fields(LossOptions):
+        if getattr(paper, field.name) != getattr(published, field.name):
+            assert f"`losses.{field.name}`" in text, field.name
+    for page in PAGES:
+        for name in re.findall(r"`losses\.(\w+)`", page.read_text()):
+            assert hasattr(paper, name), f"{page.name}: losses.{name}"
+
+
+def test_the_diff_shown_is_that_of_the_recipe() -> None:
+    spec = importlib.util.spec_from_file_location("make_diff", DOCS / "make_diff.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / "guides" / "cyclegan.diff").read_text() == module.recipe_diff(), "run docs/make_diff.py"
+    assert "# morn" not in module.recipe_diff()
 
 
 def test_commands_name_scripts_and_targets_that_exist() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -18,13 +20,29 @@ class CheckpointError(RuntimeError):
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> Path:
-    """Write ``state`` (which holds ``step``) and delete all but the newest ``keep`` checkpoints."""
+    """Write ``state`` (which holds ``step``) and delete all but the newest ``keep`` checkpoints.
+
+    Raises:
+        OSError: the file cannot be written; those before it are left as they are.
+    """
     path = folder / f"step_{state['step']:08d}.pt"
+    for left_over in folder.glob(".step_*.tmp"):  # by a process that was killed while writing
+        left_over.unlink()
     with atomic_file(path) as file:
-        torch.save({"version": VERSION, **state}, file)
+        _save({"version": VERSION, **state}, file)
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink()
     return path
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        # what torch says of a full disk is the position in the file
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -32,11 +50,15 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.pt"))
 
 
-def load_newest(folder: Path) -> dict[str, Any]:
+def load_newest(folder: Path, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Return the newest state that can be read; only tensors and plain values are unpickled.
 
+    Args:
+        folder: of the checkpoints.
+        say: is told of a checkpoint that had to be passed over.
+
     Raises:
-        CheckpointError: no checkpoint, or none that can be read.
+        CheckpointError: no checkpoint, none that can be read, or one of another version.
     """
     paths = list_checkpoints(folder)
     if not paths:
@@ -44,11 +66,34 @@ def load_newest(folder: Path) -> dict[str, Any]:
     problems = []
     for path in reversed(paths):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            state = _load(path)
+        # damaged files make the reader raise nearly anything
+        except Exception as error:
             problems.append(f"{path}: {(str(error) or type(error).__name__).splitlines()[0]}")
             continue
         if state.get("version") != VERSION:
-            raise CheckpointError(f"{path}: written by another version ({state.get('version')}), expected {VERSION}")
+            raise CheckpointError(
+                f"{path}: written by another version of the trainer ({state.get('version')}, expected {VERSION}); "
+                "go on with that version, or start a new run in another --out"
+            )
+        for problem in problems:
+            say(f"passed over, cannot be read: {problem}")
         return state
-    raise CheckpointError("no checkpoint can be read:\n  " + "\n  ".join(problems))
+    listed = "\n  ".join(problems)
+    raise CheckpointError(f"no checkpoint can be read; start a new run in another --out:\n  {listed}")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    # torch reads tensors without a look at their checksums
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} is damaged")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch goes on to say how to load it all the same
+        raise ValueError("holds more than tensors and plain values, which is never loaded") from error
+    if not isinstance(state, dict):
+        raise ValueError("is not a checkpoint of this trainer")
+    return state

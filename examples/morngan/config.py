@@ -23,11 +23,15 @@ class NetworkOptions:
         decoder_blocks: residual blocks of a decoder.
         discriminator_width: channels after the first layer of a discriminator.
         discriminator_layers: stride-2 layers of the three discriminators: blurred color, gray, gradients.
+        discriminator_views: what they look at: these three (ToDayGAN), or the color image as it is alone (CycleGAN).
+        spectral_norm: of the discriminators' convolutions; ToDayGAN and CycleGAN have none.
+        decoder_norm: the norm of a decoder's last two layers but one; ToDayGAN and CycleGAN have ``instance``.
         segmenter_width: channels after the first convolution of a segmenter.
         segmenter_blocks: residual blocks of a segmenter.
         aspp_channels: channels of each branch of the segmenter's pyramid.
         merged_channels: channels after the branches are merged.
         dropout: dropout before a segmenter's last layer.
+        segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it.
     """
 
     generator_width: int = 64
@@ -35,11 +39,15 @@ class NetworkOptions:
     decoder_blocks: int = 5
     discriminator_width: int = 64
     discriminator_layers: tuple[int, int, int] = (4, 4, 3)
+    discriminator_views: Literal["three", "color"] = "three"
+    spectral_norm: bool = True
+    decoder_norm: Literal["group", "instance"] = "group"
     segmenter_width: int = 64
     segmenter_blocks: int = 4
     aspp_channels: int = 64
     merged_channels: int = 256
     dropout: float = 0.5
+    segmenter_norm: Literal["instance", "group"] = "instance"
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ class LossOptions:
         lambda_aca: weight of adaptive collaborative attention.
         lambda_cgr: weight of conditional gradient repair.
         lambda_sr: weight of scale robustness.
+        adversarial: relativistic least squares, or those of CycleGAN (``least_squares``).
         published_adversarial: divide each discriminator's adversarial term by its number of scales.
         cycle_distance: ``l1`` (paper) or ``smooth_l1`` (published).
         sga_threshold: threshold of SGA; 0.8 for FLIR, 0.44 for KAIST.
@@ -164,6 +173,7 @@ class LossOptions:
     lambda_aca: float = 1.0
     lambda_cgr: float = 1.0
     lambda_sr: float = 1.0
+    adversarial: Literal["relativistic", "least_squares"] = "relativistic"
     published_adversarial: bool = False
     cycle_distance: Literal["l1", "smooth_l1"] = "l1"
     sga_threshold: float = 0.8
@@ -203,8 +213,13 @@ class TrainConfig:
         seed: seed of everything.
         lr: learning rate of Adam, constant.
         segmenter_lr: learning rate of the segmenters; 0 is ``lr``, as in the paper.
+        segmenter_crops: color crops that teach the segmenters for each image of the batch; beyond the image itself,
+            they are cut out of other images, every second one around a small-sample class. 1 is the paper's.
+        ema_decay: decay of the running average of the generators' weights that is saved for inference; 0 saves the
+            weights as they are, as in the paper.
         pool: capacity of the pool of translated images for each discriminator.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        deterministic: choose kernels that give the same result every time; for CUDA, where others are the default.
         checkpoint_every: steps between checkpoints.
         panel_every: steps between sample panels.
         keep_checkpoints: how many checkpoints are kept.
@@ -226,8 +241,11 @@ class TrainConfig:
     seed: int = 0
     lr: float = 2e-4
     segmenter_lr: float = 0.0
+    segmenter_crops: int = 1
+    ema_decay: float = 0.0
     pool: int = 50
     device: str = "auto"
+    deterministic: bool = False
     checkpoint_every: int = 200
     panel_every: int = 200
     keep_checkpoints: int = 2
@@ -238,12 +256,14 @@ class TrainConfig:
     losses: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every", "panel_every", "keep_checkpoints"):
+        for name in ("epochs", "batch_size", "segmenter_crops", "checkpoint_every", "panel_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected an int >= 1, got {getattr(self, name)}")
         for name in ("steps_per_epoch", "max_steps", "pool", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected an int >= 0, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay: expected a number in [0, 1), got {self.ema_decay}")
         if self.modules.sc and self.losses.lambda_seg <= 0:
             raise ValueError("losses.lambda_seg: expected a positive weight; switch modules.sc off instead")
         if self.dataset.crop % 4 or self.dataset.crop < 32:
@@ -283,11 +303,14 @@ _PRESETS: dict[str, TrainConfig] = {
         out="runs/mini",
         epochs=29,
         lr=4e-4,
-        segmenter_lr=1e-3,
-        networks=_SMALL_NETWORKS,
+        segmenter_lr=2e-3,
+        segmenter_crops=4,
+        ema_decay=0.995,
+        networks=dataclasses.replace(_SMALL_NETWORKS, segmenter_norm="group"),
         dataset=DataOptions(crop=128),
         phases=_SHORT_PHASES,
-        losses=_SHORT_LOSSES,
+        # real thermal images leave them less sure still, and S_A on translations least of all
+        losses=dataclasses.replace(_SHORT_LOSSES, theta_fg=0.3, theta_bg=0.5, mine_frozen_alone=True),
     ),
     "flir": TrainConfig(preset="flir", out="runs/flir", epochs=80, checkpoint_every=1000, panel_every=1000),
     "kaist": TrainConfig(
@@ -352,6 +375,19 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["modules"] = ModuleOptions(**values["modules"])
     values["losses"] = LossOptions(**values["losses"])
     return TrainConfig(**values)
+
+
+def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return stored options with the defaults of those that did not exist when they were stored."""
+
+    def over(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+        merged = {**defaults, **values}
+        for key, value in values.items():
+            if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+                merged[key] = over(value, defaults[key])
+        return merged
+
+    return over(plain, to_dict(TrainConfig()))
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -213,8 +213,19 @@ def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.
     return np.where(count > 0, total, np.nan) / np.where(count > 0, count, 1)
 
 
-def _figures(scores: Sequence[Scores], counts: NDArray[np.float64], space: LabelSpace) -> dict[str, NDArray[Any]]:
-    """Return every figure over the images, each image taken ``counts[r, image]`` times: arrays ``(R,)``."""
+def weighted_figures(
+    scores: Sequence[Scores], counts: NDArray[np.float64], space: LabelSpace
+) -> dict[str, NDArray[np.float64]]:
+    """Return every figure over the images, each image taken ``counts[r, image]`` times: what a bootstrap needs.
+
+    Args:
+        scores: of N images.
+        counts: float64 ``(R, N)``; a row of ones gives the figures of the set as it is.
+        space: the label space of the confusions.
+
+    Returns:
+        For the key of each of ``COLUMNS`` float64 ``(R,)``.
+    """
     edges = np.stack([s.edges for s in scores])
     defined = ~np.isnan(edges)
     # first over the images at each threshold, then over the thresholds, as APCE is defined
@@ -243,9 +254,9 @@ def summarize(name: str, scores: Sequence[Scores], space: LabelSpace) -> Row:
     mIoU is that of the confusion summed over the set; a class in neither truth nor prediction is skipped.
     """
     n = len(scores)
-    values = _figures(scores, np.ones((1, n)), space)
+    values = weighted_figures(scores, np.ones((1, n)), space)
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
-    resampled = _figures(scores, draws, space)
+    resampled = weighted_figures(scores, draws, space)
     figures = {}
     for column in COLUMNS:
         value, again = float(values[column.key][0]), resampled[column.key]

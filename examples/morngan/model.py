@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from morngan.config import NetworkOptions
 from morngan.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights
 
+GENERATORS = ("encoder_a", "encoder_b", "decoder_a", "decoder_b")
+
 
 class MornGAN(nn.Module):
     """The networks; ``translate_ab`` is G_AB (day to thermal), ``translate_ba`` is G_BA (thermal to day).
@@ -25,10 +27,18 @@ class MornGAN(nn.Module):
         super().__init__()
         self.encoder_a = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
         self.encoder_b = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
-        self.decoder_a = Decoder(width=options.generator_width, n_blocks=options.decoder_blocks)
-        self.decoder_b = Decoder(width=options.generator_width, n_blocks=options.decoder_blocks)
+        self.decoder_a, self.decoder_b = (
+            Decoder(width=options.generator_width, n_blocks=options.decoder_blocks, norm=options.decoder_norm)
+            for _ in range(2)
+        )
         self.discriminator_a, self.discriminator_b = (
-            Discriminator(width=options.discriminator_width, n_layers=options.discriminator_layers) for _ in range(2)
+            Discriminator(
+                width=options.discriminator_width,
+                n_layers=options.discriminator_layers,
+                views=options.discriminator_views,
+                spectral_norm=options.spectral_norm,
+            )
+            for _ in range(2)
         )
         if segmenters:
             self.segmenter_a, self.segmenter_b = (
@@ -39,6 +49,7 @@ class MornGAN(nn.Module):
                     aspp_channels=options.aspp_channels,
                     merged_channels=options.merged_channels,
                     dropout=options.dropout,
+                    norm=options.segmenter_norm,
                 )
                 for _ in range(2)
             )
@@ -56,9 +67,9 @@ class MornGAN(nn.Module):
         translated: Tensor = self.decoder_a(self.encoder_b(x))
         return translated
 
-    def generators(self) -> list[nn.Module]:
-        """Return encoders and decoders."""
-        return [self.encoder_a, self.encoder_b, self.decoder_a, self.decoder_b]
+    def generators(self) -> nn.ModuleDict:
+        """Return encoders and decoders by name."""
+        return nn.ModuleDict({name: getattr(self, name) for name in GENERATORS})
 
     def discriminators(self) -> list[nn.Module]:
         """Return both discriminators."""

@@ -38,7 +38,9 @@ class Step:
     """The tensors of one training step; what a phase does not need is None and has not been computed.
 
     ``real_a`` is x_a, ``fake_b`` is G_AB(x_a), ``cycle_a`` is G_BA(G_AB(x_a)); likewise for the other domain.
-    ``features_real_a`` is E_A(x_a), ``features_fake_a`` is E_A(G_BA(x_b)). ``logits_real_a`` is S_A(x_a) and so on.
+    ``features_real_a`` is E_A(x_a), ``features_fake_a`` is E_A(G_BA(x_b)). ``logits_real_a`` is S_A(x_a) and so on;
+    while segmenters learn, the rows of ``logits_real_a``, ``filled_a`` and ``logits_fake_b`` after those of the batch
+    belong to the further color crops ``extra_a`` ``(B, n, 3, H, W)``.
     """
 
     real_a: Tensor
@@ -46,6 +48,8 @@ class Step:
     edges_a: Tensor
     edges_b: Tensor
     labels_a: Tensor
+    extra_a: Tensor
+    extra_labels_a: Tensor
     fake_a: Tensor
     fake_b: Tensor
     cycle_a: Tensor
@@ -64,6 +68,11 @@ class Step:
     logits_fake_b: Tensor | None = None
     aca_present: Tensor | None = None
 
+    @property
+    def taught_labels_a(self) -> Tensor:
+        """The labels of the batch's color images, then those of the further crops."""
+        return torch.cat((self.labels_a, self.extra_labels_a.flatten(0, 1)))
+
 
 def aca_classes(config: TrainConfig, space: LabelSpace) -> tuple[int | tuple[int, ...], ...]:
     """Return the classes that ACA looks at: the small-sample classes, vehicles merged if asked for."""
@@ -79,6 +88,19 @@ def make_distillation(config: TrainConfig, space: LabelSpace) -> OnlineSemanticD
     miner = LabelMiner.from_label_space(space, foreground=losses.theta_fg, background=losses.theta_bg)
     denoiser = SemanticDenoiser.thermal(space) if config.modules.sdp else SemanticDenoiser(())
     return OnlineSemanticDistillation(miner, denoiser)
+
+
+def least_squares_loss(real: list[Tensor], fake: list[Tensor], side: str) -> Tensor:
+    """CycleGAN's adversarial loss over the scales of one discriminator, weighted as the relativistic one is.
+
+    The discriminator's side is mean((r - 1)^2) + mean(f^2), halved as in CycleGAN; the generator's mean((f - 1)^2).
+    """
+    weights = scale_weights(len(real))
+    terms = []
+    for weight, r, f in zip(weights, real, fake, strict=True):
+        loss = ((r - 1).square().mean() + f.square().mean()) / 2 if side == "discriminator" else (f - 1).square().mean()
+        terms.append(weight * loss)
+    return torch.stack(terms).sum() / sum(weights)
 
 
 class Objective:
@@ -98,8 +120,9 @@ class Objective:
         )
         self.monochromatic = MonochromaticRegularization()
         self.temperature = TemperatureRegularization(road=space.index("road"), person=space.index("person"))
-        self.segmentation = SegmentationLoss(boundary_weight=0.0)
-        self.segmentation_with_boundary = SegmentationLoss()
+        # one value per crop: a sum over those that an image of the batch brings, a mean over the batch
+        self.segmentation = SegmentationLoss(boundary_weight=0.0, reduction="sum")
+        self.segmentation_with_boundary = SegmentationLoss(reduction="sum")
         self.aca = ACALoss(
             aca_classes(config, space),
             n_clusters=losses.aca_clusters,
@@ -115,10 +138,13 @@ class Objective:
         self.scale_robustness = SRLoss(alpha=losses.sr_alpha, beta=losses.sr_beta)
 
     def adversarial(self, real: Scores, fake: Scores, side: str) -> Tensor:
-        """Relativistic least-squares loss over the three discriminators of a domain."""
+        """Relativistic (or CycleGAN's) least-squares loss over the three discriminators of a domain."""
         terms = []
         for r, f in zip(real, fake, strict=True):
-            loss = relativistic_lsgan_loss(r, f, side, scale_weights=scale_weights(len(r)))  # type: ignore[arg-type]
+            if self.config.losses.adversarial == "relativistic":
+                loss = relativistic_lsgan_loss(r, f, side, scale_weights=scale_weights(len(r)))  # type: ignore[arg-type]
+            else:
+                loss = least_squares_loss(r, f, side)
             terms.append(loss / len(r) if self.config.losses.published_adversarial else loss)
         return torch.stack(terms).mean()
 
@@ -133,7 +159,7 @@ class Objective:
         """The background region of the thermal image for CGR: stuff and unlabeled pixels; None is everywhere."""
         if step.labels_b is None:
             return None
-        return self.space.mask(step.labels_b, (*self.space.stuff, self.space.ignore_index))
+        return self.space.background(step.labels_b)
 
     def __call__(
         self,
@@ -178,17 +204,17 @@ class Objective:
             add("temp", weights.lambda_thermal, lambda: self.temperature(step.fake_b, step.labels_a))
 
         # Eq. 10: a binary weight is 1 if the phase has made the logits
-        if step.logits_real_a is not None:
-            supervise = self.segmentation_with_boundary if phase >= Phase.SEGMENT_B else self.segmentation
-            logits, labels = step.logits_real_a, step.labels_a if step.filled_a is None else step.filled_a
-            add("seg_ra", weights.lambda_seg, lambda: supervise(logits, labels))
-        for name, made, target in (
-            ("seg_fb", step.logits_fake_b, step.labels_a),
-            ("seg_rb", step.logits_real_b, step.labels_b),
-            ("seg_fa", step.logits_fake_a, step.labels_b),
+        batch = step.real_a.shape[0]
+        taught_a = step.taught_labels_a
+        supervise_a = self.segmentation_with_boundary if phase >= Phase.SEGMENT_B else self.segmentation
+        for name, supervise, made, target in (
+            ("seg_ra", supervise_a, step.logits_real_a, taught_a if step.filled_a is None else step.filled_a),
+            ("seg_fb", self.segmentation, step.logits_fake_b, taught_a),
+            ("seg_rb", self.segmentation, step.logits_real_b, step.labels_b),
+            ("seg_fa", self.segmentation, step.logits_fake_a, step.labels_b),
         ):
             if made is not None and target is not None:
-                add(name, weights.lambda_seg, partial(self.segmentation, made, target))
+                add(name, weights.lambda_seg / batch, partial(supervise, made, target))
 
         if phase >= Phase.COLLABORATE and modules.mgca:
             add("aca", weights.lambda_aca, lambda: self.collaborative_attention(step))

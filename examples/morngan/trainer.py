@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,15 +16,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
 from morn_losses.functional import fill_unlabeled, mine_labels, semantic_descriptor
 from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
-from morngan.config import TrainConfig, differences, to_dict
+from morngan.config import TrainConfig, differences, to_dict, with_defaults
 from morngan.data.folders import TrainingData
 from morngan.data.images import read_color, read_labels, read_thermal
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
+from morngan.faults import explained, how_to_go_on
 from morngan.files import write_atomically
 from morngan.log import RunLog
 from morngan.model import MornGAN, parameters, set_requires_grad
@@ -60,6 +63,8 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.space, self.say = config, data, space, say
         self.out = Path(config.out)
+        if config.deterministic:
+            _be_deterministic()
         self.device = torch.device(
             ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         )
@@ -72,12 +77,16 @@ class Trainer:
         self.optimizers = {
             name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999))
             for name, networks, lr in (
-                ("generators", self.model.generators(), config.lr),
+                ("generators", list(self.model.generators().values()), config.lr),
                 ("segmenters", self.model.segmenters(), config.segmenter_lr or config.lr),
                 ("discriminators", self.model.discriminators(), config.lr),
             )
             if networks
         }
+        self.averaged: AveragedModel | None = None
+        if config.ema_decay:
+            average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
+            self.averaged = AveragedModel(self.model.generators(), multi_avg_fn=average)
         self.pool_a, self.pool_b = ImagePool(config.pool), ImagePool(config.pool)
         self.objective = Objective(config, space)
         self.distill = make_distillation(config, space).to(self.device)
@@ -103,7 +112,7 @@ class Trainer:
         log = RunLog(self.out, self.columns(), last_step=self.step - 1)
         progress = Progress(self.last_step, self.step, self.say)
         try:
-            with _stop_on_signals() as stop_requested, progress:
+            with _stop_on_signals() as stop_requested, progress, explained(self.out, self.save):
                 while self.step < self.last_step and not stop_requested():
                     epoch, first = divmod(self.step, self.steps_per_epoch)
                     phase = self.enter_epoch(epoch)
@@ -127,10 +136,8 @@ class Trainer:
             log.close()
         if self.step < self.total_steps:
             why = "interrupted" if self.step < self.last_step else "max_steps reached"
-            self.say(
-                f"{why} after {self.step} of {self.total_steps} steps; everything is saved. Go on with\n"
-                f"  python examples/train_morngan.py --out {self.config.out} --resume"
-            )
+            done = f"{why} after {self.step} of {self.total_steps} steps; everything is saved"
+            self.say(f"{done}. {how_to_go_on(self.out)}")
         return self.step >= self.total_steps
 
     def enter_epoch(self, epoch: int) -> Phase:
@@ -148,6 +155,7 @@ class Trainer:
         """Return the rest of an epoch from step ``first`` on; pairing reads the memory as it is now."""
         config = self.config
         paired = phase >= Phase.COLLABORATE and config.modules.mgca
+        teaches = Phase.SEGMENT_A <= phase < Phase.COLLABORATE
         dataset = PairedCrops(
             self.data,
             length=self.steps_per_epoch * config.batch_size,
@@ -158,6 +166,7 @@ class Trainer:
             classes=self.space.small_sample,
             sampler=MemorySampler(self.memory, k=config.losses.memory_k) if paired else None,
             ignore_index=self.space.ignore_index,
+            extra=config.segmenter_crops - 1 if teaches and config.modules.sc else 0,
         )
         positions = range(first * config.batch_size, len(dataset))
         return DataLoader(
@@ -182,6 +191,8 @@ class Trainer:
         trained = ["generators"] + (["segmenters"] if Phase.SEGMENT_A <= phase < Phase.COLLABORATE else [])
         trained = [name for name in trained if name in self.optimizers]
         self.update(total, trained)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model.generators())
 
         set_requires_grad(self.model.discriminators(), True)
         pooled_a, pooled_b = self.pool_a.query(step.fake_a), self.pool_b.query(step.fake_b)
@@ -226,15 +237,22 @@ class Trainer:
     def segment(self, step: Step, phase: Phase) -> None:
         """Run the segmenters as the phase asks, and mine the labels of the thermal images (Eq. 10)."""
         s_a, s_b = self.model.segmenter_a, self.model.segmenter_b
+        extra_a = step.extra_a.flatten(0, 1)
+        taught_a = torch.cat((step.real_a, extra_a))
         if phase < Phase.COLLABORATE:
-            step.logits_real_a = s_a(step.real_a)
+            step.logits_real_a = s_a(taught_a)
         if phase in (Phase.SEGMENT_B, Phase.DISTILL):
             with torch.no_grad(), _evaluating(s_a):
-                confident = s_a(step.real_a)
-            step.filled_a = fill_unlabeled(step.labels_a, confident, self.config.losses.fill_threshold)
+                confident = s_a(taught_a)
+            step.filled_a = fill_unlabeled(step.taught_labels_a, confident, self.config.losses.fill_threshold)
         if phase >= Phase.SEGMENT_B:
-            # the generator is let in with the mined labels
-            step.logits_fake_b = s_b(step.fake_b if phase >= Phase.DISTILL else step.fake_b.detach())
+            # the generator is let in with the mined labels, and by the images of the batch alone
+            fake_b = step.fake_b if phase >= Phase.DISTILL else step.fake_b.detach()
+            if len(extra_a):
+                with torch.no_grad():
+                    extra_fake_b = self.model.translate_ab(extra_a)
+                fake_b = torch.cat((fake_b, extra_fake_b))
+            step.logits_fake_b = s_b(fake_b)
         if phase is Phase.DISTILL:
             with torch.no_grad(), _evaluating(s_a), _evaluating(s_b):
                 step.labels_b = self.distill(s_b(step.real_b), s_a(step.fake_a), step.real_b)
@@ -334,24 +352,33 @@ class Trainer:
                 seen["pair_random"] = float((held[:, None] & entries[None]).any(2).float().mean())
         return seen
 
+    def for_inference(self) -> nn.ModuleDict:
+        """Return the halves of the generators by name: their running average where there is one."""
+        halves = self.model.generators() if self.averaged is None else self.averaged.module
+        assert isinstance(halves, nn.ModuleDict)
+        return halves
+
     @torch.no_grad()
     def save_panel(self) -> None:
         """Write what the networks make of the first images of both domains."""
         model, rows = self.model, []
+        halves = self.for_inference()
+        translate_ab = nn.Sequential(halves["encoder_a"], halves["decoder_b"])
+        translate_ba = nn.Sequential(halves["encoder_b"], halves["decoder_a"])
         count = min(3, len(self.data.a), len(self.data.b))
         with _evaluating(model):
             for path in (self.data.val_b or [f.image for f in self.data.b])[:count]:
                 real = _cropped(read_thermal(path)).to(self.device)[None]
-                fake = model.translate_ba(real)
-                row: list[Any] = [real[0], fake[0], model.translate_ab(fake)[0]]
+                fake = translate_ba(real)
+                row: list[Any] = [real[0], fake[0], translate_ab(fake)[0]]
                 if self.config.modules.sc:
                     labels = self.mine(model.segmenter_b(real), model.segmenter_a(fake), real)
                     row.append(colorize_labels(labels[0], self.space))
                 rows.append(row)
             for frame in self.data.a[:count]:
                 real = _cropped(read_color(frame.image)).to(self.device)[None]
-                fake = model.translate_ab(real)
-                row = [real[0], fake[0], model.translate_ba(fake)[0]]
+                fake = translate_ab(real)
+                row = [real[0], fake[0], translate_ba(fake)[0]]
                 if self.config.modules.sc and frame.labels is not None:
                     row.append(colorize_labels(_cropped(read_labels(frame.labels)), self.space))
                 rows.append(row)
@@ -373,21 +400,22 @@ class Trainer:
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "pools": {"a": self.pool_a.state_dict(), "b": self.pool_b.state_dict()},
             "memory": self.memory.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
             "rng": {
                 "cpu": torch.get_rng_state(),
                 "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             },
         }
         save_checkpoint(self.out / "checkpoints", state, self.config.keep_checkpoints)
-        networks = {name: getattr(self.model, name) for name in ("encoder_a", "encoder_b", "decoder_a", "decoder_b")}
         options = self.config.networks
         save_generator_weights(
             self.out / "weights.safetensors",
-            networks,
+            dict(self.for_inference().items()),
             {
                 "width": options.generator_width,
                 "encoder_blocks": options.encoder_blocks,
                 "decoder_blocks": options.decoder_blocks,
+                "decoder_norm": options.decoder_norm,
             },
         )
 
@@ -397,8 +425,8 @@ class Trainer:
         Raises:
             CheckpointError: there is none, or it belongs to another configuration; the differences are listed.
         """
-        state = load_newest(self.out / "checkpoints")
-        changed = differences(_what_matters(state["config"]), _what_matters(to_dict(self.config)))
+        state = load_newest(self.out / "checkpoints", self.say)
+        changed = differences(what_matters(with_defaults(state["config"])), what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
             raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
@@ -408,6 +436,8 @@ class Trainer:
         self.pool_a.load_state_dict(state["pools"]["a"])
         self.pool_b.load_state_dict(state["pools"]["b"])
         self.memory.load_state_dict(state["memory"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         torch.set_rng_state(state["rng"]["cpu"])
         if self.device.type == "cuda" and state["rng"]["cuda"]:
             torch.cuda.set_rng_state_all(state["rng"]["cuda"])
@@ -420,12 +450,21 @@ class Trainer:
         write_atomically(self.out / "config.json", text.encode())
 
 
-def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
+def what_matters(config: dict[str, Any]) -> dict[str, Any]:
     """Leave out the options that may change between two parts of a run."""
     free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
     kept = {key: value for key, value in config.items() if key not in free}
     kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
     return kept
+
+
+def _be_deterministic() -> None:
+    """Choose the kernels that give the same result every time; an operation that has none only warns."""
+    # read when CUDA starts its first product
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def _cropped(image: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,13 +36,13 @@ class Translator(nn.Module):
         return image
 
 
-def save_generator_weights(path: Path, networks: Mapping[str, nn.Module], config: Mapping[str, int]) -> None:
+def save_generator_weights(path: Path, networks: Mapping[str, nn.Module], config: Mapping[str, int | str]) -> None:
     """Write encoders and decoders whole or not at all.
 
     Args:
         path: of the file, ``weights.safetensors`` in the folder of a run.
         networks: ``encoder_b`` and ``decoder_a``, which translate night thermal to day color, and any others.
-        config: ``width``, ``encoder_blocks`` and ``decoder_blocks`` of all of them.
+        config: ``width``, ``encoder_blocks`` and ``decoder_blocks`` of all of them; ``decoder_norm`` if not ``group``.
     """
     tensors = {
         f"{name}.{key}": value.detach().cpu().contiguous()
@@ -76,13 +77,13 @@ def load_translator(path: Path | str) -> Translator:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: cannot be read as safetensors, the only format accepted ({error})") from error
 
-    width, encoder_blocks, decoder_blocks = config
+    width, encoder_blocks, decoder_blocks, norm = config
     if max(encoder_blocks, decoder_blocks) > len(tensors):
-        raise WeightsError(f"{path}: holds fewer tensors than the {max(config[1:])} residual blocks it describes")
+        raise WeightsError(f"{path}: holds fewer tensors than the {max(config[1:3])} residual blocks it describes")
     try:
         # nothing is allocated for networks that the file then turns out not to hold
         with torch.device("meta"):
-            translator = Translator(Encoder(width, encoder_blocks), Decoder(width, decoder_blocks))
+            translator = Translator(Encoder(width, encoder_blocks), Decoder(width, decoder_blocks, norm))
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: describes networks that cannot be built ({error})") from error
     _check_fit(path, tensors, translator.state_dict())
@@ -90,7 +91,7 @@ def load_translator(path: Path | str) -> Translator:
     return translator.requires_grad_(False).eval()
 
 
-def _read_config(path: Path, text: str | None) -> tuple[int, int, int]:
+def _read_config(path: Path, text: str | None) -> tuple[int, int, int, Literal["group", "instance"]]:
     keys = ("width", "encoder_blocks", "decoder_blocks")
     try:
         config = json.loads(text) if text is not None else None
@@ -101,7 +102,10 @@ def _read_config(path: Path, text: str | None) -> tuple[int, int, int]:
     if len(numbers) != len(keys):
         raise WeightsError(f"{path}: does not describe its networks; expected metadata 'config' with {', '.join(keys)}")
     width, encoder_blocks, decoder_blocks = numbers
-    return width, encoder_blocks, decoder_blocks
+    norm = config.get("decoder_norm", "group") if isinstance(config, dict) else None
+    if norm not in ("group", "instance"):
+        raise WeightsError(f"{path}: describes networks that cannot be built (decoder_norm {norm!r})")
+    return width, encoder_blocks, decoder_blocks, norm
 
 
 def _check_fit(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -237,7 +237,7 @@ def _terms(
 def _class_groups(classes: Sequence[int | tuple[int, ...]]) -> list[tuple[int, ...]]:
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise TypeError(f"classes: expected a sequence of ids or tuples of ids, got {type(classes).__name__}")
-    groups = [tuple(c) if isinstance(c, tuple | list) else (c,) for c in classes]
+    groups = [tuple(c) if isinstance(c, (tuple, list)) else (c,) for c in classes]
     if not groups or not all(groups):
         raise ValueError(f"classes: expected at least one id in each class and at least one class, got {classes!r}")
     for i in (i for group in groups for i in group):

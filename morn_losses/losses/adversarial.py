@@ -20,7 +20,7 @@ def _by_discriminator(scores: object, name: str) -> list[dict[str, Tensor]]:
     """Return the score maps of each discriminator by position in ``scores``: ``""``, ``"[0]"`` or ``"[0][1]"``."""
 
     def entries(x: object, position: str) -> list[tuple[str, object]]:
-        if not isinstance(x, list | tuple):
+        if not isinstance(x, (list, tuple)):
             raise TypeError(f"{name}{position}: expected a tensor or a list, got {type(x).__name__}")
         if not x:
             raise ValueError(f"{name}{position}: expected at least one score map, got an empty {type(x).__name__}")
@@ -29,7 +29,7 @@ def _by_discriminator(scores: object, name: str) -> list[dict[str, Tensor]]:
     def scales(found: list[tuple[str, object]]) -> dict[str, Tensor]:
         maps = {}
         for position, x in found:
-            if isinstance(x, list | tuple):
+            if isinstance(x, (list, tuple)):
                 raise ValueError(f"{name}{position}: expected a tensor, got a {type(x).__name__} of {len(x)}")
             x = cast(Tensor, x)
             check_floating(x, f"{name}{position}")
@@ -41,7 +41,7 @@ def _by_discriminator(scores: object, name: str) -> list[dict[str, Tensor]]:
     if isinstance(scores, Tensor):
         return [scales([("", scores)])]
     outer = entries(scores, "")
-    if not any(isinstance(x, list | tuple) for _, x in outer):
+    if not any(isinstance(x, (list, tuple)) for _, x in outer):
         return [scales(outer)]
     for position, x in outer:
         if isinstance(x, Tensor):
@@ -69,9 +69,9 @@ def _by_scale(scale_weights: object, counts: list[int]) -> list[list[float]]:
     """Return the weights of each discriminator's scales."""
     if scale_weights is None:
         return [[1.0] * n for n in counts]
-    if not isinstance(scale_weights, list | tuple):
+    if not isinstance(scale_weights, (list, tuple)):
         raise TypeError(f"scale_weights: expected a sequence of numbers, got {type(scale_weights).__name__}")
-    if scale_weights and all(isinstance(w, list | tuple) for w in scale_weights):
+    if scale_weights and all(isinstance(w, (list, tuple)) for w in scale_weights):
         if len(scale_weights) != len(counts):
             raise ValueError(
                 f"scale_weights: expected one sequence per discriminator = {len(counts)}, got {len(scale_weights)}"

@@ -54,7 +54,7 @@ def cgr_loss(
 
     Returns:
         A value in [0, 1] per sample; ``(B,)`` for ``reduction="none"``. 0 where the mask is empty or the source is
-        flat inside it.
+        flat inside it, NaN where the source is not finite inside it, or the translation at a strong gradient.
 
     Raises:
         ValueError: shapes that differ, an empty axis, options out of range.
@@ -81,17 +81,19 @@ def cgr_loss(
     else:
         region = as_mask(mask, "mask", (B, H, W))
 
-    def background_gradient(image: Tensor) -> Tensor:
+    def gradient_within(image: Tensor, where: Tensor) -> Tensor:
         gray = to_gray(to_unit_range(promote(image), value_range))
         gx, gy = central_differences(gray, padding_mode)
         # masked before the root: its backward would turn a NaN outside the mask into a NaN gradient
-        return magnitude(torch.where(region, gx, 0), torch.where(region, gy, 0), eps)
+        return magnitude(torch.where(where, gx, 0), torch.where(where, gy, 0), eps)
 
-    gm_real = background_gradient(real.detach())
-    gm_fake = background_gradient(fake)
-    rho = masked_mean(gm_real, region)
-    strong = gm_real > rho[:, None, None, None]
-    lost = masked_sum((gm_real - gm_fake).relu(), strong)
+    gm_real = gradient_within(real.detach(), region)
+    rho = masked_mean(gm_real, region)[:, None, None, None]
+    # a source that is not finite must not pass for a flat one
+    strong = (gm_real > rho) | ~rho.isfinite()
+    gm_fake = gradient_within(fake, strong)
+    # the rectifier would hide an infinite gradient, whose backward is NaN
+    lost = masked_sum(torch.where(gm_fake.isfinite(), (gm_real - gm_fake).relu(), torch.nan), strong)
     return reduce(safe_divide(lost, masked_sum(gm_real, strong)), reduction)
 
 

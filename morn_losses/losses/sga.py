@@ -17,7 +17,7 @@ from morn_losses._checks import (
     check_number,
     check_value_range,
 )
-from morn_losses._masked import masked_mean, masked_sum
+from morn_losses._masked import masked_mean
 from morn_losses._precision import promote, to_unit_range
 from morn_losses._reduction import Reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, magnitude, to_gray
@@ -27,10 +27,11 @@ Patches = Literal["all", "random"]
 
 
 def _cut(x: Tensor, grid: int) -> Tensor:
-    """Cut ``(B, 1, H, W)`` into patches ``(B, grid, h, grid, w)``, the last ones filled up with zeros."""
+    """Cut ``(B, 1, H, W)`` into patches ``(B, rows, h, columns, w)``, the last ones filled up with zeros."""
     B, _, H, W = x.shape
     h, w = -(-H // grid), -(-W // grid)
-    return F.pad(x, (0, grid * w - W, 0, grid * h - H)).reshape(B, grid, h, grid, w)
+    rows, columns = -(-H // h), -(-W // w)  # fewer than the grid where it is fine or does not divide the side
+    return F.pad(x, (0, columns * w - W, 0, rows * h - H)).reshape(B, rows, h, columns, w)
 
 
 def _draw(candidates: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -112,20 +113,19 @@ def sga_loss(
 
     gray = to_gray(to_unit_range(promote(fake), value_range))
     e = _cut(edges.to(gray.dtype), grid)
-    holds = e.amax((2, 4), keepdim=True) > 0
+    counts = e.amax((2, 4), keepdim=True) > 0
+    if patches == "random":
+        # without any edge the patch drawn is as empty as the others
+        counts = counts & _draw(counts.flatten(1), generator).view_as(counts)
     gx, gy = (_cut(d, grid) for d in central_differences(gray, padding_mode))
-    # masked before the root: its backward would turn a NaN in a patch without edges into a NaN gradient
-    g = magnitude(torch.where(holds, gx, 0), torch.where(holds, gy, 0), eps)
+    # masked before the root: its backward would turn a NaN in a patch that does not count into a NaN gradient
+    g = magnitude(torch.where(counts, gx, 0), torch.where(counts, gy, 0), eps)
     largest = g.amax((2, 4), keepdim=True)
     flat = largest == 0
     ratio = torch.where(flat, 0, g) / torch.where(flat, 1, largest)
     per_patch = (threshold * e - ratio).relu().sum((2, 4)) / (e.sum((2, 4)) + 1)
 
-    candidates = holds.flatten(1)
-    if patches == "random":
-        # without any edge the patch drawn is as empty as the others and its term is 0
-        return reduce(masked_sum(per_patch.flatten(1), _draw(candidates, generator)), reduction)
-    return reduce(masked_mean(per_patch.flatten(1), candidates), reduction)
+    return reduce(masked_mean(per_patch.flatten(1), counts.flatten(1)), reduction)
 
 
 def sga_plus_loss(
@@ -185,6 +185,7 @@ def sga_plus_loss(
 
     Source: section 3.2.2.
     """
+    check_image(fake_thermal, "fake_thermal")
     check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
     alignment = sga_loss(
         fake_thermal,

@@ -104,10 +104,12 @@ def temperature_regularization(
 
     gray = to_gray(to_unit_range(promote(fake_thermal), value_range))[:, 0]
     on_road, on_person = labels == road, labels == person
+    both = on_road.flatten(1).any(1) & on_person.flatten(1).any(1)
+    # cleared of samples that lack the other class: what they hold would reach the gradient as 0 * NaN
+    on_road, on_person = on_road & both[:, None, None], on_person & both[:, None, None]
     mean_road = masked_mean(gray, on_road)
     if detach_road:
         mean_road = mean_road.detach()
-    both = on_road.flatten(1).any(1) & on_person.flatten(1).any(1)
     colder = torch.where(both, mean_road - masked_min(gray, on_person), 0)
     return reduce((colder / torch.where(both, mean_road + eps, 1)).relu(), reduction)
 

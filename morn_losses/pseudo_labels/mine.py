@@ -36,7 +36,7 @@ def _check_thresholds(thresholds: Thresholds) -> None:
 
 def _per_class(thresholds: Thresholds, like: Tensor) -> float | Tensor:
     """Return what ``like`` ``(B, K, H, W)`` can be compared with, in its dtype and on its device."""
-    if isinstance(thresholds, float | int):
+    if isinstance(thresholds, (float, int)):
         return thresholds
     K = like.shape[1]
     if isinstance(thresholds, Tensor):

@@ -33,6 +33,35 @@ def test_no_checkpoint(tmp_path: Path) -> None:
         load_newest(tmp_path)
 
 
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3)])
+def test_a_file_that_holds_no_state_is_passed_over(content: object, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"step": 1}, keep=2)
+    torch.save(content, tmp_path / "step_00000002.pt")
+    told: list[str] = []
+    assert load_newest(tmp_path, told.append)["step"] == 1
+    assert "step_00000002.pt: is not a checkpoint of this trainer" in told[0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_changed_bit_is_found(share: float, tmp_path: Path) -> None:
+    x = torch.randn(1000)
+    path = save_checkpoint(tmp_path, {"step": 1, "x": x}, keep=1)
+    data = bytearray(path.read_bytes())
+    stored = x.numpy().tobytes()
+    data[data.index(stored) + int(share * len(stored))] ^= 4
+    path.write_bytes(data)
+    # torch itself reads the changed tensor without a word
+    assert not torch.equal(torch.load(path, weights_only=True)["x"], x)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_newest(tmp_path)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".step_00000004.pt.123.tmp").write_bytes(b"half")
+    save_checkpoint(tmp_path, {"step": 5}, keep=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["step_00000005.pt"]
+
+
 def test_another_version_is_refused(tmp_path: Path) -> None:
     torch.save({"version": 0, "step": 1}, tmp_path / "step_00000001.pt")
     with pytest.raises(CheckpointError, match="another version"):

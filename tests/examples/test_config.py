@@ -5,7 +5,16 @@ import json
 
 import pytest
 
-from morngan.config import LossOptions, ModuleOptions, TrainConfig, differences, from_dict, make_config, to_dict
+from morngan.config import (
+    LossOptions,
+    ModuleOptions,
+    TrainConfig,
+    differences,
+    from_dict,
+    make_config,
+    to_dict,
+    with_defaults,
+)
 
 
 @pytest.mark.parametrize("preset", ["demo", "mini", "flir", "kaist"])
@@ -59,3 +68,29 @@ def test_impossible_options_are_refused() -> None:
     with pytest.raises(ValueError, match="crop"):
         dataclasses.replace(make_config("mini"), dataset=dataclasses.replace(make_config("mini").dataset, crop=126))
     ModuleOptions(sc=False, sdp=False, mgca=False)
+    with pytest.raises(ValueError, match="ema_decay"):
+        TrainConfig(ema_decay=1.0)
+    with pytest.raises(ValueError, match="segmenter_crops"):
+        TrainConfig(segmenter_crops=0)
+
+
+def test_only_the_short_presets_depart_from_the_papers_segmenters_and_weights() -> None:
+    for preset in ("flir", "kaist"):
+        config = make_config(preset)
+        assert (config.segmenter_crops, config.ema_decay, config.networks.segmenter_norm) == (1, 0, "instance")
+
+
+def test_options_that_are_new_since_have_their_default() -> None:
+    config = make_config("mini", "published")
+    stored = to_dict(config)
+    del stored["segmenter_lr"]
+    del stored["losses"]["adversarial"]
+    stored["losses"]["gone"] = 3
+    restored = with_defaults(stored)
+    assert restored["segmenter_lr"] == TrainConfig().segmenter_lr
+    assert restored["losses"]["adversarial"] == "relativistic"
+    # what is known no more shows as a difference
+    assert differences(restored, to_dict(config)) == [
+        "losses.gone: 3 in the run, None asked for",
+        f"segmenter_lr: 0.0 in the run, {config.segmenter_lr} asked for",
+    ]

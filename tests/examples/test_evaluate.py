@@ -40,6 +40,7 @@ from morngan.evaluation import (
     summarize,
     tint,
     true_day,
+    weighted_figures,
 )
 from morngan.judge import class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
 from morngan.model import MornGAN
@@ -290,6 +291,17 @@ def test_an_oracle_gets_the_score_of_the_true_day_image(cases: list[Case]) -> No
     assert oracle.figures["miou_all"].value == truth.figures["miou_all"].value > tinted.figures["miou_all"].value
     assert oracle.figures["psnr"].value == math.inf
     assert repr(oracle.figures) == repr(truth.figures)
+
+
+def test_counts_take_an_image_more_than_once_or_not_at_all(cases: list[Case]) -> None:
+    judge = ByColor().eval()
+    scores = [measure(case, case.day.roll(3, -1) * 0.7, judge, CITYSCAPES) for case in cases]
+    counts = np.array([[1.0] * 4, [2, 0, 1, 1]])
+    found = weighted_figures(scores, counts, CITYSCAPES)
+    for index, taken in enumerate((scores, [scores[0], scores[0], scores[2], scores[3]])):
+        expected = summarize("x", taken, CITYSCAPES).figures
+        for column in COLUMNS:
+            assert found[column.key][index] == pytest.approx(expected[column.key].value, nan_ok=True)
 
 
 def test_figures_are_those_of_the_whole_set(cases: list[Case]) -> None:

@@ -272,6 +272,16 @@ class TestDiscriminator:
         torch.testing.assert_close(seen["gradient"], torch.cat((gx, gy), 1)[..., ::2, ::2])
         assert seen["gradient"].shape == (1, 2, 5, 5)
 
+    def test_color_alone_sees_the_image_as_it_is(self) -> None:
+        discriminator = Discriminator(4, (2, 4, 3), views="color")
+        assert discriminator.minimum_size == 8
+        x = torch.randn(2, 3, 8, 9)
+        maps = discriminator.eval()(x)
+        assert len(maps) == 1
+        for found, expected in zip(maps[0], discriminator.color(x), strict=True):
+            assert torch.equal(found, expected)
+        assert {key.split(".")[0] for key in discriminator.state_dict()} == {"color"}
+
     def test_predictions_come_before_the_activation_and_do_not_go_on(self) -> None:
         network = Discriminator(4, (2, 1, 1), spectral_norm=False).color
         x = torch.randn(1, 3, 16, 16)
@@ -382,6 +392,17 @@ class TestSegmenter:
         with torch.no_grad():
             head.pooled[1].bias += 3
         assert (network(x) - before).abs().max() > 1e-2
+
+    def test_group_norm_sees_a_color_cast_and_instance_norm_does_not(self) -> None:
+        x = torch.randn(1, 3, 16, 16)
+        cast = x + torch.tensor([0.5, 0.0, -0.5])[:, None, None]
+        for norm, sees in (("instance", False), ("group", True)):
+            network = Segmenter(5, 8, 1, 4, 8, norm=norm).eval()
+            init_weights(network, gain=0.1, generator=torch.Generator().manual_seed(0))
+            assert torch.allclose(network(cast), network(x), atol=1e-3) != sees
+            assert any(isinstance(m, nn.InstanceNorm2d) for m in network.modules()) != sees
+        with pytest.raises(ValueError, match="norm: expected one of instance, group, got 'batch'"):
+            Segmenter(norm="batch")  # type: ignore[arg-type]
 
     def test_dropout_acts_in_training_only(self) -> None:
         network = small_segmenter()
@@ -498,3 +519,13 @@ class TestImagePool:
         with pytest.raises(ValueError, match="expected a pool of capacity 2, got 3"):
             pool.load_state_dict(ImagePool(3).state_dict())
         assert ImagePool().capacity == 50
+
+
+def test_decoders_end_with_the_norm_that_is_asked_for() -> None:
+    for norm, kind in (("group", nn.GroupNorm), ("instance", nn.InstanceNorm2d)):
+        decoder = Decoder(4, 1, norm)  # type: ignore[arg-type]
+        following = [
+            decoder.layers[i + 1] for i, layer in enumerate(decoder.layers) if isinstance(layer, nn.ConvTranspose2d)
+        ]
+        assert [type(layer) for layer in following] == [kind, kind]
+        assert decoder(torch.randn(1, 16, 4, 5)).shape == (1, 3, 16, 20)

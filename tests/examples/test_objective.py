@@ -14,7 +14,7 @@ from morn_losses import functional as M
 from morngan.config import LossOptions
 from morngan.data.folders import TrainingData, prepare_training_data
 from morngan.networks import scale_weights
-from morngan.objective import aca_classes, make_distillation
+from morngan.objective import aca_classes, least_squares_loss, make_distillation
 from morngan.schedule import Phase
 from morngan.trainer import Trainer
 from small_folder import write_folder
@@ -127,3 +127,27 @@ def test_denoising_is_a_switch(tmp_path: Path) -> None:
     image = torch.tensor([[-1.0, 1.0], [1.0, 1.0]]).expand(1, 3, 2, 2)
     assert (make_distillation(without, CITYSCAPES)(logits, logits, image) != 255).all()
     assert (make_distillation(config, CITYSCAPES)(logits, logits, image) == 255).any()
+
+
+def test_least_squares_loss_by_hand() -> None:
+    real = [torch.tensor([1.0, 3.0]), torch.tensor([0.0])]
+    fake = [torch.tensor([0.0, 2.0]), torch.tensor([4.0])]
+    # two scales weigh 1 and 3
+    generator = (1 * (1 + 1) / 2 + 3 * 9) / 4
+    discriminator = (1 * ((0 + 4) / 2 + (0 + 4) / 2) / 2 + 3 * (1 + 16) / 2) / 4
+    assert least_squares_loss(real, fake, "generator").item() == pytest.approx(generator)
+    assert least_squares_loss(real, fake, "discriminator").item() == pytest.approx(discriminator)
+
+
+def test_least_squares_is_taken_where_it_is_asked_for(data: TrainingData, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, adversarial="least_squares"))
+    trainer = Trainer(config, data, say=quiet)
+    step = trainer.forward(next(iter(trainer.loader(0, 0, Phase.BASELINE))), Phase.BASELINE)
+    terms = trainer.objective(step, Phase.BASELINE, 0.5, trainer.model.translate_ab, trainer.model.translate_ba)
+    expected = sum(
+        least_squares_loss(r, f, "generator") / 3
+        for reals, fakes in ((step.scores_real_a, step.scores_fake_a), (step.scores_real_b, step.scores_fake_b))
+        for r, f in zip(reals, fakes, strict=True)
+    )
+    torch.testing.assert_close(terms["adv"], expected)

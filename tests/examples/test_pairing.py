@@ -11,7 +11,7 @@ from morn_losses import CITYSCAPES, MemoryBank, MemorySampler
 from morn_losses.functional import semantic_descriptor
 from morngan.data.folders import TrainingData, prepare_training_data, read_edges
 from morngan.data.images import read_color, read_labels, read_thermal
-from morngan.data.pairing import MemoryCrops, PairedCrops, cut, order, psi, seeded
+from morngan.data.pairing import MemoryCrops, PairedCrops, corner_at_class, cut, order, psi, seeded
 
 
 @pytest.fixture
@@ -106,3 +106,53 @@ def test_psi_is_uniform_and_fixed_by_seed_and_epoch() -> None:
     assert psi(0, 5) == draws[5].item()
     assert psi(1, 5) != psi(0, 5)
     assert 0.42 < (draws < 0.5).float().mean() < 0.58
+
+
+def test_extra_crops_leave_the_pair_alone_and_stay_with_their_labels(data: TrainingData) -> None:
+    alone, helped = crops(data), crops(data, extra=4)
+    for position in range(4):
+        sample, plain = helped[position], alone[position]
+        assert plain["extra_a"].shape == (0, 3, 32, 32)
+        assert plain["extra_labels_a"].shape == (0, 32, 32)
+        assert all(torch.equal(torch.as_tensor(plain[k]), torch.as_tensor(sample[k])) for k in ("real_a", "real_b"))
+        assert sample["extra_a"].shape == (4, 3, 32, 32)
+        # the blocks of the test images have a color for each class
+        for image, labels in zip(sample["extra_a"], sample["extra_labels_a"], strict=True):
+            sky, road = image[:, labels == 10], image[:, labels == 0]
+            if sky.shape[1] > 50 and road.shape[1] > 50:
+                assert sky.std(1).max() < 0.15
+                assert road.std(1).max() < 0.15
+    assert torch.equal(helped[3]["extra_a"], crops(data, extra=4)[3]["extra_a"])
+    assert not torch.equal(helped[3]["extra_a"], helped[2]["extra_a"])
+
+
+def test_every_second_extra_crop_is_around_a_small_class(data: TrainingData) -> None:
+    dataset = crops(data, extra=2, length=40, crop=8)
+    held = torch.stack([(dataset[i]["extra_labels_a"] == 11).flatten(1).any(1) for i in range(40)])
+    assert held[:, 0].all()  # every image of the folder holds a person
+    assert not held[:, 1].all()
+
+
+def test_a_corner_at_a_class_is_even_among_the_classes_held() -> None:
+    labels = torch.zeros(30, 40, dtype=torch.long)
+    labels[:20] = 11  # many pixels of one class
+    labels[29, 39] = 6  # one of another
+    labels[5, 5] = 10  # not asked for
+    generator = seeded(0)
+    found = [corner_at_class(labels, (6, 11, 14), 4, generator) for _ in range(400)]
+    assert all(0 <= row <= 26 and 0 <= col <= 36 for row, col in found)
+    seen = [{6, 11} & set(cut(labels, corner, 4, False).unique().tolist()) for corner in found]
+    assert all(seen)
+    assert 0.4 < sum(6 in s for s in seen) / 400 < 0.6
+    # the pixel lies anywhere in the crop
+    rows = {row for row, col in found if row > 20}
+    assert rows == {26}  # cut off at the border
+    middle = torch.zeros(30, 40, dtype=torch.long)
+    middle[15, 20] = 11
+    corners = {corner_at_class(middle, (11,), 4, generator) for _ in range(400)}
+    assert corners == {(r, c) for r in range(12, 16) for c in range(17, 21)}
+
+
+def test_a_corner_at_a_class_that_is_not_there_is_anywhere() -> None:
+    corners = {corner_at_class(torch.zeros(6, 6, dtype=torch.long), (11,), 4, seeded(i)) for i in range(100)}
+    assert corners == {(r, c) for r in range(3) for c in range(3)}

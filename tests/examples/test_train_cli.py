@@ -3,62 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from morngan.config import to_dict
-from morngan.log import read_log
 from small_folder import write_folder
+from tiny_run import TINY, finish, rows, start, wait_for_rows
 from train_morngan import main, parse
-
-ROOT = Path(__file__).resolve().parents[2]
-
-_TINY = """
---epochs=6 --steps_per_epoch=2 --pool=3 --checkpoint_every=3 --networks.generator_width=4
---networks.encoder_blocks=1 --networks.decoder_blocks=1 --networks.discriminator_width=4
---networks.discriminator_layers=[3,3,2] --networks.segmenter_width=4 --networks.segmenter_blocks=1
---networks.aspp_channels=4 --networks.merged_channels=8 --dataset.crop=32 --losses.theta_fg=0.04
---losses.theta_bg=0.04 --losses.fill_threshold=0.05 --losses.aca_clusters=2
-"""
-TINY = _TINY.split()
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "examples" / "train_morngan.py"), *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
-
-
-def rows(out: Path) -> list[dict[str, str]]:
-    found = read_log(out / "log.csv")
-    for row in found:
-        row.pop("seconds")
-    return found
-
-
-def wait_for_rows(out: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and process.poll() is None:
-        if (out / "log.csv").is_file() and len((out / "log.csv").read_text().splitlines()) > count:
-            return
-        time.sleep(0.02)
-    raise AssertionError(process.communicate()[0] if process.poll() is not None else "no log within the time")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from morngan.log import read_log
 from morngan.objective import term_names
 from morngan.schedule import Phase
 from morngan.trainer import NonFiniteLossError, Trainer
+from morngan.weights import load_translator
 from small_folder import write_folder
 
 TINY = NetworkOptions(
@@ -42,6 +43,9 @@ def tiny_config(out: Path, **changes: Any) -> TrainConfig:
         epochs=6,
         steps_per_epoch=2,
         pool=3,
+        segmenter_lr=1e-3,
+        segmenter_crops=1,
+        ema_decay=0.0,
         checkpoint_every=3,
         panel_every=1000,
         networks=TINY,
@@ -309,6 +313,18 @@ def test_resuming_with_other_options_lists_them(data: TrainingData, tmp_path: Pa
     assert "max_steps" not in str(caught.value)
 
 
+def test_a_checkpoint_older_than_an_option_is_resumed(data: TrainingData, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", max_steps=1)
+    Trainer(config, data, say=quiet).fit()
+    (path,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    state = torch.load(path, weights_only=True)
+    del state["config"]["networks"]["spectral_norm"]
+    torch.save(state, path)
+    trainer = Trainer(config, data, say=quiet)
+    trainer.resume()
+    assert trainer.step == 1
+
+
 def test_panels_and_weights_are_written(whole_run: Trainer) -> None:
     assert (whole_run.out / "panels" / "step_00000012.png").is_file()
     assert (whole_run.out / "weights.safetensors").is_file()
@@ -330,3 +346,78 @@ def test_psi_is_drawn_once_an_epoch_or_every_step(data: TrainingData, tmp_path: 
     for published.step in range(30):
         draws.append(published.scale(0))
     assert set(draws) == {0.5, 1.5}
+
+
+def test_extra_crops_teach_the_segmenters_alone(data: TrainingData, tmp_path: Path) -> None:
+    """A step with extra crops gives the generators the gradient it would give them without, in every phase."""
+
+    def gradients(crops: int, phase: Phase) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        modules = ModuleOptions(sr=False)
+        networks = dataclasses.replace(TINY, dropout=0.0)
+        config = tiny_config(tmp_path, segmenter_crops=crops, networks=networks, modules=modules)
+        trainer = Trainer(config, data, say=quiet)
+        epoch = int(phase) - 1
+        trainer.enter_epoch(epoch)
+        step = trainer.forward(next(iter(trainer.loader(epoch, 0, phase))), phase)
+        model = trainer.model
+        terms = trainer.objective(step, phase, 0.5, model.translate_ab, model.translate_ba)
+        torch.stack(list(terms.values())).sum().backward()
+        taught = {
+            name: 0 if logits is None else len(logits)
+            for name, logits in (("s_a", step.logits_real_a), ("s_b", step.logits_fake_b))
+        }
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, taught
+
+    for phase, expected in (
+        (Phase.STRUCTURE, {"s_a": 0, "s_b": 0}),
+        (Phase.SEGMENT_A, {"s_a": 3, "s_b": 0}),
+        (Phase.SEGMENT_B, {"s_a": 3, "s_b": 3}),
+        (Phase.DISTILL, {"s_a": 3, "s_b": 3}),
+    ):
+        one, _ = gradients(1, phase)
+        three, taught = gradients(3, phase)
+        assert taught == expected
+        assert one.keys() == three.keys()
+        for name, gradient in one.items():
+            same = torch.allclose(three[name], gradient, rtol=1e-4, atol=1e-5)
+            teaches = (name.startswith("segmenter_a") and expected["s_a"]) or (
+                name.startswith("segmenter_b") and expected["s_b"]
+            )
+            if not teaches:
+                assert same, (phase, name)
+        if phase is Phase.DISTILL:
+            for segmenter in ("segmenter_a", "segmenter_b"):
+                last = max(n for n in one if n.startswith(segmenter) and n.endswith("weight"))
+                assert not torch.allclose(three[last], one[last], rtol=1e-2)
+
+
+def test_extra_crops_run_through_all_phases_and_resume(data: TrainingData, tmp_path: Path) -> None:
+    options = {"segmenter_crops": 3, "batch_size": 2, "ema_decay": 0.5}
+    whole = Trainer(tiny_config(tmp_path / "whole", **options), data, say=quiet)
+    assert whole.fit()
+    for stop in (5, 9, 12):
+        trainer = Trainer(tiny_config(tmp_path / "parts", max_steps=stop, **options), data, say=quiet)
+        if stop > 5:
+            trainer.resume()
+        trainer.fit()
+    assert rows_without_seconds(tmp_path / "parts") == rows_without_seconds(whole.out)
+    weights = [(run / "weights.safetensors").read_bytes() for run in (whole.out, tmp_path / "parts")]
+    assert weights[0] == weights[1]
+
+
+def test_the_running_average_is_what_inference_gets(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(tmp_path, ema_decay=0.75), data, say=quiet)
+    name = "layers.1.weight"
+    seen = []
+    for step, batch in enumerate(trainer.loader(0, 0, Phase.BASELINE)):
+        trainer.step = step
+        trainer.training_step(batch, Phase.BASELINE, 0)
+        seen.append(trainer.model.encoder_b.state_dict()[name].clone())
+    trainer.save()
+    # the average starts from the weights after the first step
+    expected = 0.75 * seen[0] + 0.25 * seen[1]
+    assert not torch.equal(seen[0], seen[1])
+    found = load_translator(tmp_path).encoder_b.state_dict()[name]
+    assert torch.allclose(found, expected, atol=1e-7)
+    plain = Trainer(tiny_config(tmp_path / "plain"), data, say=quiet)
+    assert plain.for_inference()["encoder_b"] is plain.model.encoder_b

@@ -61,6 +61,17 @@ def test_is_ready_for_inference(run: Path) -> None:
     assert {p.device.type for p in translator.parameters()} == {"cpu"}
 
 
+def test_the_norm_of_the_decoders_is_remembered(tmp_path: Path) -> None:
+    saved = {**networks(), "decoder_a": Decoder(4, 2, "instance")}
+    path = tmp_path / "w.safetensors"
+    save_generator_weights(path, saved, {**CONFIG, "decoder_norm": "instance"})
+    x = torch.rand(1, 3, 12, 8)
+    assert torch.equal(load_translator(path)(x), saved["decoder_a"](saved["encoder_b"](x)))
+    save_generator_weights(path, saved, {**CONFIG, "decoder_norm": "batch"})
+    with pytest.raises(WeightsError, match="cannot be built .decoder_norm 'batch'"):
+        load_translator(path)
+
+
 def test_two_networks_are_enough(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     both = {name: network for name, network in networks().items() if name in ("encoder_b", "decoder_a")}

@@ -102,6 +102,32 @@ def test_undefined_is_an_exact_zero_with_a_graph(case: str) -> None:
     assert fake.grad[1].isfinite().all()
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_inside_the_mask_shows(bad: float) -> None:
+    real, fake = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    real[..., 4:] += 5  # the strong gradients are those of columns 3 and 4
+    for broken in (real.clone(), fake.clone()):
+        broken[0, :, 4, 4] = bad
+        pair = (broken, fake) if torch.equal(broken[1], real[1]) else (real, broken)
+        value = cgr_loss(*pair, reduction="none")
+        assert not value[0].isfinite()
+        assert value[1] == cgr_loss(real, fake, reduction="none")[1]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_the_translation_counts_at_strong_gradients_only(bad: float) -> None:
+    real, fake = torch.zeros(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
+    real[..., 4:] = 1
+    clean = cgr_loss(real, fake)
+    fake[..., 7] = bad
+    fake.requires_grad_()
+    value = cgr_loss(real, fake)
+    value.backward()
+    assert value.item() == clean.item()
+    assert fake.grad is not None
+    assert fake.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_outside_the_mask_do_not_leak(bad: float) -> None:
     real, fake = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)

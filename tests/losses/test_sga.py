@@ -271,6 +271,22 @@ def test_a_patch_without_edges_takes_no_part(bad: float) -> None:
     assert fake.grad.isfinite().all()
 
 
+def test_a_patch_that_was_not_drawn_takes_no_part() -> None:
+    fake, edges = torch.rand(1, 3, 8, 8), torch.ones(1, 8, 8)
+    fake[..., 7] = math.nan  # a neighbour of nothing on the left
+    finite = 0
+    for seed in range(8):
+        leaf = fake.clone().requires_grad_()
+        generator = torch.Generator().manual_seed(seed)
+        value = sga_loss(leaf, edges, grid=2, patches="random", generator=generator)
+        if value.isfinite():
+            value.backward()
+            assert leaf.grad is not None
+            assert leaf.grad.isfinite().all()
+            finite += 1
+    assert 0 < finite < 8
+
+
 def test_a_nan_of_the_network_is_not_hidden() -> None:
     fake = torch.rand(1, 3, 8, 8)
     fake[..., 2, 2] = math.nan
@@ -359,3 +375,27 @@ def test_errors_name_the_argument() -> None:
         sga_plus_loss(x, edges, labels, temperature_eps=0.0)
     with pytest.raises(ValueError, match="labels"):
         sga_plus_loss(x, edges, labels[:1])
+
+
+def test_plus_calls_its_image_by_its_own_name() -> None:
+    labels = torch.zeros(1, 8, 8, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"^fake_thermal: expected \(B, C, H, W\)"):
+        sga_plus_loss(torch.rand(3, 8, 8), torch.ones(1, 8, 8), labels)
+
+
+@pytest.mark.parametrize("grid", [9, 10**6, 2**62])
+def test_a_grid_finer_than_the_image_has_a_patch_for_each_pixel(grid: int) -> None:
+    fake, edges = torch.rand(2, 3, 9, 8), torch.rand(2, 9, 8).round()
+    assert sga_loss(fake, edges, grid=grid) == sga_loss(fake, edges, grid=9)
+
+
+def test_complex_edges_are_refused() -> None:
+    with pytest.raises(TypeError, match="edges: expected a real dtype"):
+        sga_loss(torch.rand(1, 3, 8, 8), torch.ones(1, 8, 8, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("option", ["eps", "grid", "threshold"])
+@pytest.mark.parametrize("value", [2**63, 10**400, -(10**400)])
+def test_an_int_that_no_tensor_holds_is_refused(option: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"^{option}: "):
+        sga_loss(torch.rand(1, 3, 8, 8), torch.ones(1, 8, 8), **{option: value})

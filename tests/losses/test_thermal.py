@@ -160,6 +160,20 @@ def test_pixels_of_other_classes_do_not_leak(bad: float) -> None:
     assert image.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("detach_road", [True, False])
+@pytest.mark.parametrize("present", [0, 11])
+def test_without_the_other_class_nothing_takes_part(present: int, detach_road: bool) -> None:
+    image = torch.rand(1, 3, 4, 4)
+    image[..., 1] = math.nan
+    image.requires_grad_()
+    labels = torch.full((1, 4, 4), present)
+    value = temperature_regularization(image, labels, detach_road=detach_road)
+    value.backward()
+    assert value.item() == 0
+    assert image.grad is not None
+    assert (image.grad == 0).all()
+
+
 def test_a_nan_of_the_network_is_not_hidden() -> None:
     labels = torch.tensor([0, 11]).repeat(1, 4, 2)
     assert temperature_regularization(torch.full((1, 3, 4, 4), math.nan), labels).isnan()

@@ -5,6 +5,7 @@ Every draw is seeded by (seed, epoch, index), so that an epoch can be entered an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -15,10 +16,10 @@ from torch.utils.data import Dataset
 
 from morn_losses import MemorySampler
 from morn_losses.functional import semantic_descriptor
-from morngan.data.folders import TrainingData, read_edges
+from morngan.data.folders import Frame, TrainingData, read_edges
 from morngan.data.images import read_color, read_labels, read_thermal
 
-_ORDER, _SAMPLE, _MEMORY, _SCALE = range(4)
+_ORDER, _SAMPLE, _MEMORY, _SCALE, _EXTRA = range(5)
 
 
 class Sample(TypedDict):
@@ -27,6 +28,8 @@ class Sample(TypedDict):
     real_a: Tensor
     edges_a: Tensor
     labels_a: Tensor
+    extra_a: Tensor
+    extra_labels_a: Tensor
     real_b: Tensor
     edges_b: Tensor
     index_b: int
@@ -56,6 +59,21 @@ def random_corner(size: tuple[int, int], crop: int, generator: torch.Generator) 
     return row, col
 
 
+def corner_at_class(labels: Tensor, classes: Sequence[int], crop: int, generator: torch.Generator) -> tuple[int, int]:
+    """Return the corner of a crop that holds a random pixel of a class, drawn evenly from the ``classes`` in the map.
+
+    Any corner, if the map holds none of them.
+    """
+    held = [c for c in classes if bool((labels == c).any())]
+    size = (labels.shape[0], labels.shape[1])
+    if not held:
+        return random_corner(size, crop, generator)
+    places = (labels == held[int(torch.randint(len(held), (), generator=generator))]).nonzero()
+    row, col = places[int(torch.randint(len(places), (), generator=generator))].tolist()
+    before = torch.randint(crop, (2,), generator=generator).tolist()
+    return min(max(0, row - before[0]), size[0] - crop), min(max(0, col - before[1]), size[1] - crop)
+
+
 def cut(x: Tensor, corner: tuple[int, int], crop: int, flip: bool) -> Tensor:
     """Cut a square out of the last two axes, mirrored if ``flip``."""
     row, col = corner
@@ -74,10 +92,10 @@ class PairedCrops(Dataset[Sample]):
         seed: of the run.
         crop: side of the crops.
         flip: probability of mirroring, drawn for each domain.
-        n_classes: of the label maps; without labels they are all unlabeled.
         classes: the small-sample classes that pairing looks at.
         sampler: the memory; None pairs at random.
-        ignore_index: the id of unlabeled pixels.
+        ignore_index: the id of unlabeled pixels; without labels all are.
+        extra: further color crops of each sample, to teach the segmenters; every second one around one of ``classes``.
     """
 
     data: TrainingData
@@ -89,6 +107,7 @@ class PairedCrops(Dataset[Sample]):
     classes: tuple[int, ...]
     sampler: MemorySampler | None = None
     ignore_index: int = 255
+    extra: int = 0
 
     def __post_init__(self) -> None:
         generator = seeded(self.seed, _ORDER, self.epoch)
@@ -102,13 +121,9 @@ class PairedCrops(Dataset[Sample]):
         """Return the crops at a position of the epoch."""
         generator = seeded(self.seed, _SAMPLE, self.epoch, position)
         frame = self.data.a[int(self._order_a[position])]
-        real_a, edges_a = read_color(frame.image), read_edges(frame.edges)
-        size = (real_a.shape[-2], real_a.shape[-1])
-        if frame.labels is None:
-            labels_a = torch.full(size, self.ignore_index)
-        else:
-            labels_a = read_labels(frame.labels)
-        corner = random_corner(size, self.crop, generator)
+        real_a, labels_a = self._read_a(frame)
+        edges_a = read_edges(frame.edges)
+        corner = random_corner((real_a.shape[-2], real_a.shape[-1]), self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < self.flip)
         real_a, edges_a, labels_a = (cut(x, corner, self.crop, mirrored) for x in (real_a, edges_a, labels_a))
 
@@ -125,9 +140,37 @@ class PairedCrops(Dataset[Sample]):
             corner_b = random_corner((real_b.shape[-2], real_b.shape[-1]), self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < self.flip)
         real_b, edges_b = (cut(x, corner_b, self.crop, mirrored) for x in (real_b, edges_b))
+        extra_a, extra_labels_a = self._extra(position)
         return Sample(
-            real_a=real_a, edges_a=edges_a, labels_a=labels_a, real_b=real_b, edges_b=edges_b, index_b=index_b
+            real_a=real_a,
+            edges_a=edges_a,
+            labels_a=labels_a,
+            extra_a=extra_a,
+            extra_labels_a=extra_labels_a,
+            real_b=real_b,
+            edges_b=edges_b,
+            index_b=index_b,
         )
+
+    def _read_a(self, frame: Frame) -> tuple[Tensor, Tensor]:
+        """Return a color image and its labels."""
+        image = read_color(frame.image)
+        labels = torch.full(image.shape[1:], self.ignore_index) if frame.labels is None else read_labels(frame.labels)
+        return image, labels
+
+    def _extra(self, position: int) -> tuple[Tensor, Tensor]:
+        """Return the further color crops of a position, ``(extra, 3, crop, crop)``, and their labels."""
+        generator = seeded(self.seed, _EXTRA, self.epoch, position)
+        images = [torch.empty(0, 3, self.crop, self.crop)]
+        maps = [torch.empty(0, self.crop, self.crop, dtype=torch.long)]
+        for i in range(self.extra):
+            image, labels = self._read_a(self.data.a[int(torch.randint(len(self.data.a), (), generator=generator))])
+            classes = self.classes if i % 2 == 0 else ()
+            corner = corner_at_class(labels, classes, self.crop, generator)
+            mirrored = bool(torch.rand((), generator=generator) < self.flip)
+            images.append(cut(image, corner, self.crop, mirrored)[None])
+            maps.append(cut(labels, corner, self.crop, mirrored)[None])
+        return torch.cat(images), torch.cat(maps)
 
 
 @dataclass

@@ -67,18 +67,23 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class ResidualBlock(nn.Module):
-    """``x + norm(conv(prelu(norm(conv(x)))))`` with 3x3 convolutions and instance norm; ``pad`` makes the padding."""
+    """``x + norm(conv(prelu(norm(conv(x)))))`` with 3x3 convolutions; ``pad`` and ``norm`` make padding and norms."""
 
-    def __init__(self, channels: int, pad: Callable[[int], nn.Module] = ReflectionPad) -> None:
+    def __init__(
+        self,
+        channels: int,
+        pad: Callable[[int], nn.Module] = ReflectionPad,
+        norm: Callable[[int], nn.Module] = nn.InstanceNorm2d,
+    ) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             pad(1),
             nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            norm(channels),
             nn.PReLU(),
             pad(1),
             nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            norm(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

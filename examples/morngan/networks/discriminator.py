@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,24 +72,35 @@ class Discriminator(nn.Module):
     Args:
         width: channels of the first layer, doubled by each layer up to eight times.
         n_layers: stride-2 layers, and thereby maps, of the three.
+        views: ``three``, or ``color``: a single patch discriminator (the first) on the image as it is.
         spectral_norm: of every convolution.
     """
 
     kernel: Tensor
 
     def __init__(
-        self, width: int = 64, n_layers: tuple[int, int, int] = (4, 4, 3), *, spectral_norm: bool = True
+        self,
+        width: int = 64,
+        n_layers: tuple[int, int, int] = (4, 4, 3),
+        *,
+        views: Literal["three", "color"] = "three",
+        spectral_norm: bool = True,
     ) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"width: expected at least 1, got {width}")
         if len(n_layers) != 3 or min(n_layers) < 1:
             raise ValueError(f"n_layers: expected three numbers of at least 1, got {n_layers}")
+        self.views = views
         self.color = PatchDiscriminator(3, width, n_layers[0], spectral_norm)
+        # every layer halves, and the last convolution needs two pixels
+        self.minimum_size = 2 ** (n_layers[0] + 1)
+        if views == "color":
+            return
         self.gray = PatchDiscriminator(1, width, n_layers[1], spectral_norm)
         self.gradient = PatchDiscriminator(2, width, n_layers[2], spectral_norm)
-        # every layer halves, and the last convolution needs two pixels; the gradients start from half the image
-        self.minimum_size = max(2 ** (max(n_layers[:2]) + 1), 2 ** (n_layers[2] + 2) - 1)
+        # the gradients start from half the image
+        self.minimum_size = max(self.minimum_size, 2 ** (n_layers[1] + 1), 2 ** (n_layers[2] + 2) - 1)
         self.pad = ReflectionPad(2)
         line = torch.exp(-torch.arange(-2.0, 3.0).square() / (2 * 3.0**2))
         kernel = torch.outer(line, line)
@@ -98,12 +111,14 @@ class Discriminator(nn.Module):
         return F.conv2d(self.pad(x), self.kernel, groups=3)
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
-        """Return the maps of the three discriminators, each ``(B, 1, h, w)`` from fine to coarse.
+        """Return the maps of the three discriminators (or the one), each ``(B, 1, h, w)`` from fine to coarse.
 
         Args:
             x: ``(B, 3, H, W)`` with H and W at least ``minimum_size``.
         """
         check_images(x, 3, minimum=self.minimum_size, multiple=1)
+        if self.views == "color":
+            return [self.color(x)]
         gray = to_gray(x).to(x.dtype)
         differences = torch.cat(central_differences(gray, "replicate"), 1)[..., ::2, ::2]
         return [self.color(self.blur(x)), self.gray(gray), self.gradient(differences)]

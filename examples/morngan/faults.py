@@ -1,0 +1,47 @@
+"""What stops a run from outside, a bad image or a dead process, in words that say how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from morngan.checkpoint import list_checkpoints
+from morngan.data.images import DataError
+
+
+class RunError(RuntimeError):
+    """A run that had to stop; the message says why, and how to go on."""
+
+
+def how_to_go_on(out: Path) -> str:
+    """Return what to type to continue the run in ``out``."""
+    command = f"python examples/train_morngan.py --out {out}"
+    if list_checkpoints(out / "checkpoints"):
+        return f"Go on with\n  {command} --resume"
+    return "There is no checkpoint yet: start the run again."
+
+
+@contextmanager
+def explained(out: Path, save: Callable[[], None]) -> Iterator[None]:
+    """Save what can be saved and raise :class:`RunError` when an image cannot be read or a loader process dies."""
+    try:
+        yield
+    except DataError as error:
+        # files are read between two steps only, so that the state is whole
+        save()
+        raise RunError(f"{_last_line(error)}\nEverything until then is saved. {how_to_go_on(out)}") from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        # noticed at any moment, perhaps in the middle of a step, so that this state is not saved
+        raise RunError(
+            f"a data-loader process died: {_last_line(error)}\n"
+            f"It may have run out of memory; --dataset.workers 0 needs the least. {how_to_go_on(out)}"
+        ) from error
+
+
+def _last_line(error: Exception) -> str:
+    """Return what the error says; one from a loader process comes with its traceback and its class in front."""
+    line = str(error).strip().splitlines()[-1]
+    return line.removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")

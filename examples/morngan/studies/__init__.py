@@ -1,0 +1,1 @@
+"""The report card: one experiment for each module of the paper, on procedural scenes whose truth is known."""

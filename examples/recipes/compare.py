@@ -1,0 +1,140 @@
+"""What ACA and CGR change in the plain CycleGAN: several seeds without and with them, at the same number of steps.
+
+python examples/recipes/compare.py --out runs/compare
+
+Every seed gives a pair of runs that start from the same weights and see the same crops. The translations of unseen
+scenes are measured as ``examples/evaluate.py`` measures them; no recipe sees the labels or the images that this uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import Tensor
+
+import cyclegan
+from morn_losses import CITYSCAPES
+from morngan.data.scenes import write_scenes
+from morngan.evaluation import (
+    COLUMNS,
+    INPUT,
+    TRUTH,
+    Case,
+    Row,
+    Translate,
+    evaluate,
+    list_cases,
+    read_case,
+    run_network,
+    true_day,
+)
+from morngan.judge import STEPS, judge_pairs, load_or_train_judge
+from morngan.panels import save_panel
+
+PLAIN, MORN = "CycleGAN", "CycleGAN + ACA + CGR"
+PICTURES = 4
+
+
+def spread(values: Sequence[float], scale: float, digits: int) -> str:
+    """Return mean and standard deviation as text."""
+    if not all(math.isfinite(v) for v in values):
+        return "-"
+    text = f"{scale * statistics.fmean(values):.{digits}f}"
+    return text + (f" ±{scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def table(rows: Sequence[Row], n_seeds: int) -> str:
+    """Return the figures as Markdown: each kind of run over the seeds, their paired difference, and both ends."""
+    by_name = {row.name: {key: figure.value for key, figure in row.figures.items()} for row in rows}
+    head = ["", *(c.title for c in COLUMNS)]
+    lines = [head, ["---", *["---:"] * len(COLUMNS)]]
+    values = {kind: [by_name[f"{kind}, seed {s}"] for s in range(n_seeds)] for kind in (PLAIN, MORN)}
+    for name in (INPUT, PLAIN, MORN, "difference", TRUTH):
+        if name == "difference":
+            found = [{k: m[k] - p[k] for k in m} for p, m in zip(values[PLAIN], values[MORN], strict=True)]
+        else:
+            found = values.get(name) or [by_name[name]]
+        lines.append([name, *(spread([f[c.key] for f in found], c.scale, c.digits) for c in COLUMNS)])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, measure, and write ``compare.md``, ``compare.json`` and ``compare.png``."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        epilog="All other options (--steps, --crop, ...) go to cyclegan.py.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--judge_steps", type=int, default=STEPS, help="training steps of the network that judges")
+    parser.add_argument("--judge_images", type=int, default=240)
+    parser.add_argument("--n_train", type=int, default=160, help="training images of each domain")
+    parser.add_argument("--images", type=int, default=24, help="unseen night images that are measured")
+    options, training = parser.parse_known_args(arguments)
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    scenes = options.out / "scenes"
+    write_scenes(
+        scenes,
+        seed=0,
+        n_train_a=options.n_train,
+        n_train_b=options.n_train,
+        n_val=options.images,
+        n_judge=options.judge_images,
+        size=(96, 128),
+    )
+    judge, _ = load_or_train_judge(
+        judge_pairs(scenes), options.out / "judge.safetensors", CITYSCAPES, steps=options.judge_steps, say=say
+    )
+    translators: dict[str, Translate] = {INPUT: lambda case: case.night}
+    seconds: dict[str, float] = {}
+    for seed in range(options.seeds):
+        for kind, flags in ((PLAIN, []), (MORN, ["--morn"])):
+            name = f"{kind}, seed {seed}"
+            say(name)
+            out = options.out / f"{'morn' if flags else 'plain'}_{seed}"
+            started = time.perf_counter()
+            generator = cyclegan.main(
+                ["--data", str(scenes), "--out", str(out), "--seed", str(seed), *flags, *training]
+            )
+            seconds[name] = time.perf_counter() - started
+            translators[name] = run_network(generator.eval(), next(generator.parameters()).device)
+    translators[TRUTH] = true_day
+
+    columns: list[list[Tensor]] = []
+    files = list_cases(scenes)
+    shown = {round(i * len(files) / PICTURES) for i in range(PICTURES)}
+
+    def look(index: int, case: Case, images: dict[str, Tensor]) -> None:
+        if index in shown:
+            columns.append(list(images.values()))
+
+    rows = evaluate((read_case(f) for f in files), translators, judge, CITYSCAPES, look)
+    text = table(rows, options.seeds)
+    (options.out / "compare.md").write_text(text)
+    figures = {
+        row.name: {k: f.value if math.isfinite(f.value) else None for k, f in row.figures.items()} for row in rows
+    }
+    iou = {row.name: {k: v if math.isfinite(v) else None for k, v in row.iou.items()} for row in rows}
+    result = {"figures": figures, "iou": iou, "seconds": seconds, "training": training, "torch": torch.__version__}
+    (options.out / "compare.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    text_above = f"rows: night; {PLAIN} and {MORN} for each seed; true day"
+    titles = (text_above, *[""] * (len(columns) - 1))
+    save_panel(options.out / "compare.png", list(zip(*columns, strict=True)), titles)
+    say(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What every recipe reads: crops of day images with fused labels, and of night thermal images, unpaired."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from morn_losses import CITYSCAPES, LabelFusion, SemanticDenoiser
+
+# a recipe is started by its file name: what it shares with the trainer lies one folder up
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from morngan.data.images import DataError, list_images, read_color, read_labels, read_thermal
+from morngan.data.pairing import cut, random_corner, seeded
+from morngan.data.scenes import write_scenes
+from morngan.panels import save_panel
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""``real_a (B, 3, h, w)``, ``labels_a (B, h, w)``, ``real_b (B, 3, h, w)``."""
+
+
+def parse(description: str | None, arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options that all recipes have."""
+    parser = argparse.ArgumentParser(description=(description or "A recipe.").splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, help="folder with trainA trainB labels_pred1 labels_pred2; none: procedural scenes"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/recipe"), help="folder of the results")
+    parser.add_argument("--morn", action="store_true", help="add ACA and CGR")
+    parser.add_argument("--segmenter", type=Path, help="weights of the day segmenter; trained where there is no file")
+    parser.add_argument("--segmenter_steps", type=int, default=600, help="of its training, batches of 4")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--crop", type=int, default=96, help="side of the crops, a multiple of 8 of at least 32")
+    parser.add_argument("--width", type=int, default=16, help="channels of the first layers")
+    parser.add_argument("--lr", type=float, default=2e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if options.crop % 8 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
+        parser.error("expected --crop a multiple of 8 of at least 32, and --steps, --batch, --width of at least 1")
+    options.segmenter = options.segmenter or options.out / "day_segmenter.pt"
+    options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if options.data is None:
+        options.data = options.out / "scenes"
+        write_scenes(options.data, seed=0, n_train_a=160, n_train_b=160, n_val=24, n_judge=0, size=(96, 128))
+    return options
+
+
+class Crops(Dataset[Batch]):
+    """Pairs of random crops; ``len`` is the number of pairs that a run sees.
+
+    The labels of a day image are those that two pretrained networks predicted, fused (section 3.3.2) and denoised by
+    the image (Eq. 5-7). Without ``labels`` no label file is read, and all pixels are unlabeled.
+    """
+
+    def __init__(self, folder: Path, length: int, *, crop: int, seed: int, labels: bool) -> None:
+        self.a, self.b = list_images(folder / "trainA"), list_images(folder / "trainB")
+        self.predictions = [{p.stem: p for p in list_images(folder / f"labels_pred{i}")} for i in (1, 2)]
+        self.length, self.crop, self.seed, self.labels = length, crop, seed, labels
+        for name, found in (("trainA", self.a), ("trainB", self.b)):
+            if not found:
+                raise DataError(f"{folder / name}: expected a folder with images, found none")
+        for i, maps in enumerate(self.predictions, start=1):
+            missing = [p for p in self.a if p.stem not in maps]
+            if labels and missing:
+                raise DataError(f"{missing[0]}: has no map of its name in {folder / f'labels_pred{i}'}")
+        self.fuse = LabelFusion.visible(CITYSCAPES)
+        self.denoise = SemanticDenoiser.visible(CITYSCAPES)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return the pair at a position; the same seed and position give the same pair."""
+        generator = seeded(self.seed, index)
+        path_a, path_b = (x[int(torch.randint(len(x), (), generator=generator))] for x in (self.a, self.b))
+        real_a, real_b = read_color(path_a), read_thermal(path_b)
+        if self.labels:
+            first, second = (read_labels(maps[path_a.stem])[None] for maps in self.predictions)
+            labels_a = self.denoise(self.fuse(first, second), real_a[None])[0]
+        else:
+            labels_a = torch.full(real_a.shape[1:], CITYSCAPES.ignore_index)
+        real_a, labels_a = self._cut(path_a, generator, real_a, labels_a)
+        (real_b,) = self._cut(path_b, generator, real_b)
+        return real_a, labels_a, real_b
+
+    def _cut(self, path: Path, generator: torch.Generator, *maps: Tensor) -> list[Tensor]:
+        size = (maps[0].shape[-2], maps[0].shape[-1])
+        if min(size) < self.crop:
+            raise DataError(f"{path}: is {size[1]} x {size[0]}, smaller than the crop of {self.crop}")
+        corner = random_corner(size, self.crop, generator)
+        mirrored = bool(torch.rand((), generator=generator) < 0.5)
+        return [cut(x, corner, self.crop, mirrored) for x in maps]
+
+
+def crop_loader(options: argparse.Namespace) -> DataLoader[Batch]:
+    """Return the batches of a whole run."""
+    crops = Crops(
+        options.data, options.steps * options.batch, crop=options.crop, seed=options.seed, labels=options.morn
+    )
+    # a generator of its own: the loader would draw from the global one
+    return DataLoader(crops, options.batch, generator=seeded(options.seed))
+
+
+@torch.no_grad()
+def save_pictures(options: argparse.Namespace, translate: torch.nn.Module) -> None:
+    """Write ``translations.png``: the first night images of ``valB`` (else of ``trainB``) and their translations."""
+    nights = list_images(options.data / "valB") or list_images(options.data / "trainB")
+    rows = []
+    for path in nights[:4]:
+        night = read_thermal(path)
+        night = night[:, : night.shape[1] // 8 * 8, : night.shape[2] // 8 * 8]
+        rows.append([night, translate(night[None].to(options.device))[0]])
+    save_panel(options.out / "translations.png", rows, ("night", "translation"))

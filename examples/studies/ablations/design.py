@@ -1,0 +1,214 @@
+"""What the study compares, written down before anything is run: sizes, rows, tables and contrasts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from morngan.config import TrainConfig, from_dict, make_config, to_dict
+
+
+@dataclass(frozen=True)
+class Base:
+    """What all rows of a study share: the same scenes, judge, networks and budget.
+
+    Args:
+        config: the full model; a row changes some of its options.
+        judge_steps: training steps of the judge.
+    """
+
+    config: TrainConfig
+    judge_steps: int
+
+
+_DEMO = make_config("demo")
+
+BASES = {
+    # two cores, one night
+    "small": Base(
+        dataclasses.replace(
+            _DEMO,
+            epochs=40,
+            steps_per_epoch=30,
+            checkpoint_every=100,
+            panel_every=10**6,
+            keep_checkpoints=1,
+            dataset=dataclasses.replace(_DEMO.dataset, scenes_val=60),
+        ),
+        judge_steps=1200,
+    ),
+    # one GPU
+    "large": Base(
+        dataclasses.replace(
+            make_config("mini"),
+            epochs=80,
+            steps_per_epoch=400,
+            checkpoint_every=1000,
+            panel_every=10**6,
+            keep_checkpoints=1,
+            networks=dataclasses.replace(_DEMO.networks, generator_width=32, discriminator_width=32),
+            dataset=dataclasses.replace(
+                _DEMO.dataset,
+                crop=128,
+                scene_height=144,
+                scene_width=192,
+                scenes_a=400,
+                scenes_b=400,
+                scenes_val=120,
+                scenes_judge=400,
+            ),
+        ),
+        judge_steps=2400,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of training.
+
+    Args:
+        name: how files and the command line call it.
+        title: how tables call it.
+        changes: options that differ from the base, by dotted name.
+    """
+
+    name: str
+    title: str
+    changes: Mapping[str, Any]
+
+
+def make_rows(base: TrainConfig) -> dict[str, Row]:
+    """Return every row by name: Table 5 (cumulative), the clusters of Table 7, the lineage of Table 1."""
+    modules = ("sc", "sdp", "mgca", "cgr", "sr")
+
+    def only(*names: str) -> dict[str, Any]:
+        return {f"modules.{m}": m in names for m in modules}
+
+    # section 3.2 backwards: the baseline without SGA and the two terms of the thermal image is ToDayGAN-TIR, which
+    # without group norm, total variation, SSIM and spectral norm is ToDayGAN; a phase that starts at the end never does
+    todaygan_tir = {**only(), "losses.lambda_sga": 0.0, "losses.lambda_thermal": 0.0}
+    todaygan = {
+        **todaygan_tir,
+        "networks.decoder_norm": "instance",
+        "networks.spectral_norm": False,
+        "losses.lambda_tv": 0.0,
+        **{f"phases.{f.name}": base.epochs for f in dataclasses.fields(base.phases)},
+    }
+    cyclegan = {**todaygan, "networks.discriminator_views": "color", "losses.adversarial": "least_squares"}
+    rows = [
+        Row("baseline", "baseline", only()),
+        Row("sc", "+ SC", only("sc")),
+        Row("sdp", "+ SDP", only("sc", "sdp")),
+        Row("mgca", "+ MGCA", only("sc", "sdp", "mgca")),
+        Row("cgr", "+ CGR", only("sc", "sdp", "mgca", "cgr")),
+        Row("full", "full (+ SR)", only(*modules)),
+        *(Row(f"aca{n}", f"{n} clusters", {"losses.aca_clusters": n}) for n in range(1, 7) if n != 4),
+        Row("cyclegan", "CycleGAN-like", cyclegan),
+        Row("todaygan", "ToDayGAN-like", todaygan),
+        Row("todaygan_tir", "ToDayGAN-TIR", todaygan_tir),
+        # one threshold for all classes
+        Row("dlamgan", "DlamGAN-like", {**only("sc"), "losses.theta_bg": base.losses.theta_fg}),
+    ]
+    return {row.name: row for row in rows}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper: rows in its order, some under another title; ``reference`` is the table it repeats."""
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+TABLES = {
+    "table5": Table("table5", "Table 5: what each module adds", ("baseline", "sc", "sdp", "mgca", "cgr", "full")),
+    "table7": Table(
+        "table7",
+        "Table 7: clusters of ACA",
+        ("aca1", "aca2", "aca3", "full", "aca5", "aca6"),
+        {"aca1": "1 cluster", "full": "4 clusters"},
+    ),
+    "lineage": Table(
+        "lineage",
+        "Table 1: the lineage",
+        ("cyclegan", "todaygan", "todaygan_tir", "baseline", "dlamgan", "full"),
+        {"baseline": "ToDayGAN-NTIR", "full": "MornGAN"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A paired comparison of two rows, stated before they are run.
+
+    Args:
+        row: the row that is claimed to be better.
+        against: the row it is compared with.
+        key: of the figure.
+        margin: None claims a gain: the interval lies above 0. A number claims that nothing is lost: the interval lies
+            above ``-margin``.
+    """
+
+    row: str
+    against: str
+    key: str
+    margin: float | None = None
+
+
+CONTRASTS = (
+    Contrast("full", "baseline", "miou_a"),
+    Contrast("mgca", "sdp", "miou_s"),
+    Contrast("cgr", "mgca", "apce"),
+    Contrast("cgr", "mgca", "miou_a", margin=0.01),
+    Contrast("cgr", "mgca", "edge_f1", margin=0.01),
+)
+
+
+def apply(base: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """Return the base with some options changed.
+
+    Raises:
+        ValueError: a name that is no option, or a value that the configuration refuses.
+    """
+    plain = to_dict(base)
+    for dotted, value in changes.items():
+        *groups, name = dotted.split(".")
+        place: Any = plain
+        for group in groups:
+            place = place.get(group) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or name not in place or isinstance(place[name], dict):
+            raise ValueError(f"{dotted}: is no option of the trainer")
+        place[name] = value
+    return from_dict(plain)
+
+
+def flatten(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested options by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def choose_rows(tables: Sequence[str], rows: Sequence[str], known: Mapping[str, Row]) -> list[Row]:
+    """Return the rows of some tables, each once; only those named in ``rows`` unless that is empty.
+
+    Raises:
+        ValueError: an unknown table, an unknown row, or a row of none of the tables.
+    """
+    for name in tables:
+        if name not in TABLES:
+            raise ValueError(f"tables: expected some of {', '.join(TABLES)}, got {name!r}")
+    offered = list(dict.fromkeys(row for name in tables for row in TABLES[name].rows))
+    for name in rows:
+        if name not in offered:
+            raise ValueError(f"rows: expected some of {', '.join(offered)}, got {name!r}")
+    return [known[name] for name in offered if not rows or name in rows]

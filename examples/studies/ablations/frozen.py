@@ -1,0 +1,130 @@
+"""What no row may change: the scenes (or a folder of real frames) and the judge, known by their hashes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from morn_losses import LabelSpace
+from morngan.data.images import list_images
+from morngan.data.scenes import write_scenes
+from morngan.evaluation import INPUT, TINTED, TRUTH, Translate, list_cases, tint, true_day
+from morngan.files import write_atomically
+from morngan.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge
+from studies.ablations.design import Base
+from studies.ablations.scoring import save_scores, score
+
+FOLDERS = (
+    *("trainA", "trainB", "labelsA", "labels_pred1", "labels_pred2", "edgesA", "edgesB"),
+    *("valB", "valB_day", "valB_labels", "judgeA", "judgeA_labels"),
+)
+REFERENCES: dict[str, Translate] = {
+    INPUT: lambda case: case.night,
+    TINTED: lambda case: tint(case.night),
+    TRUTH: true_day,
+}
+"""Rows that cost no training, to read the others by."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The scenes and the judge of a study.
+
+    Args:
+        data: folder of the scenes.
+        scenes_sha256: of all their files.
+        judge: its weights; None where the data has no labels to judge by.
+        judge_sha256: of its weights.
+        judge_steps: it was trained for.
+    """
+
+    data: Path
+    scenes_sha256: str
+    judge: Path | None
+    judge_sha256: str | None
+    judge_steps: int
+
+    def hashes(self) -> dict[str, str | None]:
+        """Return what identifies scenes and judge."""
+        return {"scenes_sha256": self.scenes_sha256, "judge_sha256": self.judge_sha256}
+
+
+def render(folder: Path, base: Base, say: Callable[[str], None]) -> None:
+    """Render the scenes unless they are there; scenes of other parameters are replaced."""
+    options = base.config.dataset
+
+    def write() -> None:
+        write_scenes(
+            folder,
+            seed=options.scene_seed,
+            n_train_a=options.scenes_a,
+            n_train_b=options.scenes_b,
+            n_val=options.scenes_val,
+            n_judge=options.scenes_judge,
+            size=(options.scene_height, options.scene_width),
+        )
+
+    say(f"scenes: rendered into {folder} unless they are there")
+    try:
+        write()
+    except ValueError as error:
+        say(f"scenes: rendered anew ({error})")
+        shutil.rmtree(folder)
+        write()
+
+
+def freeze(
+    out: Path,
+    base: Base,
+    space: LabelSpace,
+    *,
+    data: Path | None = None,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = lambda _: None,
+) -> Frozen:
+    """Make, or find made, the scenes, the judge and the scores of the reference rows.
+
+    Args:
+        out: folder of the study: ``scenes``, ``judge.safetensors``, ``frozen.json`` and ``references`` are in it.
+        base: sizes of the scenes, and steps of the judge.
+        space: the label space.
+        data: a folder of real frames instead of scenes.
+        device: where the judge is trained.
+        say: is told what is being done.
+
+    Raises:
+        DataError: frames that cannot be used.
+    """
+    folder = data or out / "scenes"
+    if data is None:
+        render(folder, base, say)
+    files = [path for name in FOLDERS for path in list_images(folder / name)]
+    cases = list_cases(folder)
+    pairs = judge_pairs(folder)
+    judge, judge_path, judge_hash = None, None, None
+    if pairs and "labels" in cases[0]:
+        judge_path = out / "judge.safetensors"
+        judge, _ = load_or_train_judge(pairs, judge_path, space, steps=base.judge_steps, device=device, say=say)
+        judge_hash = hash_weights(judge)
+    frozen = Frozen(folder, hash_files(files), judge_path, judge_hash, base.judge_steps)
+
+    record = out / "frozen.json"
+    text = json.dumps(frozen.hashes(), indent=2) + "\n"
+    if not record.is_file() or record.read_text() != text:
+        for name, translate in REFERENCES.items():
+            path = reference_path(out, name)
+            path.unlink(missing_ok=True)
+            if name != TRUTH or "day" in cases[0]:
+                save_scores(path, score(cases, translate, judge, space))
+        write_atomically(record, text.encode())
+    return frozen
+
+
+def reference_path(out: Path, name: str) -> Path:
+    """Return where the scores of a reference row are kept."""
+    return out / "references" / f"{name.replace(' ', '_')}.npz"

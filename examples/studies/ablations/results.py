@@ -1,0 +1,191 @@
+"""From finished runs to the files of a study: tables, figures, panels, and their place in the docs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from morn_losses import LabelSpace
+from morngan.config import TrainConfig, to_dict
+from morngan.data.images import save_image
+from morngan.evaluation import COLUMNS, list_cases
+from morngan.files import write_atomically
+from studies.ablations.contrasts import RESAMPLES
+from studies.ablations.design import TABLES, Base, Row, Table
+from studies.ablations.formats import to_csv, to_latex, to_markdown
+from studies.ablations.frozen import REFERENCES, Frozen, reference_path
+from studies.ablations.pictures import draw_figure, draw_panels
+from studies.ablations.runs import find_state, make_runs
+from studies.ablations.scoring import load_scores
+from studies.ablations.tables import (
+    Line,
+    Results,
+    class_cells,
+    compare,
+    contrast_cells,
+    figures_csv,
+    log_cells,
+    make_line,
+    make_lines,
+    mean_and_spread,
+    table_cells,
+)
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The finished runs of a study: scores and records (``done.json``) by row and seed."""
+
+    scores: Results
+    records: Mapping[str, Mapping[int, Mapping[str, Any]]]
+
+
+def collect(out: Path, base: TrainConfig, rows: Mapping[str, Row], frozen: Frozen) -> Found:
+    """Find every finished run of a study that was made with these options, scenes and judge."""
+    scores: dict[str, dict[int, Any]] = {}
+    records: dict[str, dict[int, Any]] = {}
+    for row in rows.values():
+        names = [path.name.removeprefix("seed_") for path in (out / "rows" / row.name).glob("seed_*")]
+        for run in make_runs(out, base, [row], sorted(int(name) for name in names if name.isdigit()), frozen):
+            if find_state(run, frozen)[0] == "done":
+                scores.setdefault(row.name, {})[run.seed] = load_scores(run.folder / "scores.npz")
+                records.setdefault(row.name, {})[run.seed] = json.loads((run.folder / "done.json").read_text())
+    return Found(scores, records)
+
+
+def facts(base: Base, frozen: Frozen, found: Found) -> list[str]:
+    """Return what identifies the numbers: scenes, judge, budget, code and machine."""
+    records = [record for by_seed in found.records.values() for record in by_seed.values()]
+    options = base.config
+    judge = "no judge" if frozen.judge_sha256 is None else f"judge {frozen.judge_sha256[:12]}"
+    budget = ", ".join(f"{steps} steps" for steps in sorted({record["steps"] for record in records}))
+    code = sorted({record["identity"]["code_sha256"][:12] for record in records})
+    lines = [
+        f"Scenes {frozen.scenes_sha256[:12]}, {judge} (SHA-256); {len(list_cases(frozen.data))} test images.",
+        f"Every row: {budget} of batch {options.batch_size}, crop {options.dataset.crop}, generator width "
+        f"{options.networks.generator_width}; code {', '.join(code)}.",
+        f"Made on: {'; '.join(sorted({record['machine'] for record in records}))}.",
+    ]
+    if len(code) > 1:
+        lines.append(
+            "The rows were not all made by the same code: library or trainer changed between them (--same_code true)."
+        )
+    return lines
+
+
+def table_csv(lines: Sequence[Line], hashes: Mapping[str, str | None]) -> str:
+    """Return means and standard deviations over seeds, unrounded, with the hashes of scenes and judge."""
+    head = ["row", "seeds", *(f"{c.key}_{part}" for c in COLUMNS for part in ("mean", "sd")), *hashes]
+    rows = []
+    for line in lines:
+        values = (repr(v) for c in COLUMNS for v in mean_and_spread(line.figures[c.key]))
+        rows.append([line.title, len(line.seeds), *values, *hashes.values()])
+    return to_csv([head, *rows])
+
+
+def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row], space: LabelSpace) -> str:
+    """Write everything that the finished runs allow into ``out/results``; return the page, ``results.md``."""
+    folder = out / "results"
+    found = collect(out, base.config, rows, frozen)
+    if not found.scores:
+        return ""
+    titles = {row.name: row.title for row in rows.values()}
+    references = [
+        make_line(name, {0: load_scores(reference_path(out, name))}, space)
+        for name in REFERENCES
+        if reference_path(out, name).is_file()
+    ]
+    about = facts(base, frozen, found)
+    remarks = "".join(f"% {line}\n" for line in about)
+    compared = compare(found.scores, space)
+    parts: list[str] = []
+
+    def write(name: str, text: str) -> None:
+        write_atomically(folder / name, text.encode())
+
+    write("figures.csv", figures_csv(found.scores, space, frozen.hashes()))
+    for table in TABLES.values():
+        lines = make_lines(table, titles, found.scores, space)
+        # a table that only repeats rows of Table 5 says nothing new
+        if not lines or not set(table.rows) & set(found.scores) - _repeated(table):
+            continue
+        cells = table_cells(lines, references)
+        write(f"{table.name}.csv", table_csv([*lines, *references], frozen.hashes()))
+        classes = class_cells([*lines, *references])
+        write(f"{table.name}.tex", remarks + to_latex(cells) + "\n" + to_latex(classes))
+        shown = compared if table.name == "table5" else []
+        picture = draw_figure(lines, shown, titles, table.title, about)
+        save_image(picture, folder / f"{table.name}.png")
+        logs = [
+            (table.titles.get(name, titles[name]), [record["log"] for record in found.records[name].values()])
+            for name in table.rows
+            if name in found.records
+        ]
+        part = f"### {table.title}\n\n{to_markdown(cells)}\n\n![{table.title}](PICTURES{table.name}.png)\n"
+        part += f"\n{to_markdown(classes)}\n" if frozen.judge_sha256 else ""
+        if table.name == "table5":
+            contrasts = contrast_cells(compared, titles)
+            write("contrasts.csv", to_csv(contrasts))
+            write("contrasts.tex", remarks + to_latex(contrasts, left=3))
+            part += f"\nThe contrasts stated beforehand:\n\n{to_markdown(contrasts, left=3)}\n"
+        part += (
+            f"\nWhat the modules had to work with in the last phase, and the time:\n\n{to_markdown(log_cells(logs))}\n"
+        )
+        write(f"{table.name}.md", "\n".join(about) + "\n\n" + part.replace("PICTURES", ""))
+        parts.append(part)
+    columns = _panel_columns(out, found)
+    save_image(draw_panels(frozen.data, columns), folder / "panels.png")
+    parts.append(
+        "### What it looks like\n\nTest images at equal distances over the set.\n\n![Panels](PICTURESpanels.png)\n"
+    )
+    notes = (
+        "A cell is the mean over seeds ± their standard deviation. An interval is over seeds and test images "
+        f"({RESAMPLES} resamples).",
+        "The rows of Table 5 are cumulative in the paper's order SC, SDP, MGCA, CGR, SR, also where rows are missing.",
+    )
+    page = "\n".join(f"- {line}" for line in (*about, *notes)) + "\n\n" + "\n".join(parts)
+    write("results.md", page.replace("PICTURES", ""))
+    return page
+
+
+def _repeated(table: Table) -> set[str]:
+    return set() if table.name == "table5" else set(TABLES["table5"].rows)
+
+
+def _panel_columns(out: Path, found: Found) -> dict[str, Path]:
+    """Return the runs that the panels show: baseline and full where there are any, of their first common seed."""
+    names = [name for name in ("baseline", "full") if name in found.scores] or list(found.scores)[:2]
+    common = set.intersection(*(set(found.scores[name]) for name in names))
+    seeds = {name: min(common or set(found.scores[name])) for name in names}
+    return {f"{name}, seed {seeds[name]}": out / "rows" / name / f"seed_{seeds[name]}" for name in names}
+
+
+def update_docs(page: str, results: Path, docs: Path) -> None:
+    """Put the page between the marks of ``docs/ablation.md``, and its pictures beside those of the other pages.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    target = docs / "ablation.md"
+    before, begin, rest = target.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{target}: expected the marks {BEGIN} and {END}")
+    for picture in sorted(results.glob("*.png")):
+        if f"PICTURES{picture.name}" in page:
+            (docs / "pictures").mkdir(exist_ok=True)
+            shutil.copyfile(picture, docs / "pictures" / f"ablation_{picture.name}")
+    text = page.replace("PICTURES", "pictures/ablation_")
+    write_atomically(target, f"{before}{BEGIN}\n\n{text}\n{END}{after}".encode())
+
+
+def save_base(out: Path, base: Base) -> None:
+    """Write the base of the study, ``base.json``, for whoever reads the tables later."""
+    text = json.dumps({"judge_steps": base.judge_steps, "config": to_dict(base.config)}, indent=2)
+    write_atomically(out / "base.json", (text + "\n").encode())

@@ -1,0 +1,45 @@
+"""Scores of every test image, kept as a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from morn_losses import LabelSpace
+from morngan.evaluation import Scores, Translate, measure, read_case
+from morngan.files import write_atomically
+
+
+def score(
+    cases: Sequence[Mapping[str, Path]], translate: Translate, judge: nn.Module | None, space: LabelSpace
+) -> list[Scores]:
+    """Translate and measure every test image."""
+    scores = []
+    for files in cases:
+        case = read_case(files)
+        scores.append(measure(case, translate(case), judge, space))
+    return scores
+
+
+def save_scores(path: Path, scores: Sequence[Scores]) -> None:
+    """Write the scores of all images as one ``.npz``, whole or not at all."""
+    content = io.BytesIO()
+    np.savez(
+        content,
+        edges=np.stack([s.edges for s in scores]),
+        psnr=np.array([s.psnr for s in scores]),
+        ssim=np.array([s.ssim for s in scores]),
+        confusion=np.stack([s.confusion for s in scores]),
+    )
+    write_atomically(path, content.getvalue())
+
+
+def load_scores(path: Path) -> list[Scores]:
+    """Return what :func:`save_scores` wrote."""
+    with np.load(path, allow_pickle=False) as held:
+        edges, psnr, ssim, confusion = (held[name] for name in ("edges", "psnr", "ssim", "confusion"))
+    return [Scores(e, float(p), float(s), c) for e, p, s, c in zip(edges, psnr, ssim, confusion, strict=True)]

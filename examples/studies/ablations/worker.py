@@ -1,0 +1,51 @@
+"""Train a run, or go on training it, and score it: the process that a study starts for each row and seed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from morn_losses import CITYSCAPES
+from morngan.checkpoint import list_checkpoints
+from morngan.evaluation import list_cases, run_network
+from morngan.judge import judge_pairs, load_or_train_judge
+from morngan.weights import load_translator
+from studies.ablations.scoring import save_scores, score
+from train_morngan import main as train
+
+
+def steps_done(run: Path) -> int:
+    """Return the steps of a run's newest checkpoint, 0 without one."""
+    saved = list_checkpoints(run / "checkpoints")
+    return int(saved[-1].stem.removeprefix("step_")) if saved else 0
+
+
+def main(text: str) -> int:
+    """Complete a run.
+
+    Args:
+        text: JSON with ``run``, a folder that holds ``options.json``; its ``steps``; ``data``; the path of the
+            ``judge`` (or null) with its ``judge_steps``; ``device``.
+
+    Returns:
+        0, or 1 where training failed or was stopped.
+    """
+    given = json.loads(text)
+    run, data, device = Path(given["run"]), Path(given["data"]), given["device"]
+    done = steps_done(run)
+    if done != given["steps"]:
+        status = train(["--config", str(run / "options.json"), *(["--resume"] if done else [])])
+        if status or steps_done(run) != given["steps"]:
+            return 1
+    judge = None
+    if given["judge"] is not None:
+        pairs, path = judge_pairs(data), Path(given["judge"])
+        judge, _ = load_or_train_judge(pairs, path, CITYSCAPES, steps=given["judge_steps"], device=device)
+    translate = run_network(load_translator(run).to(device), device)
+    save_scores(run / "scores.npz", score(list_cases(data), translate, judge, CITYSCAPES))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

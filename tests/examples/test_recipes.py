@@ -1,0 +1,261 @@
+"""The recipes run for a few steps, and do what their pages say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import compare
+import crops
+import cut
+import cyclegan
+import segmenters
+from morn_losses import CITYSCAPES, LabelFusion, SemanticDenoiser
+from morngan.data.images import DataError, read_color, read_labels
+from morngan.evaluation import COLUMNS, INPUT, TRUTH, Figure, Row
+from small_folder import write_folder
+
+SOURCE = Path(cyclegan.__file__)
+TINY = ["--steps=3", "--crop=32", "--width=4", "--segmenter_steps=2"]
+
+
+@pytest.fixture
+def flags(data_folder: Path, tmp_path: Path) -> list[str]:
+    return [f"--data={data_folder}", f"--segmenter={tmp_path / 'day.pt'}", *TINY]
+
+
+def weights(module: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+# ---- cyclegan.py and cut.py ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("morn", [False, True], ids=["plain", "morn"])
+@pytest.mark.parametrize("recipe", [cyclegan, cut], ids=["cyclegan", "cut"])
+def test_a_run_leaves_a_generator_and_pictures(recipe, morn: bool, flags: list[str], tmp_path: Path) -> None:
+    chosen = ["--morn"] if morn else []
+    trained = recipe.main([*flags, f"--out={tmp_path / 'run'}", *chosen])
+    generator = cyclegan.Generator(4)
+    before = weights(generator)
+    generator.load_state_dict(torch.load(tmp_path / "run" / "generator.pt", weights_only=True))
+    assert weights(generator).equal(weights(trained))
+    assert not weights(generator).equal(before)
+    with Image.open(tmp_path / "run" / "translations.png") as picture:
+        assert picture.width > 2 * 48
+    again = recipe.main([*flags, f"--out={tmp_path / 'again'}", *chosen])
+    assert weights(again).equal(weights(trained))
+    other = recipe.main([*flags, f"--out={tmp_path / 'other'}", *chosen, "--seed=1"])
+    assert not weights(other).equal(weights(trained))
+
+
+@pytest.mark.parametrize("recipe", [cyclegan, cut], ids=["cyclegan", "cut"])
+def test_morn_changes_what_is_learned(recipe, flags: list[str], tmp_path: Path) -> None:
+    plain = recipe.main([*flags, f"--out={tmp_path / 'plain'}"])
+    assert not (tmp_path / "day.pt").exists()
+    morn = recipe.main([*flags, f"--out={tmp_path / 'morn'}", "--morn"])
+    assert (tmp_path / "day.pt").is_file()
+    assert not weights(plain).equal(weights(morn))
+
+
+def test_without_its_marked_lines_the_recipe_is_a_plain_cyclegan(flags: list[str], tmp_path: Path) -> None:
+    text = SOURCE.read_text()
+    marked = [line for line in text.splitlines() if line.endswith("# morn")]
+    assert len(marked) <= 14
+    plain = "".join(line for line in text.splitlines(keepends=True) if not line.rstrip().endswith("# morn"))
+    code = plain.split('"""', 2)[2]
+    for name in ("morn_losses", "aca", "cgr", "segmenter", ".morn"):
+        assert name not in code.lower().replace("cyclegan", ""), name
+    names: dict[str, object] = {"__name__": "plain_cyclegan", "__doc__": "A plain CycleGAN."}
+    exec(compile(code, "plain_cyclegan", "exec", flags=annotations_flag()), names)
+    made = names["main"]([*flags, f"--out={tmp_path / 'a'}"])  # type: ignore[operator]
+    assert weights(made).equal(weights(cyclegan.main([*flags, f"--out={tmp_path / 'b'}"])))
+
+
+def annotations_flag() -> int:
+    import __future__
+
+    return __future__.annotations.compiler_flag
+
+
+def test_plain_runs_need_no_labels(data_folder: Path, flags: list[str], tmp_path: Path) -> None:
+    for name in ("labels_pred1", "labels_pred2"):
+        shutil.rmtree(data_folder / name)
+    cyclegan.main([*flags, f"--out={tmp_path / 'run'}"])
+    with pytest.raises(DataError, match="a0.png: has no map of its name in .*labels_pred1"):
+        cyclegan.main([*flags, f"--out={tmp_path / 'morn'}", "--morn"])
+
+
+def test_scenes_are_the_default_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr(crops, "write_scenes", lambda folder, **numbers: asked.update(numbers, folder=folder))
+    options = crops.parse("A recipe.", [f"--out={tmp_path}"])
+    assert options.data == asked["folder"] == tmp_path / "scenes"
+    assert asked["n_judge"] == 0
+
+
+@pytest.mark.parametrize("wrong", ["--crop=30", "--crop=24", "--steps=0", "--batch=0", "--stepz=3"])
+def test_wrong_options_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        crops.parse("A recipe.", ["--data=x", wrong])
+    assert "error" in capsys.readouterr().err
+
+
+@torch.no_grad()
+def test_patch_nce_equals_loops() -> None:
+    encoder = cyclegan.Generator(4).encode
+    nce = cut.PatchNCE((4, 8, 16, 16), n_patches=5, temperature=0.5)
+    source, translation = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    torch.manual_seed(3)
+    loss = nce(encoder, source, translation)
+    torch.manual_seed(3)
+    expected = []
+    for head, x, y in zip(nce.heads, cut.look_into(encoder, source), cut.look_into(encoder, translation), strict=True):
+        places = torch.randperm(x.shape[2] * x.shape[3])[:5]
+        terms = []
+        for b in range(2):
+            keys = [head(x[b].flatten(1)[:, p]) for p in places]
+            for i, p in enumerate(places):
+                query = head(y[b].flatten(1)[:, p])
+                scores = [float(torch.cosine_similarity(query, key, dim=0)) / 0.5 for key in keys]
+                terms.append(math.log(sum(math.exp(s) for s in scores)) - scores[i])
+        expected.append(sum(terms) / len(terms))
+    assert loss.item() == pytest.approx(sum(expected) / 4, abs=1e-5)
+
+
+# ---- crops.py and segmenters.py --------------------------------------------------------------------------------------
+
+
+def test_labels_are_two_predictions_fused_and_denoised(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", n_a=1, size=(32, 32))
+    real_a, labels_a, real_b = crops.Crops(folder, 1, crop=32, seed=0, labels=True)[0]
+    first, second = (read_labels(folder / f"labels_pred{i}" / "a0.png")[None] for i in (1, 2))
+    color = read_color(folder / "trainA" / "a0.png")
+    expected = SemanticDenoiser.visible(CITYSCAPES)(LabelFusion.visible(CITYSCAPES)(first, second), color[None])[0]
+    mirrored = not real_a.equal(color)
+    assert real_a.equal(color.flip(-1) if mirrored else color)
+    assert labels_a.equal(expected.flip(-1) if mirrored else expected)
+    assert (labels_a == 255).any()
+    assert real_b.shape == (3, 32, 32)
+    assert crops.Crops(folder, 1, crop=32, seed=0, labels=False)[0][1].eq(255).all()
+
+
+def test_problems_of_the_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="trainA: expected a folder with images, found none"):
+        crops.Crops(tmp_path, 1, crop=32, seed=0, labels=False)
+    folder = write_folder(tmp_path / "data", size=(32, 40))
+    with pytest.raises(DataError, match=r"png: is 40 x 32, smaller than the crop of 40"):
+        crops.Crops(folder, 1, crop=40, seed=0, labels=False)[0]
+
+
+class Sure(nn.Module):
+    """Sure of one class everywhere."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(10 * nn.functional.one_hot(torch.tensor(label), 19).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits[:, None, None].expand(len(x), -1, *x.shape[2:])
+
+
+@pytest.mark.parametrize("one_sided", [False, True], ids=["two-sided", "one-sided"])
+def test_mined_labels_train_the_night_segmenter_alone(one_sided: bool) -> None:
+    mine = segmenters.MinedLabels(CITYSCAPES, Sure(13))
+    fake_a, fake_b = (torch.rand(2, 3, 16, 16, requires_grad=True) for _ in range(2))
+    labels_a = torch.zeros(2, 16, 16, dtype=torch.long)
+    before, day = weights(mine.night), weights(mine.day)
+    labels = mine(labels_a, torch.rand(2, 3, 16, 16), fake_a, None if one_sided else fake_b)
+    assert labels.dtype == torch.int64
+    assert labels.eq(13).all()
+    moved = weights(mine.night) - before
+    # towards the road of labels_a, or still surer of the car
+    assert moved.argmax() == (13 if one_sided else 0)
+    assert weights(mine.day).equal(day)
+    assert fake_a.grad is None
+    assert fake_b.grad is None
+
+
+def test_nothing_is_mined_where_the_segmenters_differ() -> None:
+    mine = segmenters.MinedLabels(CITYSCAPES, Sure(13))
+    mine.day = Sure(0)
+    labels = mine(torch.zeros(1, 8, 8, dtype=torch.long), *(torch.rand(1, 3, 8, 8) for _ in range(3)))
+    assert labels.eq(255).all()
+
+
+def test_the_day_segmenter_is_trained_once_and_learns(data_folder: Path, tmp_path: Path) -> None:
+    options = crops.parse("", [f"--data={data_folder}", f"--out={tmp_path}", "--crop=32", "--segmenter_steps=30"])
+    trained = segmenters.day_segmenter(options)
+    again = segmenters.day_segmenter(options)
+    assert weights(again).equal(weights(trained))
+    image, labels, _ = crops.Crops(data_folder, 1, crop=32, seed=5, labels=True)[0]
+    known = labels != 255
+    right = (trained(image[None]).argmax(1)[0] == labels)[known].float().mean()
+    assert right > 0.6
+
+
+# ---- lightning_module.py ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="lightning is not installed")
+@pytest.mark.filterwarnings("ignore")  # those of lightning are its own
+@pytest.mark.parametrize("chosen", [[], ["--morn"]], ids=["plain", "morn"])
+def test_lightning_learns_what_the_plain_loop_learns(chosen: list[str], flags: list[str], tmp_path: Path) -> None:
+    import lightning_module
+
+    plain = cyclegan.main([*flags, f"--out={tmp_path / 'plain'}", *chosen])
+    module = lightning_module.main([*flags, f"--out={tmp_path / 'run'}", *chosen])
+    torch.testing.assert_close(weights(module.g_ba), weights(plain), rtol=1e-4, atol=1e-6)
+    generator = cyclegan.Generator(4)
+    generator.load_state_dict(torch.load(tmp_path / "run" / "generator.pt", weights_only=True))
+    night = torch.rand(1, 3, 32, 32)
+    assert generator(night).allclose(module(night))
+
+
+# ---- compare.py ------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_shows_means_and_paired_differences() -> None:
+    def row(name: str, value: float) -> Row:
+        return Row(name, {c.key: Figure(value, 0.0) for c in COLUMNS} | {"psnr": Figure(math.nan, math.nan)}, {})
+
+    rows = [row(INPUT, 0.5), row(TRUTH, 1.0)]
+    for seed, (plain, morn) in enumerate(((0.1, 0.2), (0.3, 0.6))):
+        rows += [row(f"{compare.PLAIN}, seed {seed}", plain), row(f"{compare.MORN}, seed {seed}", morn)]
+    lines = compare.table(rows, 2).splitlines()
+    cells = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in lines[2:]}
+    assert list(cells) == [INPUT, compare.PLAIN, compare.MORN, "difference", TRUTH]
+    assert cells[INPUT][0] == "50.0"
+    assert cells[compare.PLAIN][0] == "20.0 ±14.1"
+    assert cells[compare.MORN][0] == "40.0 ±28.3"
+    assert cells["difference"][0] == "20.0 ±14.1"
+    assert cells["difference"][6] == "-"
+
+
+@pytest.mark.slow
+def test_a_comparison_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare.main(
+        [f"--out={tmp_path}", "--seeds=2", "--judge_steps=1", "--judge_images=2", "--images=2", "--n_train=2", *TINY]
+    )
+    result = json.loads((tmp_path / "compare.json").read_text())
+    names = {INPUT, TRUTH, *(f"{kind}, seed {s}" for kind in (compare.PLAIN, compare.MORN) for s in range(2))}
+    assert set(result["figures"]) == names
+    assert result["figures"][INPUT]["apce"] == 1
+    assert result["training"] == TINY
+    assert (tmp_path / "compare.md").read_text() in capsys.readouterr().out
+    with Image.open(tmp_path / "compare.png") as picture:
+        assert picture.height > 6 * 96
+
+
+def test_modules_of_recipes_do_not_shadow_others() -> None:
+    for name in ("crops", "cut", "cyclegan", "segmenters", "compare"):
+        assert Path(sys.modules[name].__file__ or "").parent == SOURCE.parent
