@@ -31,7 +31,9 @@ class NetworkOptions:
         aspp_channels: channels of each branch of the segmenter's pyramid.
         merged_channels: channels after the branches are merged.
         dropout: dropout before a segmenter's last layer.
-        segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it.
+        segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it,
+            ``batch`` learns fastest and needs several ``segmenter_crops``.
+        segmenter_init: initial weights of a segmenter: N(0, 0.02) as everywhere, or those of He et al.
     """
 
     generator_width: int = 64
@@ -47,7 +49,8 @@ class NetworkOptions:
     aspp_channels: int = 64
     merged_channels: int = 256
     dropout: float = 0.5
-    segmenter_norm: Literal["instance", "group"] = "instance"
+    segmenter_norm: Literal["instance", "group", "batch"] = "instance"
+    segmenter_init: Literal["normal", "he"] = "normal"
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ class LossOptions:
         lambda_sga: weight of structured gradient alignment.
         lambda_thermal: weight of the monochromatic and the temperature term; the paper's is ``lambda_sga``.
         lambda_seg: weight of all segmentation losses.
+        boundary_weight: weight of the boundary loss beside the cross-entropy of S_A.
         lambda_aca: weight of adaptive collaborative attention.
         lambda_cgr: weight of conditional gradient repair.
         lambda_sr: weight of scale robustness.
@@ -170,6 +174,7 @@ class LossOptions:
     lambda_sga: float = 0.5
     lambda_thermal: float = 0.5
     lambda_seg: float = 1.0
+    boundary_weight: float = 0.5
     lambda_aca: float = 1.0
     lambda_cgr: float = 1.0
     lambda_sr: float = 1.0
@@ -306,11 +311,13 @@ _PRESETS: dict[str, TrainConfig] = {
         segmenter_lr=2e-3,
         segmenter_crops=4,
         ema_decay=0.995,
-        networks=dataclasses.replace(_SMALL_NETWORKS, segmenter_norm="group"),
+        networks=dataclasses.replace(_SMALL_NETWORKS, segmenter_norm="batch", segmenter_init="he"),
         dataset=DataOptions(crop=128),
         phases=_SHORT_PHASES,
         # real thermal images leave them less sure still, and S_A on translations least of all
-        losses=dataclasses.replace(_SHORT_LOSSES, theta_fg=0.3, theta_bg=0.5, mine_frozen_alone=True),
+        losses=dataclasses.replace(
+            _SHORT_LOSSES, theta_fg=0.3, theta_bg=0.5, mine_frozen_alone=True, boundary_weight=0.0
+        ),
     ),
     "flir": TrainConfig(preset="flir", out="runs/flir", epochs=80, checkpoint_every=1000, panel_every=1000),
     "kaist": TrainConfig(

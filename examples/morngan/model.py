@@ -55,7 +55,8 @@ class MornGAN(nn.Module):
             )
         generator = torch.Generator().manual_seed(seed)
         for network in self.children():
-            init_weights(network, generator=generator)
+            he = isinstance(network, Segmenter) and options.segmenter_init == "he"
+            init_weights(network, "he" if he else 0.02, generator=generator)
 
     def translate_ab(self, x: Tensor) -> Tensor:
         """G_AB: a day color image to night thermal."""

@@ -122,7 +122,7 @@ class Objective:
         self.temperature = TemperatureRegularization(road=space.index("road"), person=space.index("person"))
         # one value per crop: a sum over those that an image of the batch brings, a mean over the batch
         self.segmentation = SegmentationLoss(boundary_weight=0.0, reduction="sum")
-        self.segmentation_with_boundary = SegmentationLoss(reduction="sum")
+        self.segmentation_with_boundary = SegmentationLoss(boundary_weight=losses.boundary_weight, reduction="sum")
         self.aca = ACALoss(
             aca_classes(config, space),
             n_clusters=losses.aca_clusters,

@@ -202,6 +202,13 @@ def test_init_draws_convolutions_and_clears_biases(gain: float, transposed: bool
     assert slope.weight.item() == 0.25
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_init_of_he_follows_the_number_of_inputs(transposed: bool) -> None:
+    layer = nn.ConvTranspose2d(64, 16, 4) if transposed else nn.Conv2d(16, 64, 4)
+    init_weights(layer, "he", generator=seeded())
+    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / (16 * 4 * 4)), rel=0.05)
+
+
 def test_init_default_gain_is_published() -> None:
     layer = nn.Conv2d(32, 32, 4)
     init_weights(layer, generator=seeded())
@@ -396,13 +403,22 @@ class TestSegmenter:
     def test_group_norm_sees_a_color_cast_and_instance_norm_does_not(self) -> None:
         x = torch.randn(1, 3, 16, 16)
         cast = x + torch.tensor([0.5, 0.0, -0.5])[:, None, None]
-        for norm, sees in (("instance", False), ("group", True)):
+        for norm, sees in (("instance", False), ("group", True), ("batch", True)):
             network = Segmenter(5, 8, 1, 4, 8, norm=norm).eval()
             init_weights(network, gain=0.1, generator=torch.Generator().manual_seed(0))
             assert torch.allclose(network(cast), network(x), atol=1e-3) != sees
             assert any(isinstance(m, nn.InstanceNorm2d) for m in network.modules()) != sees
-        with pytest.raises(ValueError, match="norm: expected one of instance, group, got 'batch'"):
-            Segmenter(norm="batch")  # type: ignore[arg-type]
+            assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == (norm == "batch")
+        with pytest.raises(ValueError, match="norm: expected one of instance, group, batch, got 'layer'"):
+            Segmenter(norm="layer")  # type: ignore[arg-type]
+
+    def test_batch_norm_judges_an_image_by_itself_once_it_no_longer_learns(self) -> None:
+        network = Segmenter(5, 4, 1, 4, 8, dropout=0.0, norm="batch")
+        init_weights(network, "he", generator=seeded())
+        x = torch.randn(3, 3, 16, 16)
+        assert not torch.allclose(network(x)[:1], network(x[:1]), atol=1e-3)
+        network.eval()
+        assert torch.allclose(network(x)[:1], network(x[:1]), atol=1e-5)
 
     def test_dropout_acts_in_training_only(self) -> None:
         network = small_segmenter()

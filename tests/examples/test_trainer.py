@@ -421,3 +421,41 @@ def test_the_running_average_is_what_inference_gets(data: TrainingData, tmp_path
     assert torch.allclose(found, expected, atol=1e-7)
     plain = Trainer(tiny_config(tmp_path / "plain"), data, say=quiet)
     assert plain.for_inference()["encoder_b"] is plain.model.encoder_b
+
+
+def test_the_boundary_weight_and_he_s_start_reach_the_segmenters(data: TrainingData, tmp_path: Path) -> None:
+    losses = []
+    for weight in (0.0, 0.5, 1.0):
+        config = tiny_config(tmp_path)
+        config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, boundary_weight=weight))
+        trainer = Trainer(config, data, say=quiet)
+        trainer.enter_epoch(3)
+        step = trainer.forward(next(iter(trainer.loader(3, 0, Phase.SEGMENT_B))), Phase.SEGMENT_B)
+        model = trainer.model
+        terms = trainer.objective(step, Phase.SEGMENT_B, 0.5, model.translate_ab, model.translate_ba)
+        losses.append(terms["seg_ra"].item())
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+    assert losses[1] > losses[0]
+
+    plain = Trainer(tiny_config(tmp_path), data, say=quiet).model.state_dict()
+    he = dataclasses.replace(TINY, segmenter_init="he")
+    for name, value in Trainer(tiny_config(tmp_path, networks=he), data, say=quiet).model.state_dict().items():
+        drawn = name.startswith("segmenter") and value.ndim == 4
+        assert torch.equal(value, plain[name]) != drawn, name
+
+
+def test_batch_norm_in_segmenters_resumes_exactly_and_stands_still_once_frozen(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    options = {"networks": dataclasses.replace(TINY, segmenter_norm="batch"), "segmenter_crops": 2}
+    whole = Trainer(tiny_config(tmp_path / "whole", **options), data, say=quiet)
+    assert whole.fit()
+    parts = Trainer(tiny_config(tmp_path / "parts", max_steps=10, **options), data, say=quiet)
+    parts.fit()
+    before = {k: v.clone() for k, v in parts.model.state_dict().items() if k.startswith("segmenter")}
+    assert any("running_mean" in name for name in before)
+    parts = Trainer(tiny_config(tmp_path / "parts", **options), data, say=quiet)
+    parts.resume()
+    parts.fit()
+    assert all(torch.equal(parts.model.state_dict()[name], value) for name, value in before.items())
+    assert rows_without_seconds(tmp_path / "parts") == rows_without_seconds(whole.out)

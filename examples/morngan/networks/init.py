@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 
-def init_weights(module: nn.Module, gain: float = 0.02, *, generator: torch.Generator) -> None:
+def init_weights(module: nn.Module, gain: float | Literal["he"] = 0.02, *, generator: torch.Generator) -> None:
     """Draw the weights of all (transposed) convolutions from N(0, gain) and set their biases to 0, in place.
 
     Spectral norm: the weight under the parametrization is drawn, and the vectors of its power iteration as well, moved
@@ -16,12 +19,15 @@ def init_weights(module: nn.Module, gain: float = 0.02, *, generator: torch.Gene
 
     Args:
         module: any module.
-        gain: standard deviation.
+        gain: standard deviation; ``"he"`` is the root of 2 over the number of inputs (He et al., 2015).
         generator: source of all draws; one on the CPU gives the same weights on every device.
     """
 
     def normal(like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
+
+    def weights(like: Tensor) -> Tensor:
+        return (math.sqrt(2 / like[0].numel()) if gain == "he" else gain) * normal(like)
 
     with torch.no_grad():
         for layer in module.modules():
@@ -30,11 +36,11 @@ def init_weights(module: nn.Module, gain: float = 0.02, *, generator: torch.Gene
             if layer.bias is not None:
                 layer.bias.zero_()
             if not parametrize.is_parametrized(layer, "weight"):
-                layer.weight.copy_(gain * normal(layer.weight))
+                layer.weight.copy_(weights(layer.weight))
                 continue
             parametrization = layer.get_submodule("parametrizations.weight")
             weight = parametrization.get_parameter("original")
-            weight.copy_(gain * normal(weight))
+            weight.copy_(weights(weight))
             u, v = parametrization.get_buffer("0._u"), parametrization.get_buffer("0._v")
             u.copy_(normal(u))
             for _ in range(15):

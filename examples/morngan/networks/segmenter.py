@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm
 
-Norm = Literal["instance", "group"]
+Norm = Literal["instance", "group", "batch"]
 
 
 def add_coordinates(x: Tensor) -> Tensor:
@@ -24,8 +24,8 @@ def add_coordinates(x: Tensor) -> Tensor:
 class ASPP(nn.Module):
     """Atrous spatial pyramid: a 1x1 and three dilated 3x3 convolutions and the global mean, concatenated and merged.
 
-    Choice: the network's norm in the branches, but none after the pooling, where one pixel is left, and group norm
-    after the merge, since instance norm there would take the pooled branch out again.
+    Choice: the network's norm in the branches, but none after the pooling, where one pixel is left; after the merge
+    group norm in place of instance norm, which would take the pooled branch out again.
     """
 
     def __init__(self, in_channels: int, channels: int, merged_channels: int, norm: Callable[[int], nn.Module]) -> None:
@@ -41,7 +41,8 @@ class ASPP(nn.Module):
             for dilation in (1, 6, 12, 18)
         )
         self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(in_channels, channels, 1), nn.PReLU())
-        self.merge = nn.Sequential(nn.Conv2d(5 * channels, merged_channels, 1), group_norm(merged_channels), nn.PReLU())
+        merge_norm = group_norm if norm is nn.InstanceNorm2d else norm
+        self.merge = nn.Sequential(nn.Conv2d(5 * channels, merged_channels, 1), merge_norm(merged_channels), nn.PReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, merged_channels, H, W)``."""
@@ -55,7 +56,8 @@ class Segmenter(nn.Module):
     """Image to logits of its full size.
 
     Choice: instance norm without affine parameters and PReLU, as in the generator. Instance norm takes each image's
-    mean color out of every layer; ``norm="group"`` keeps it, and learns far faster from few images.
+    mean color out of every layer; ``"group"`` keeps it. ``"batch"`` learns fastest from few images, and judges an image
+    by its own colors once it no longer learns; it needs several images a step.
 
     Args:
         n_classes: channels of the logits.
@@ -64,7 +66,7 @@ class Segmenter(nn.Module):
         aspp_channels: channels of each of the five branches of the head.
         merged_channels: channels they are merged to.
         dropout: probability of the dropout before the last convolution.
-        norm: ``"instance"`` or ``"group"``.
+        norm: ``"instance"``, ``"group"`` or ``"batch"``.
     """
 
     def __init__(
@@ -81,7 +83,12 @@ class Segmenter(nn.Module):
         check_width(width)
         if norm not in get_args(Norm):
             raise ValueError(f"norm: expected one of {', '.join(get_args(Norm))}, got {norm!r}")
-        layer_norm: Callable[[int], nn.Module] = group_norm if norm == "group" else nn.InstanceNorm2d
+        norms: dict[Norm, Callable[[int], nn.Module]] = {
+            "instance": nn.InstanceNorm2d,
+            "group": group_norm,
+            "batch": nn.BatchNorm2d,
+        }
+        layer_norm = norms[norm]
         self.layers = nn.Sequential(
             ReflectionPad(3),
             nn.Conv2d(5, width, 7),
