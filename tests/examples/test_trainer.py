@@ -52,7 +52,15 @@ def tiny_config(out: Path, **changes: Any) -> TrainConfig:
         dataset=DataOptions(crop=32),
     )
     # thresholds that an untrained segmenter reaches, so that there are pseudo-labels to work with
-    losses = dataclasses.replace(base.losses, theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05, aca_clusters=2)
+    losses = dataclasses.replace(
+        base.losses,
+        theta_fg=0.04,
+        theta_bg=0.04,
+        fill_threshold=0.05,
+        aca_clusters=2,
+        boundary_weight=0.5,
+        mine_frozen_alone=base.variant == "published",
+    )
     return dataclasses.replace(base, losses=losses, **changes)
 
 
