@@ -111,7 +111,11 @@ def temperature_regularization(
     if detach_road:
         mean_road = mean_road.detach()
     colder = torch.where(both, mean_road - masked_min(gray, on_person), 0)
-    return reduce((colder / torch.where(both, mean_road + eps, 1)).relu(), reduction)
+    denominator = torch.where(both, mean_road + eps, 1)
+    # cleared before the division, where an infinity would reach the gradient as 0 * inf
+    none_colder = colder / denominator <= 0
+    ratio = torch.where(none_colder, 0, colder) / torch.where(none_colder, 1, denominator)
+    return reduce(ratio, reduction)
 
 
 class MonochromaticRegularization(nn.Module):

@@ -64,8 +64,9 @@ def arrange(x: Tensor, layout: str) -> Tensor:
         return torch.stack([x, torch.zeros_like(x)], -1)[..., 0]
     if layout == "transposed" and x.ndim >= 2:
         return x.mT.contiguous().mT
-    if layout == "expanded" and torch.equal(x.nan_to_num(0.5), x[:1].nan_to_num(0.5).expand(x.shape)):
-        return x[:1].expand(x.shape)
+    first = x[:1].expand(x.shape)
+    if layout == "expanded" and bool(((x == first) | (x.isnan() & first.isnan())).all()):
+        return first
     return x.contiguous()
 
 

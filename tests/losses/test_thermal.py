@@ -199,3 +199,14 @@ def test_errors_name_the_argument() -> None:
         temperature_regularization(x, labels, value_range=(1, 1))
     with pytest.raises(TypeError, match="detach_road"):
         temperature_regularization(x, labels, detach_road=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("road", "person"), [(0.5, math.inf), (-0.5, -math.inf)])  # the second is out of range
+def test_an_infinite_person_of_no_cost_leaves_no_nan(road: float, person: float) -> None:
+    image = torch.tensor([[[[road, person, 0.2]]]], requires_grad=True)
+    labels = torch.tensor([[[0, 11, 255]]])
+    loss = temperature_regularization(image, labels, value_range=(0, 1), detach_road=False)
+    loss.backward()
+    assert loss == 0
+    assert image.grad is not None
+    assert torch.equal(image.grad, torch.zeros_like(image))
