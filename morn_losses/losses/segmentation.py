@@ -74,7 +74,8 @@ def class_balanced_cross_entropy(
     Source: section 3.3.4; Zheng and Yang (2020).
     """
     check_number(small_area, "small_area", minimum=0, maximum=1)
-    check_number(small_weight, "small_weight", minimum=0, exclusive=True)
+    # the weights are made in the dtype of the sums, at least float32
+    check_number(small_weight, "small_weight", minimum=0, maximum=torch.finfo(torch.float32).max, exclusive=True)
     logits, labels, labeled = _prepare(logits, labels, ignore_index)
     K, H, W = logits.shape[1:]
     # unlabeled pixels are counted in a class of their own

@@ -336,3 +336,9 @@ def test_options_out_of_range_are_named(options: Any, name: str) -> None:
     logits, labels = random_inputs(1)
     with pytest.raises(ValueError, match=f"{name}: expected a number in"):
         segmentation_loss(logits, labels, **options)
+
+
+def test_a_small_weight_beyond_float32_is_named() -> None:
+    logits, labels = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
+    with pytest.raises(ValueError, match="small_weight: expected a number"):
+        class_balanced_cross_entropy(logits, labels, small_weight=1e300)
