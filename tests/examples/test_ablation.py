@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import fcntl
 import json
 import math
@@ -20,7 +21,7 @@ from PIL import Image
 from test_trainer import tiny_config
 
 from morn_losses import CITYSCAPES
-from morngan.config import ModuleOptions, make_config
+from morngan.config import ModuleOptions, make_config, to_dict
 from morngan.data.folders import prepare_training_data
 from morngan.evaluation import CLASSES_A, Scores
 from morngan.log import read_log
@@ -30,12 +31,16 @@ from morngan.trainer import Trainer
 from small_folder import write_folder
 from studies.ablation import main, read_base
 from studies.ablations.contrasts import Estimate, estimate, image_counts, paired, verdict
-from studies.ablations.design import BASES, CONTRASTS, TABLES, apply, choose_rows, make_rows
+from studies.ablations.design import BASES, CONTRASTS, TABLES, apply, choose_rows, flatten, make_rows
 from studies.ablations.formats import to_csv, to_latex, to_markdown
+from studies.ablations.frozen import Frozen
 from studies.ablations.pictures import make_axis
 from studies.ablations.results import update_docs
+from studies.ablations.runs import choose_next, make_runs
 from studies.ablations.scoring import load_scores, save_scores
+from studies.ablations.stems import find_stem, first_steps, shared_steps, start_from, stem_steps
 from studies.ablations.tables import class_cells, make_line
+from studies.ablations.worker import main as train_and_score
 from studies.ablations.worker import steps_done
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +185,80 @@ def test_stopped_or_killed_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None
     assert [row["total"] for row in read_log(folder / "log.csv")] == [
         row["total"] for row in read_log(whole / "log.csv")
     ]
+
+
+@pytest.mark.slow
+def test_a_run_that_starts_from_another_ends_as_if_it_had_not(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data")
+    options = {**TINY, "epochs": 6, "steps_per_epoch": 2, "data": str(data), "dataset": {"crop": 32}}
+    base = apply(make_config("mini"), {k: v for k, v in flatten(options).items() if k != "judge_steps"})
+    rows = make_rows(base)
+    assert stem_steps(base, 2) == [8, 10]
+
+    def train(name: str, row: str, stem: Path | None = None) -> Path:
+        folder = tmp_path / name
+        config = dataclasses.replace(apply(base, rows[row].changes), out=str(folder))
+        folder.mkdir()
+        (folder / "options.json").write_text(json.dumps(to_dict(config)))
+        if stem:
+            start_from(stem, folder, config)
+        task = {"run": str(folder), "steps": 12, "stems": stem_steps(config, 2), "data": str(data)}
+        assert train_and_score(json.dumps({**task, "judge": None, "judge_steps": 0, "device": "cpu"})) == 0
+        return folder
+
+    donor = train("donor", "sdp")
+    for row, shared in (("full", 8), ("cgr", 10)):
+        alone, begun = train(f"{row}_alone", row), train(f"{row}_begun", row, donor / "stems" / f"{shared:08d}")
+        assert (alone / "weights.safetensors").read_bytes() == (begun / "weights.safetensors").read_bytes()
+        assert (alone / "weights.safetensors").read_bytes() != (donor / "weights.safetensors").read_bytes()
+        logs = [
+            [{k: v for k, v in row.items() if k != "seconds"} for row in read_log(f / "log.csv")]
+            for f in (alone, begun)
+        ]
+        assert logs[0] == logs[1]
+        assert len(logs[0]) == 12
+
+
+def test_runs_share_the_steps_before_what_sets_them_apart(tmp_path: Path) -> None:
+    base = BASES["small"].config
+    rows = {name: apply(base, row.changes) for name, row in make_rows(base).items()}
+    starts = first_steps(base, 30)
+    for one, other, shared in (
+        ("baseline", "sc", 0),
+        ("sc", "sdp", 0),
+        ("sdp", "mgca", starts[Phase.COLLABORATE]),
+        ("mgca", "cgr", starts[Phase.COLLABORATE]),
+        ("sdp", "full", starts[Phase.DISTILL]),
+        ("full", "aca1", starts[Phase.COLLABORATE]),
+        ("full", "full", base.epochs * 30),
+    ):
+        assert shared_steps(rows[one], rows[other], 30) == shared_steps(rows[other], rows[one], 30) == shared, one
+    assert shared_steps(base, dataclasses.replace(base, seed=1), 30) == 0
+
+    donor = tmp_path / "donor"
+    for step in (starts[Phase.DISTILL], starts[Phase.COLLABORATE]):
+        (donor / "stems" / f"{step:08d}").mkdir(parents=True)
+    hashes = {"scenes_sha256": "a", "code_sha256": "b"}
+    (donor / "started.json").write_text(json.dumps({"identity": hashes, "options": to_dict(rows["sdp"])}))
+    found = {name: find_stem(config, hashes, [donor, tmp_path], 30) for name, config in rows.items()}
+    assert found["cgr"] == (donor / "stems" / f"{starts[Phase.COLLABORATE]:08d}", starts[Phase.COLLABORATE])
+    assert found["full"] == (donor / "stems" / f"{starts[Phase.DISTILL]:08d}", starts[Phase.DISTILL])
+    assert found["baseline"] is None
+    assert find_stem(rows["cgr"], {**hashes, "code_sha256": "c"}, [donor], 30) is None
+
+
+def test_a_run_waits_for_the_steps_that_another_is_about_to_save_it(tmp_path: Path) -> None:
+    base = BASES["small"].config
+    frozen = Frozen(tmp_path, "a", None, None, 0)
+    rows = make_rows(base)
+    runs = {
+        (run.row.name, run.seed): run
+        for run in make_runs(tmp_path, base, [rows[n] for n in ("baseline", "sdp", "mgca")], range(2), frozen)
+    }
+    waiting = [runs["mgca", 0], runs["baseline", 1]]
+    assert choose_next(waiting, [runs["sdp", 0]], frozen, 160) is runs["baseline", 1]
+    assert choose_next(waiting, [runs["sdp", 1]], frozen, 160) is runs["mgca", 0]
+    assert choose_next(waiting[:1], [runs["sdp", 0]], frozen, 160) is runs["mgca", 0]
 
 
 @pytest.mark.slow

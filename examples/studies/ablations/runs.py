@@ -28,6 +28,7 @@ from morngan.log import read_log
 from morngan.trainer import what_matters
 from studies.ablations.design import Row, apply
 from studies.ablations.frozen import Frozen
+from studies.ablations.stems import find_stem, shared_steps, start_from, stem_steps
 from studies.ablations.worker import steps_done
 
 EXAMPLES = Path(__file__).resolve().parents[2]
@@ -68,6 +69,11 @@ def identity(run: Run, frozen: Frozen) -> dict[str, Any]:
 def total_steps(config: TrainConfig, n_images: int) -> int:
     """Return the steps of a whole run; ``n_images`` is the size of the larger domain."""
     return config.epochs * (config.steps_per_epoch or -(-n_images // config.batch_size))
+
+
+def steps_an_epoch(run: Run, n_images: int) -> int:
+    """Return the steps of an epoch."""
+    return total_steps(run.config, n_images) // run.config.epochs
 
 
 def find_state(run: Run, frozen: Frozen, *, same_code: bool = False) -> tuple[State, list[str]]:
@@ -177,15 +183,36 @@ class Children:
                 process.send_signal(signal.SIGTERM)
 
 
+def find_start(run: Run, frozen: Frozen, n_images: int) -> tuple[Path, int] | None:
+    """Return the longest beginning that another run of the same seed has trained for this one, and its steps."""
+    donors = sorted(path.parent for path in run.folder.parents[1].glob(f"*/{run.folder.name}/started.json"))
+    hashes = {**frozen.hashes(), "code_sha256": hash_code()}
+    return find_stem(run.config, hashes, donors, steps_an_epoch(run, n_images))
+
+
+def choose_next(waiting: Sequence[Run], active: Sequence[Run], frozen: Frozen, n_images: int) -> Run:
+    """Return the first run that no run at work is about to save steps; if all would gain by waiting, the first."""
+    for run in waiting:
+        found = find_start(run, frozen, n_images)
+        begun = max(steps_done(run.folder), found[1] if found else 0)
+        rivals = [other for other in active if other.seed == run.seed]
+        if all(shared_steps(run.config, r.config, steps_an_epoch(run, n_images)) <= begun for r in rivals):
+            return run
+    return waiting[0]
+
+
 def complete(run: Run, frozen: Frozen, children: Children, n_images: int) -> dict[str, Any]:
     """Train (or go on training) and score a run; return its record, ``done.json``."""
     folder = run.folder
     started = {"identity": identity(run, frozen), "options": to_dict(run.config)}
+    if not steps_done(folder) and (stem := find_start(run, frozen, n_images)):
+        start_from(stem[0], folder, run.config)
     write_atomically(folder / "started.json", (json.dumps(started, indent=2) + "\n").encode())
     write_atomically(folder / "options.json", json.dumps(to_dict(run.config), indent=2).encode())
     task = {
         "run": str(folder),
         "steps": total_steps(run.config, n_images),
+        "stems": stem_steps(run.config, steps_an_epoch(run, n_images)),
         "data": str(frozen.data),
         "judge": str(frozen.judge) if frozen.judge else None,
         "judge_steps": frozen.judge_steps,
@@ -256,23 +283,34 @@ def complete_all(
     say(f"{len(runs) - len(waiting)} of {len(runs)} runs are done, {len(waiting)} to go, {jobs} at a time")
     children, failed = Children(lock), dict[str, str]()
 
-    def work(run: Run) -> str:
-        done = steps_done(run.folder)
-        say(f"{run.name}: {f'goes on after step {done}' if done else 'starts'}")
-        begun = time.monotonic()
-        complete(run, frozen, children, n_images)
-        return f"done in {(time.monotonic() - begun) / 60:.1f} min"
+    total, active, guard = len(waiting), list[Run](), threading.Lock()
+
+    def work() -> str:
+        with guard:
+            run = choose_next(waiting, active, frozen, n_images)
+            waiting.remove(run)
+            active.append(run)
+        try:
+            done, stem = steps_done(run.folder), find_start(run, frozen, n_images)
+            start = f"goes on after step {done}" if done else "starts"
+            if not done and stem:
+                start = f"starts after the {stem[1]} steps that it shares with {stem[0].parents[2].name}"
+            say(f"{run.name}: {start}")
+            begun = time.monotonic()
+            complete(run, frozen, children, n_images)
+            return f"{run.name}: done in {(time.monotonic() - begun) / 60:.1f} min"
+        except (RuntimeError, OSError) as error:
+            failed[run.name] = str(error)
+            return f"{run.name}: failed: {error}"
+        finally:
+            with guard:
+                active.remove(run)
 
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(work, run): run for run in waiting}
+        futures = [pool.submit(work) for _ in range(total)]
         try:
             for number, future in enumerate(as_completed(futures), 1):
-                name = futures[future].name
-                try:
-                    say(f"{name}: {future.result()} ({number} of {len(waiting)})")
-                except (RuntimeError, OSError) as error:
-                    failed[name] = str(error)
-                    say(f"{name}: failed: {error}")
+                say(f"{future.result()} ({number} of {total})")
         except BaseException:
             say("stopping; every run saves its state first")
             children.stop()

@@ -12,6 +12,7 @@ from morngan.evaluation import list_cases, run_network
 from morngan.judge import judge_pairs, load_or_train_judge
 from morngan.weights import load_translator
 from studies.ablations.scoring import save_scores, score
+from studies.ablations.stems import save_stem
 from train_morngan import main as train
 
 
@@ -25,19 +26,22 @@ def main(text: str) -> int:
     """Complete a run.
 
     Args:
-        text: JSON with ``run``, a folder that holds ``options.json``; its ``steps``; ``data``; the path of the
-            ``judge`` (or null) with its ``judge_steps``; ``device``.
+        text: JSON with ``run``, a folder that holds ``options.json``; its ``steps``; ``stems``, the steps after which
+            its state is kept; ``data``; the path of the ``judge`` (or null) with its ``judge_steps``; ``device``.
 
     Returns:
         0, or 1 where training failed or was stopped.
     """
     given = json.loads(text)
     run, data, device = Path(given["run"]), Path(given["data"]), given["device"]
-    done = steps_done(run)
-    if done != given["steps"]:
-        status = train(["--config", str(run / "options.json"), *(["--resume"] if done else [])])
-        if status or steps_done(run) != given["steps"]:
-            return 1
+    for stop in (*given["stems"], given["steps"]):
+        done = steps_done(run)
+        if done < stop:
+            command = ["--config", str(run / "options.json"), "--max_steps", str(stop)]
+            if train(command + (["--resume"] if done else [])) or steps_done(run) != stop:
+                return 1
+        if stop != given["steps"]:
+            save_stem(run, stop)
     judge = None
     if given["judge"] is not None:
         pairs, path = judge_pairs(data), Path(given["judge"])
