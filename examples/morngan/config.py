@@ -32,8 +32,10 @@ class NetworkOptions:
         merged_channels: channels after the branches are merged.
         dropout: dropout before a segmenter's last layer.
         segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it,
-            ``batch`` learns fastest and needs several ``segmenter_crops``.
+            and so does ``batch``, which needs several ``segmenter_crops``.
         segmenter_init: initial weights of a segmenter: N(0, 0.02) as everywhere, or those of He et al.
+        segmenter_coordinates: what a segmenter is told of each pixel: where it lies in the crop (published), or in the
+            frame that the crop was cut out of, which says more where crops are small.
     """
 
     generator_width: int = 64
@@ -51,6 +53,7 @@ class NetworkOptions:
     dropout: float = 0.5
     segmenter_norm: Literal["instance", "group", "batch"] = "instance"
     segmenter_init: Literal["normal", "he"] = "normal"
+    segmenter_coordinates: Literal["crop", "frame"] = "crop"
 
 
 @dataclass(frozen=True)

@@ -40,16 +40,20 @@ class Step:
     ``real_a`` is x_a, ``fake_b`` is G_AB(x_a), ``cycle_a`` is G_BA(G_AB(x_a)); likewise for the other domain.
     ``features_real_a`` is E_A(x_a), ``features_fake_a`` is E_A(G_BA(x_b)). ``logits_real_a`` is S_A(x_a) and so on;
     while segmenters learn, the rows of ``logits_real_a``, ``filled_a`` and ``logits_fake_b`` after those of the batch
-    belong to the further color crops ``extra_a`` ``(B, n, 3, H, W)``.
+    belong to the further color crops ``extra_a`` ``(B, n, 3, H, W)``. A window ``(B, 4)`` says where its image was cut
+    out of its frame, as segmenters take it.
     """
 
     real_a: Tensor
     real_b: Tensor
+    window_a: Tensor
+    window_b: Tensor
     edges_a: Tensor
     edges_b: Tensor
     labels_a: Tensor
     extra_a: Tensor
     extra_labels_a: Tensor
+    extra_windows_a: Tensor
     fake_a: Tensor
     fake_b: Tensor
     cycle_a: Tensor

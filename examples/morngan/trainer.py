@@ -239,11 +239,13 @@ class Trainer:
         s_a, s_b = self.model.segmenter_a, self.model.segmenter_b
         extra_a = step.extra_a.flatten(0, 1)
         taught_a = torch.cat((step.real_a, extra_a))
+        in_a = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
+        in_b = self.seen(step.window_b)
         if phase < Phase.COLLABORATE:
-            step.logits_real_a = s_a(taught_a)
+            step.logits_real_a = s_a(taught_a, in_a)
         if phase in (Phase.SEGMENT_B, Phase.DISTILL):
             with torch.no_grad(), _evaluating(s_a):
-                confident = s_a(taught_a)
+                confident = s_a(taught_a, in_a)
             step.filled_a = fill_unlabeled(step.taught_labels_a, confident, self.config.losses.fill_threshold)
         if phase >= Phase.SEGMENT_B:
             # the generator is let in with the mined labels, and by the images of the batch alone
@@ -252,15 +254,19 @@ class Trainer:
                 with torch.no_grad():
                     extra_fake_b = self.model.translate_ab(extra_a)
                 fake_b = torch.cat((fake_b, extra_fake_b))
-            step.logits_fake_b = s_b(fake_b)
+            step.logits_fake_b = s_b(fake_b, None if in_a is None else in_a[: len(fake_b)])
         if phase is Phase.DISTILL:
             with torch.no_grad(), _evaluating(s_a), _evaluating(s_b):
-                step.labels_b = self.distill(s_b(step.real_b), s_a(step.fake_a), step.real_b)
-            step.logits_real_b = s_b(step.real_b)
+                step.labels_b = self.distill(s_b(step.real_b, in_b), s_a(step.fake_a, in_b), step.real_b)
+            step.logits_real_b = s_b(step.real_b, in_b)
         if phase >= Phase.COLLABORATE:
-            step.logits_fake_a = s_a(step.fake_a)
+            step.logits_fake_a = s_a(step.fake_a, in_b)
             with torch.no_grad():
-                step.labels_b = self.mine(s_b(step.real_b), step.logits_fake_a.detach(), step.real_b)
+                step.labels_b = self.mine(s_b(step.real_b, in_b), step.logits_fake_a.detach(), step.real_b)
+
+    def seen(self, window: Tensor) -> Tensor | None:
+        """Return what the segmenters are told of where their crops lie."""
+        return window if self.config.networks.segmenter_coordinates == "frame" else None
 
     def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
         """Return the pseudo-labels of thermal images once the segmenters are frozen."""
@@ -305,11 +311,12 @@ class Trainer:
         crops = MemoryCrops(self.data, config.seed, config.dataset.crop)
         loader = DataLoader(crops, batch_size=config.batch_size, generator=seeded(config.seed, _LOADER))
         with _evaluating(model):
-            for indices, real_b, corners in loader:
-                real_b = real_b.to(self.device)
-                logits_a = model.segmenter_a(model.translate_ba(real_b))
-                labels = self.mine(model.segmenter_b(real_b), logits_a, real_b)
-                self.memory.write(indices, semantic_descriptor(labels, self.space.small_sample).cpu(), corners)
+            for indices, real_b, windows in loader:
+                real_b, window = real_b.to(self.device), self.seen(windows.to(self.device))
+                logits_a = model.segmenter_a(model.translate_ba(real_b), window)
+                labels = self.mine(model.segmenter_b(real_b, window), logits_a, real_b)
+                descriptors = semantic_descriptor(labels, self.space.small_sample).cpu()
+                self.memory.write(indices, descriptors, windows[:, :2])
         held = int(self.memory.descriptors.ne(0).any(1).sum())
         self.say(f"memory filled: {len(self.memory)} thermal images, {held} of them hold a small-sample class")
 

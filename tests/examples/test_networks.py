@@ -385,6 +385,18 @@ class TestSegmenter:
         assert y[1, 3, 2].tolist() == [-1, -0.5, 0, 0.5, 1]
         assert y[1, 4, :, 2].tolist() == [-1, 0, 1]
 
+    def test_coordinates_of_a_window_are_those_of_its_frame(self) -> None:
+        frame = torch.randn(1, 3, 9, 13)
+        whole = add_coordinates(frame)
+        assert torch.allclose(add_coordinates(frame, torch.tensor([[0, 0, 9, 13]])), whole, atol=1e-6)
+        window = torch.tensor([[2, 5, 9, 13], [0, 4, 9, 13]])
+        crops = torch.cat((frame[..., 2:6, 5:9], frame[..., 0:4, 4:8]))
+        expected = torch.cat((whole[..., 2:6, 5:9], whole[..., 0:4, 4:8]))
+        assert torch.allclose(add_coordinates(crops, window), expected, atol=1e-6)
+        network = small_segmenter().eval()
+        x = torch.randn(1, 3, 16, 16)
+        assert not torch.equal(network(x, torch.tensor([[0, 0, 32, 32]])), network(x, torch.tensor([[16, 0, 32, 32]])))
+
     def test_residual_blocks_pad_with_zeros(self) -> None:
         network = small_segmenter()
         blocks = [layer for layer in network.layers if isinstance(layer, ResidualBlock)]

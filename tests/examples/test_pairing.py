@@ -50,6 +50,10 @@ def test_image_edges_and_labels_are_cut_alike(data: TrainingData) -> None:
                         if torch.equal(cut(image, (row, col), 32, flip), sample["real_a"]):
                             assert torch.equal(cut(edges, (row, col), 32, flip), sample["edges_a"])
                             assert torch.equal(cut(labels, (row, col), 32, flip), sample["labels_a"])
+                            row_in, col_in, height, width = sample["window_a"].tolist()
+                            assert (height, width) == (40, 48)
+                            mirrored = image.flip(-1) if flip else image
+                            assert torch.equal(mirrored[:, row_in:, col_in:][:, :32, :32], sample["real_a"])
                             seen.add((position, flip))
     assert {p for p, _ in seen} == set(range(8))
     assert {f for _, f in seen} == {False, True}
@@ -80,6 +84,7 @@ def test_the_memory_chooses_the_partner_and_replays_its_crop(data: TrainingData)
             with_person += 1
             assert sample["index_b"] == 1
             assert torch.equal(sample["real_b"], expected)
+            assert sample["window_b"].tolist() == [5, 7, 40, 48]
     assert with_person > 0
 
 
@@ -94,10 +99,12 @@ def test_a_loader_with_workers_gives_the_same(data: TrainingData) -> None:
 
 def test_memory_crops_are_fixed(data: TrainingData) -> None:
     crop_set = MemoryCrops(data, seed=3, crop=32)
-    index, real_b, corner = crop_set[2]
+    index, real_b, window = crop_set[2]
+    row, col, *size = window.tolist()
     assert index == 2
-    assert torch.equal(cut(read_thermal(data.b[2].image), tuple(corner.tolist()), 32, False), real_b)
-    assert torch.equal(crop_set[2][2], corner)
+    assert size == [40, 48]
+    assert torch.equal(cut(read_thermal(data.b[2].image), (row, col), 32, False), real_b)
+    assert torch.equal(crop_set[2][2], window)
     assert len({tuple(crop_set[i][2].tolist()) for i in range(4)}) > 1
 
 
@@ -112,6 +119,11 @@ def test_extra_crops_leave_the_pair_alone_and_stay_with_their_labels(data: Train
     alone, helped = crops(data), crops(data, extra=4)
     for position in range(4):
         sample, plain = helped[position], alone[position]
+        assert plain["extra_windows_a"].shape == (0, 4)
+        for image, (row, col, _, _) in zip(sample["extra_a"], sample["extra_windows_a"].tolist(), strict=True):
+            frames = [read_color(frame.image) for frame in data.a]
+            views = [x[:, row : row + 32, col : col + 32] for frame in frames for x in (frame, frame.flip(-1))]
+            assert any(torch.equal(view, image) for view in views)
         assert plain["extra_a"].shape == (0, 3, 32, 32)
         assert plain["extra_labels_a"].shape == (0, 32, 32)
         assert all(torch.equal(torch.as_tensor(plain[k]), torch.as_tensor(sample[k])) for k in ("real_a", "real_b"))

@@ -399,6 +399,42 @@ def test_extra_crops_teach_the_segmenters_alone(data: TrainingData, tmp_path: Pa
                 assert not torch.allclose(three[last], one[last], rtol=1e-2)
 
 
+@pytest.mark.parametrize("coordinates", ["crop", "frame"])
+def test_segmenters_are_told_where_their_crops_lie(coordinates: Any, data: TrainingData, tmp_path: Path) -> None:
+    networks = dataclasses.replace(TINY, segmenter_coordinates=coordinates)
+    trainer = Trainer(tiny_config(tmp_path, batch_size=2, segmenter_crops=2, networks=networks), data, say=quiet)
+    seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+    for segmenter in trainer.model.segmenters():
+        segmenter.register_forward_pre_hook(lambda _, given: seen.append((given[0], given[1])))
+    for phase in list(Phase)[2:]:
+        epoch = int(phase) - 1
+        trainer.enter_epoch(epoch)
+        if phase is Phase.COLLABORATE:
+            assert [len(x) for x, _ in seen] == [2, 2] * (len(data.b) // 2)
+            swept = [w for _, w in seen[::2]]
+            if coordinates == "frame":
+                corners = torch.cat([w[:, :2] for w in swept if w is not None])
+                assert torch.equal(corners, trainer.memory.payload)
+        seen.clear()
+        batch = next(iter(trainer.loader(epoch, 0, phase)))
+        step = trainer.forward(batch, phase)
+        windows = {
+            id(step.real_b): batch["window_b"],
+            id(step.fake_a): batch["window_b"],
+            id(step.fake_b): batch["window_a"],
+        }
+        taught = torch.cat((batch["window_a"], batch["extra_windows_a"].flatten(0, 1)))
+        assert len(seen) == {3: 1, 4: 3, 5: 6, 6: 3}[phase]
+        for x, window in seen:
+            if coordinates == "crop":
+                assert window is None
+            else:
+                assert window is not None
+                assert torch.equal(window, windows.get(id(x), taught))
+                assert len(window) == len(x)
+        seen.clear()
+
+
 def test_extra_crops_run_through_all_phases_and_resume(data: TrainingData, tmp_path: Path) -> None:
     options = {"segmenter_crops": 3, "batch_size": 2, "ema_decay": 0.5}
     whole = Trainer(tiny_config(tmp_path / "whole", **options), data, say=quiet)

@@ -23,14 +23,20 @@ _ORDER, _SAMPLE, _MEMORY, _SCALE, _EXTRA = range(5)
 
 
 class Sample(TypedDict):
-    """What one position of the data set gives; the loader stacks it along a batch axis."""
+    """What one position of the data set gives; the loader stacks it along a batch axis.
+
+    A window ``(4,)`` is where a crop lies in its (mirrored) frame: first row and column, height and width of the frame.
+    """
 
     real_a: Tensor
+    window_a: Tensor
     edges_a: Tensor
     labels_a: Tensor
     extra_a: Tensor
     extra_labels_a: Tensor
+    extra_windows_a: Tensor
     real_b: Tensor
+    window_b: Tensor
     edges_b: Tensor
     index_b: int
 
@@ -81,6 +87,13 @@ def cut(x: Tensor, corner: tuple[int, int], crop: int, flip: bool) -> Tensor:
     return x.flip(-1) if flip else x.contiguous()
 
 
+def window(size: Sequence[int], corner: tuple[int, int], crop: int, flip: bool) -> Tensor:
+    """Return where :func:`cut` looks: ``(row, col, height, width)``, the column in the mirrored frame if ``flip``."""
+    height, width = size[-2:]
+    row, col = corner
+    return torch.tensor([row, width - crop - col if flip else col, height, width])
+
+
 @dataclass
 class PairedCrops(Dataset[Sample]):
     """The samples of one epoch.
@@ -125,6 +138,7 @@ class PairedCrops(Dataset[Sample]):
         edges_a = read_edges(frame.edges)
         corner = random_corner((real_a.shape[-2], real_a.shape[-1]), self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < self.flip)
+        window_a = window(real_a.shape, corner, self.crop, mirrored)
         real_a, edges_a, labels_a = (cut(x, corner, self.crop, mirrored) for x in (real_a, edges_a, labels_a))
 
         index_b = int(self._order_b[position])
@@ -139,15 +153,19 @@ class PairedCrops(Dataset[Sample]):
         if corner_b is None:
             corner_b = random_corner((real_b.shape[-2], real_b.shape[-1]), self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < self.flip)
+        window_b = window(real_b.shape, corner_b, self.crop, mirrored)
         real_b, edges_b = (cut(x, corner_b, self.crop, mirrored) for x in (real_b, edges_b))
-        extra_a, extra_labels_a = self._extra(position)
+        extra_a, extra_labels_a, extra_windows_a = self._extra(position)
         return Sample(
             real_a=real_a,
+            window_a=window_a,
             edges_a=edges_a,
             labels_a=labels_a,
             extra_a=extra_a,
             extra_labels_a=extra_labels_a,
+            extra_windows_a=extra_windows_a,
             real_b=real_b,
+            window_b=window_b,
             edges_b=edges_b,
             index_b=index_b,
         )
@@ -158,11 +176,12 @@ class PairedCrops(Dataset[Sample]):
         labels = torch.full(image.shape[1:], self.ignore_index) if frame.labels is None else read_labels(frame.labels)
         return image, labels
 
-    def _extra(self, position: int) -> tuple[Tensor, Tensor]:
-        """Return the further color crops of a position, ``(extra, 3, crop, crop)``, and their labels."""
+    def _extra(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the further color crops of a position, ``(extra, 3, crop, crop)``, their labels and windows."""
         generator = seeded(self.seed, _EXTRA, self.epoch, position)
         images = [torch.empty(0, 3, self.crop, self.crop)]
         maps = [torch.empty(0, self.crop, self.crop, dtype=torch.long)]
+        windows = [torch.empty(0, 4, dtype=torch.long)]
         for i in range(self.extra):
             image, labels = self._read_a(self.data.a[int(torch.randint(len(self.data.a), (), generator=generator))])
             classes = self.classes if i % 2 == 0 else ()
@@ -170,7 +189,8 @@ class PairedCrops(Dataset[Sample]):
             mirrored = bool(torch.rand((), generator=generator) < self.flip)
             images.append(cut(image, corner, self.crop, mirrored)[None])
             maps.append(cut(labels, corner, self.crop, mirrored)[None])
-        return torch.cat(images), torch.cat(maps)
+            windows.append(window(image.shape, corner, self.crop, mirrored)[None])
+        return torch.cat(images), torch.cat(maps), torch.cat(windows)
 
 
 @dataclass
@@ -185,8 +205,8 @@ class MemoryCrops(Dataset[tuple[int, Tensor, Tensor]]):
         return len(self.data.b)
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
-        """Return the index, the crop and its corner (row, col)."""
+        """Return the index, the crop and its window, of which the first two are its corner."""
         real_b = read_thermal(self.data.b[index].image)
         size = (real_b.shape[-2], real_b.shape[-1])
         corner = random_corner(size, self.crop, seeded(self.seed, _MEMORY, index))
-        return index, cut(real_b, corner, self.crop, False), torch.tensor(corner)
+        return index, cut(real_b, corner, self.crop, False), window(size, corner, self.crop, False)

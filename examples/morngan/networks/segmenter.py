@@ -13,12 +13,24 @@ from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, 
 Norm = Literal["instance", "group", "batch"]
 
 
-def add_coordinates(x: Tensor) -> Tensor:
-    """Append the column's and the row's coordinate in [-1, 1] as two channels: ``(B, C + 2, H, W)``."""
+def add_coordinates(x: Tensor, window: Tensor | None = None) -> Tensor:
+    """Append the column's and the row's coordinate in [-1, 1] as two channels: ``(B, C + 2, H, W)``.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        window: ``(B, 4)``, where each image was cut out of its frame: first row and column, height and width of the
+            frame, in pixels. The coordinates are then those in the frame; None takes the image for the whole frame.
+    """
     B, _, H, W = x.shape
-    columns = torch.linspace(-1, 1, W, dtype=x.dtype, device=x.device).expand(B, 1, H, W)
-    rows = torch.linspace(-1, 1, H, dtype=x.dtype, device=x.device)[:, None].expand(B, 1, H, W)
-    return torch.cat((x, columns, rows), 1)
+    if window is None:
+        columns, rows = (torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device).expand(B, n) for n in (W, H))
+    else:
+        top, left, height, width = window.to(x.dtype).view(B, 4, 1).unbind(1)
+        columns, rows = (
+            (start + torch.arange(n, dtype=x.dtype, device=x.device)) / (size - 1) * 2 - 1
+            for start, n, size in ((left, W, width), (top, H, height))
+        )
+    return torch.cat((x, columns.view(B, 1, 1, W).expand(B, 1, H, W), rows.view(B, 1, H, 1).expand(B, 1, H, W)), 1)
 
 
 class ASPP(nn.Module):
@@ -56,8 +68,8 @@ class Segmenter(nn.Module):
     """Image to logits of its full size.
 
     Choice: instance norm without affine parameters and PReLU, as in the generator. Instance norm takes each image's
-    mean color out of every layer; ``"group"`` keeps it. ``"batch"`` learns fastest from few images, and judges an image
-    by its own colors once it no longer learns; it needs several images a step.
+    mean color out of every layer; ``"group"`` keeps it, and so does ``"batch"`` once it no longer learns; it needs
+    several images a step.
 
     Args:
         n_classes: channels of the logits.
@@ -112,8 +124,11 @@ class Segmenter(nn.Module):
             nn.Conv2d(merged_channels, n_classes, 1),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)``, H and W at least 8 and divisible by 4, to logits ``(B, n_classes, H, W)``."""
+    def forward(self, x: Tensor, window: Tensor | None = None) -> Tensor:
+        """Map ``(B, 3, H, W)``, H and W at least 8 and divisible by 4, to logits ``(B, n_classes, H, W)``.
+
+        ``window`` says where the images lie in their frames, see :func:`add_coordinates`.
+        """
         check_images(x, 3)
-        logits: Tensor = self.layers(add_coordinates(x))
+        logits: Tensor = self.layers(add_coordinates(x, window))
         return logits
