@@ -114,37 +114,38 @@ def to_markdown(card: Card) -> str:
             )
             lines.append(f"| {' | '.join(cells)} |")
         parts.append("\n".join(lines))
-    for table in card.tables:
-        lines = [f"| {' | '.join((table.title, *table.columns))} |", "|---|" + "---:|" * len(table.columns)]
-        for name, row in table.rows:
-            values = (format_values(cell, table.scale, table.digits) for cell in row)
-            lines.append(f"| {' | '.join((name, *values))} |")
-        parts.append("\n".join(lines))
+    parts += [table_to_markdown(table) for table in card.tables]
     return "\n\n".join(parts) + "\n"
+
+
+def table_to_markdown(table: Table) -> str:
+    """Return a table as Markdown."""
+    lines = [f"| {' | '.join((table.title, *table.columns))} |", "|---|" + "---:|" * len(table.columns)]
+    for name, row in table.rows:
+        values = (format_values(cell, table.scale, table.digits) for cell in row)
+        lines.append(f"| {' | '.join((name, *values))} |")
+    return "\n".join(lines)
 
 
 def to_json(card: Card) -> dict[str, Any]:
     """Return a card as plain values, every number of every set included; NaN becomes None."""
-
-    def plain(values: Values) -> dict[str, Any]:
-        mean, deviation = spread(values)
-        return {"mean": _finite(mean), "sd": _finite(deviation), "sets": [_finite(v) for v in values]}
-
     return {
         "title": card.title,
         "how": card.how,
-        "claims": [{"text": c.text, "verdict": c.verdict(), "margin": plain(c.margins)} for c in card.claims],
-        "tables": [
-            {
-                "title": table.title,
-                "rows": {
-                    name: {head: plain(cell) for head, cell in zip(table.columns, row, strict=True)}
-                    for name, row in table.rows
-                },
-            }
-            for table in card.tables
-        ],
+        "claims": [{"text": c.text, "verdict": c.verdict(), "margin": _plain(c.margins)} for c in card.claims],
+        "tables": [table_to_json(table) for table in card.tables],
     }
+
+
+def table_to_json(table: Table) -> dict[str, Any]:
+    """Return a table as plain values."""
+    rows = {n: {c: _plain(cell) for c, cell in zip(table.columns, row, strict=True)} for n, row in table.rows}
+    return {"title": table.title, "rows": rows}
+
+
+def _plain(values: Values) -> dict[str, Any]:
+    mean, deviation = spread(values)
+    return {"mean": _finite(mean), "sd": _finite(deviation), "sets": [_finite(v) for v in values]}
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,75 @@
+"""What a short training of the segmenter S_A depends on, one option at a time, scored on held-out frames.
+
+python examples/studies/segmenters.py --data DIR --out runs/segmenters
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from jsonargparse import auto_cli
+
+from morn_losses import CITYSCAPES
+from morngan.config import PresetName, make_config
+from morngan.data.folders import prepare_training_data
+from morngan.data.images import DataError
+from morngan.files import write_atomically
+from morngan.studies.card import table_to_json, table_to_markdown
+from morngan.studies.segmenters import Options, study
+
+
+def main(
+    data: Path,
+    out: Path = Path("runs/segmenters"),
+    preset: PresetName = "mini",
+    crop: int = 0,
+    options: Options | None = None,
+) -> int:
+    """Write segmenters.md and segmenters.json into a folder.
+
+    Args:
+        data: folder with trainA, trainB and labels or two predictions of them.
+        out: the folder.
+        preset: whose options the rows change.
+        crop: side of the crops; 0 is the preset's.
+        options: how much is measured; None takes the defaults.
+
+    Returns:
+        0, or 1 where the data or an option is wrong.
+    """
+    torch.set_num_threads(1)  # sums differ with the number of threads
+    options = options or Options()
+    config = make_config(preset)
+    dataset = dataclasses.replace(config.dataset, crop=crop or config.dataset.crop)
+    try:
+        config = dataclasses.replace(config, out=str(out), device="cpu", dataset=dataset)
+        edges = (dataset.edge_low, dataset.edge_high)
+        frames = prepare_training_data(
+            data, out / "cache", CITYSCAPES, crop=dataset.crop, edge_thresholds=edges, report=print
+        )
+        tables = study(config, frames, options)
+    except (DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    page = "\n\n".join(table_to_markdown(table) for table in tables) + "\n"
+    result = {
+        "options": dataclasses.asdict(options),
+        "preset": preset,
+        "crop": dataset.crop,
+        "torch": torch.__version__,
+        "tables": [table_to_json(table) for table in tables],
+    }
+    write_atomically(out / "segmenters.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(out / "segmenters.md", page.encode())
+    print(f"\n{page}\n± is the standard deviation over {options.seeds} seeds\nwritten: {out / 'segmenters.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(main, as_positional=False))

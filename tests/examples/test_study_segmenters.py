@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_trainer import tiny_config
+from torch import nn
+
+from morn_losses import CITYSCAPES
+from morngan.config import make_config
+from morngan.data.folders import prepare_training_data
+from morngan.data.images import read_color, read_labels
+from morngan.studies.segmenters import VARIANTS, change, score, windows
+from morngan.trainer import Trainer
+from small_folder import write_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_row_changes_what_it_says() -> None:
+    base = make_config("mini")
+    assert change(base, {}) == base
+    for name, changes in list(VARIANTS.items())[1:]:
+        changed = change(base, changes)
+        assert changed != base, name
+        ((key, value),) = changes.items()
+        assert value in {getattr(part, key, None) for part in (changed, changed.networks, changed.losses)}
+
+
+def test_windows_cover_a_frame() -> None:
+    corners = windows((50, 90), 32)
+    assert len(corners) == 2 * 3
+    covered = torch.zeros(50, 90, dtype=torch.bool)
+    for row, col in corners:
+        assert 0 <= row <= 50 - 32
+        assert 0 <= col <= 90 - 32
+        covered[row : row + 32, col : col + 32] = True
+    assert covered.all()
+    assert windows((32, 32), 32) == [(0, 0)]
+
+
+class ByColor(nn.Module):
+    """The class whose color is nearest: what the frames of the test folder can be read by."""
+
+    def __init__(self, colors: dict[int, torch.Tensor]) -> None:
+        super().__init__()
+        self.colors = colors
+
+    def forward(self, x: torch.Tensor, window: torch.Tensor | None = None) -> torch.Tensor:
+        logits = torch.full((len(x), 19, *x.shape[2:]), -9.0)
+        for label, color in self.colors.items():
+            logits[:, label] = -(x - color.view(3, 1, 1)).square().sum(1)
+        return logits
+
+
+def test_scores_of_segmenters_that_are_known(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", single=True)
+    data = prepare_training_data(folder, tmp_path / "cache", CITYSCAPES, crop=32, denoise=False)
+    trainer = Trainer(tiny_config(tmp_path), data, say=lambda _: None)
+    images, labels = (
+        torch.stack([read(f) for f in files])
+        for read, files in (
+            (read_color, [f.image for f in data.a]),
+            (read_labels, [f.labels for f in data.a if f.labels]),
+        )
+    )
+    colors = {int(c): images.movedim(1, 3)[labels == c].mean(0) for c in labels.unique()}
+    trainer.model.segmenter_a = ByColor(colors)  # type: ignore[assignment]
+    assert score(trainer, data, CITYSCAPES) == (1, 1, 1)
+
+    trainer.model.segmenter_a = ByColor({0: colors[0]})  # type: ignore[assignment]
+    accuracy, miou, small = score(trainer, data, CITYSCAPES)
+    corners = windows((40, 48), 32)
+    seen = torch.cat([labels[:, r : r + 32, c : c + 32].flatten() for r, c in corners])
+    assert accuracy == pytest.approx(float((seen == 0).float().mean()))
+    assert miou == pytest.approx(accuracy / len(colors))
+    assert small == 0
+
+
+def test_the_command_runs_and_repeats_itself(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data")
+    command = [sys.executable, str(ROOT / "examples" / "studies" / "segmenters.py"), f"--data={data}", "--crop=32"]
+    flags = ["--options.seeds=1", "--options.steps=3", "--options.score_every=1", "--options.held_out=2"]
+    rows = '--options.rows=["as it is", "coordinates of the frame"]'
+    found = []
+    for name in ("one", "two"):
+        out = tmp_path / name
+        done = subprocess.run([*command, f"--out={out}", *flags, rows], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "coordinates of the frame" in done.stdout
+        found.append(json.loads((out / "segmenters.json").read_text())["tables"])
+    assert found[0] == found[1]
+    scores, differences = found[0]
+    assert list(scores["rows"]) == ["as it is", "coordinates of the frame"]
+    for column, cell in differences["rows"]["coordinates of the frame"].items():
+        before, after = (scores["rows"][row][column]["mean"] for row in scores["rows"])
+        assert cell["mean"] == pytest.approx(after - before)
+    wrong = subprocess.run([*command, "--out=x", *flags, '--options.rows=["all"]'], capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert "rows: expected some of as it is" in wrong.stderr
