@@ -1,0 +1,51 @@
+"""How right the labels are that trained segmenters give thermal images, class by class, on scenes with ground truth.
+
+python examples/studies/pseudo_labels.py --runs '[runs/demo]' --data runs/demo/scenes --out runs/pseudo_labels
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from jsonargparse import auto_cli
+
+from morngan.checkpoint import CheckpointError
+from morngan.data.images import DataError
+from morngan.files import write_atomically
+from morngan.studies.card import table_to_json, table_to_markdown
+from morngan.studies.pseudo_labels import count, load_trainer, tables
+
+
+def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -> int:
+    """Write pseudo_labels.md and pseudo_labels.json into a folder.
+
+    Args:
+        runs: folders of runs (or of checkpoints, or stems of the ablation study), of which the spread is shown.
+        data: folder with valB, valB_labels and valB_day.
+        out: where to write.
+
+    Returns:
+        0, or 1 where a run or the data cannot be used.
+    """
+    torch.set_num_threads(1)
+    try:
+        folders = [run / "checkpoints" if (run / "checkpoints").is_dir() else run for run in runs]
+        found = tables([count(load_trainer(folder, data), data) for folder in folders])
+    except (CheckpointError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    page = "\n\n".join(table_to_markdown(table) for table in found) + "\n"
+    result = {"runs": [str(run) for run in runs], "tables": [table_to_json(table) for table in found]}
+    write_atomically(out / "pseudo_labels.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(out / "pseudo_labels.md", page.encode())
+    print(f"{page}\n± is the standard deviation over {len(runs)} runs\nwritten: {out / 'pseudo_labels.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(main, as_positional=False))

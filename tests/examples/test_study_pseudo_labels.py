@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_trainer import tiny_config
+from torch import nn
+
+from morn_losses import CITYSCAPES
+from morngan.config import ModuleOptions
+from morngan.data.folders import TrainingData, prepare_training_data
+from morngan.data.images import DataError
+from morngan.studies.pseudo_labels import STAGES, count, load_trainer, tables
+from morngan.trainer import Trainer
+from small_folder import write_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two test images with day and labels: person on the left half, road on the right, a corner unlabeled."""
+    folder = write_folder(tmp_path / "data", single=True)
+    (folder / "valB" / "b4.png").unlink()
+    labels = np.full((16, 16), 0, np.uint8)
+    labels[:, :8] = 11
+    labels[:2, :2] = 255
+    for name, content in (("valB_labels", labels), ("valB", labels), ("valB_day", np.stack([labels] * 3, 2))):
+        (folder / name).mkdir(exist_ok=True)
+        for i in range(2):
+            Image.fromarray(content).save(folder / name / f"v{i}.png")
+    return folder
+
+
+def train(folder: Path, out: Path, modules: ModuleOptions | None = None) -> Trainer:
+    data: TrainingData = prepare_training_data(folder, out / "cache", CITYSCAPES, crop=32, denoise=False)
+    config = tiny_config(out, max_steps=1, modules=modules or ModuleOptions(sdp=False))
+    trainer = Trainer(config, data, say=lambda _: None)
+    trainer.fit()
+    return trainer
+
+
+class Always(nn.Module):
+    """Logits that are sure of a class everywhere."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(len(x), 19, *x.shape[2:])
+        logits[:, self.label] = 20
+        return logits
+
+
+def test_precision_and_recall_by_hand(folder: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path / "run")
+    trainer = load_trainer(tmp_path / "run" / "checkpoints", folder)
+    trainer.model.segmenter_a, trainer.model.segmenter_b = Always(11), Always(0)  # type: ignore[assignment]
+    counts = count(trainer, folder)
+    person, road = 2 * (16 * 8 - 4), 2 * 16 * 8
+    assert list(counts) == list(STAGES)
+    assert counts[STAGES[0]][11, 11] == counts[STAGES[1]][11, 11] == person
+    assert counts[STAGES[2]][0, 0] == road
+    assert counts[STAGES[2]][11, 0] == person
+    # the two segmenters agree nowhere: nothing is mined
+    assert counts[STAGES[3]][0, 19] == road
+    assert counts[STAGES[3]][11, 19] == person
+    precision, recall = (dict(table.rows) for table in tables([counts, counts]))
+    assert list(precision) == ["all pixels", "road", "person"]
+    share = person / (person + road)
+    assert [cell[0] for cell in precision["person"][:2]] == [share, share]
+    assert np.isnan([cell[0] for cell in precision["person"][2:]]).all()
+    assert [cell[0] for cell in recall["person"]] == [1, 1, 0, 0]
+    assert [cell[0] for cell in recall["road"]] == [0, 0, 1, 0]
+    assert [cell[1] for cell in recall["all pixels"]] == [share, share, 1 - share, 0]
+    assert np.isnan(precision["all pixels"][3][0])
+
+
+def test_the_networks_are_those_of_the_run(folder: Path, tmp_path: Path) -> None:
+    trained = train(folder, tmp_path / "run")
+    loaded = load_trainer(tmp_path / "run" / "checkpoints", folder)
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], value)
+    assert not any(module.training for module in loaded.model.modules())
+
+
+def test_the_command(folder: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path / "run")
+    command = [sys.executable, str(ROOT / "examples" / "studies" / "pseudo_labels.py"), f"--data={folder}"]
+    command += [f'--runs=["{tmp_path / "run"}"]', f"--out={tmp_path / 'found'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found" / "pseudo_labels.json").read_text())
+    assert [table["title"] for table in found["tables"]] == ["precision, %", "recall, %"]
+    assert (tmp_path / "found" / "pseudo_labels.md").read_text() in done.stdout
+
+    for path in (folder / "valB_day").iterdir():
+        path.unlink()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "has no true labels or no true day image" in done.stderr
+
+
+def test_a_run_without_segmenters_is_refused(folder: Path, tmp_path: Path) -> None:
+    off = ModuleOptions(sc=False, sdp=False, mgca=False)
+    train(folder, tmp_path / "run", off)
+    with pytest.raises(DataError, match="no segmenters"):
+        load_trainer(tmp_path / "run" / "checkpoints", folder)
