@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("PIL") is None:
+    sys.exit("this recipe needs: pip install 'morn-losses[train]'")
 
 import torch
 from torch import Tensor

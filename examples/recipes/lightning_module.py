@@ -10,7 +10,12 @@ of Lightning; the night segmenter has an optimizer of its own, which a real proj
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
+import sys
+
+if importlib.util.find_spec("lightning") is None:
+    sys.exit("lightning_module.py needs: pip install 'morn-losses[lightning,train]'")
 
 import lightning
 import torch
