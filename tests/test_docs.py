@@ -19,7 +19,7 @@ from morngan.config import LossOptions, make_config
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 WRITTEN = sorted(p for p in DOCS.rglob("*.md") if p.relative_to(DOCS).parts[0] not in ("_build", "_static"))
-PAGES = [ROOT / "README.md", *WRITTEN]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 CONCEPTS = [p for p in WRITTEN if p.parent.name == "concepts"]
 
 
