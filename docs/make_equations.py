@@ -1,4 +1,4 @@
-"""Write the table of docs/equations.md from what docstrings and tests say of themselves.
+"""Write the table and the list of docs/equations.md from what docstrings and tests say of themselves.
 
 python docs/make_equations.py
 
@@ -27,7 +27,6 @@ import morn_losses  # noqa: E402
 from morn_losses import functional, metrics  # noqa: E402
 
 PAGE = ROOT / "docs" / "equations.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 OBJECTIVE = ROOT / "examples" / "morngan" / "objective.py"
 KINDS = (r"equals?_.*(loops|scikit_learn)", r"_by_hand$", r"Contract$", r"of_the_paper$|the_papers$")
 SOURCE = re.compile(r"^Source: (?:Eq\. (\d+)(?:-(\d+))?(?: \(([^)]+)\))?, )?section ([\d.]*\d)", re.MULTILINE)
@@ -55,14 +54,24 @@ class Row:
         """What a test of it calls."""
         return {self.name.split(".")[-1], self.module.split(".")[-1]} - {""}
 
+    @property
+    def number(self) -> str:
+        """Its equations, as the page writes them."""
+        return f"Eq. {self.first}" + (f"–{self.last}" if self.last > self.first else "") if self.first else ""
+
     def cells(self) -> list[str]:
-        """Return the row as Markdown."""
-        number = str(self.first or "") + (f"–{self.last}" if self.last > self.first else "")
-        tests = "; ".join(f"`{file}`: " + ", ".join(names) for file, names in self.tests.items())
-        function = f"`{self.name}`" if self.is_function else ""
-        module = f"`{self.module}`" if self.module else ""
+        """Return its row of the table of functions."""
         what = self.what + (f" ({self.part})" if self.part and self.part not in self.what.lower() else "")
-        return [self.section, number, ", ".join(f"${s}$" for s in self.symbols), what, function, module, tests]
+        names = dict.fromkeys(name for name in (self.name, self.module) if name)
+        called = ", ".join(f"`{name}`" for name in names)
+        place = self.section + (f", {self.number}" if self.number else "")
+        return [place, ", ".join(f"${s}$" for s in self.symbols), what, called]
+
+    def tested(self) -> str:
+        """Return its item of the list of tests."""
+        number = f" ({self.number})" if self.number else ""
+        tests = "; ".join(f"`{file}`: " + ", ".join(names) for file, names in self.tests.items())
+        return f"- **`{self.name}`**{number}, in {tests}"
 
 
 def defined_symbols(docstring: str) -> list[str]:
@@ -204,19 +213,22 @@ def detail_of(name: str, docstring: str, rows: list[Row], callers: list[Row]) ->
     return [row for row in meant if row in callers] or meant, equation or ""
 
 
-def table() -> str:
-    """Return the table as Markdown."""
+def page() -> str:
+    """Return the page with the table and the list of now."""
     rows = read_rows()
     add_tests(rows)
-    head = ["section", "equation", "symbol", "what", "function", "module", "tests"]
+    head = ["section, equation", "symbol", "what", "function, module"]
     lines = [head, ["---"] * len(head), *(row.cells() for row in rows)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def page() -> str:
-    """Return the page with the table of now."""
-    before, rest = PAGE.read_text().split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.split(END)[1]}"
+    parts = {
+        "table": "\n".join("| " + " | ".join(cells) + " |" for cells in lines),
+        "tests": "\n".join(row.tested() for row in rows),
+    }
+    text = PAGE.read_text()
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n\n{part}\n\n{end}{rest.split(end)[1]}"
+    return text
 
 
 if __name__ == "__main__":
