@@ -40,10 +40,16 @@ def scripts(folder: Path) -> list[Path]:
     return [p.relative_to(folder) for p in found if "__main__" in p.read_text()]
 
 
-def flags_in_use(source: str) -> list[str]:
-    """Options that the commands in a script's docstring give it."""
-    commands = [line for line in source.split('"""')[1].splitlines() if line.startswith("python examples/")]
-    return sorted({flag for line in commands for flag in re.findall(r"--\w+", line)})
+def flags_in_use(script: Path, root: Path = EXAMPLES.parent) -> list[str]:
+    """Options that the commands in a script's docstring, in README and in the documentation give it."""
+    pages = [root / "examples" / script, root / "README.md", *sorted((root / "docs").glob("**/*.md"))]
+    found: set[str] = set()
+    for page in pages:
+        # a command may go on in the next line, and a remark may follow it
+        text = page.read_text().replace("\\\n", " ")
+        for command in re.findall(rf"python examples/{re.escape(script.as_posix())}([^\n`#;|]*)", text):
+            found |= set(re.findall(r"(?<=\s)--[\w.]+", command))
+    return sorted(found)
 
 
 def verdict(status: int, out: str, err: str, flags: Sequence[str], installed: Sequence[str]) -> tuple[bool, str]:
@@ -75,7 +81,7 @@ def check(script: Path, folder: Path, installed: Sequence[str]) -> tuple[bool, s
         done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
         # of a program that ended by itself; empty where it did without morn_losses
         origin = (work / "probe").read_text() if (work / "probe").is_file() else None
-    flags = flags_in_use((folder / script).read_text())
+    flags = flags_in_use(script)
     right, why = verdict(done.returncode, done.stdout, done.stderr, flags, installed)
     if not right or done.returncode:
         return right, why

@@ -17,7 +17,18 @@ def test_every_program_is_found_and_shows_its_options_in_use() -> None:
     assert {"train_morngan.py", "recipes/cut.py", "studies/ablation.py"} <= {str(p) for p in found}
     assert not {"recipes/crops.py", "recipes/segmenters.py"} & {str(p) for p in found}
     for script in found:
-        assert flags_in_use((EXAMPLES / script).read_text()), f"{script}: the docstring holds no command"
+        assert flags_in_use(script), f"{script}: neither its docstring nor a page holds a command"
+
+
+def test_options_in_use_are_those_of_docstring_and_pages(tmp_path: Path) -> None:
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "examples" / "x.py").write_text('"""X.\n\npython examples/x.py --run DIR\n"""\n')
+    (tmp_path / "README.md").write_text("```bash\npython examples/y.py --not-of x\n```\n")
+    (tmp_path / "docs" / "a.md").write_text(
+        "`python examples/x.py --losses.tv 1` and `--other`\n```\npython examples/x.py --a 1 \\\n  --b 2  # --c\n```\n"
+    )
+    assert flags_in_use(Path("x.py"), tmp_path) == ["--a", "--b", "--losses.tv", "--run"]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +52,7 @@ def test_verdicts(status: int, out: str, err: str, right: bool, why: str) -> Non
 def test_a_library_beside_the_examples_is_not_the_installed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("check_examples.flags_in_use", lambda script: ["--run"])
     (tmp_path / "morn_losses.py").write_text("")
     (tmp_path / "x.py").write_text(
         '"""X.\n\npython examples/x.py --run DIR\n"""\nimport argparse\nimport morn_losses\n'
