@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, measure, and write ``compare.md``, ``compare.json`` and ``compare.png``."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
-        epilog="All other options (--steps, --crop, ...) go to cyclegan.py.",
+        epilog="All other options (--steps, --crop, --lr, ...) go to cyclegan.py, whose --help lists them.",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     parser.add_argument(
