@@ -54,14 +54,18 @@ docs: $(VENV)/dev.done
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build
 	@echo "Open docs/_build/index.html"
 
-# the built wheel in an environment of its own, with nothing but the core packages
+# the built wheel in an environment of its own: with nothing but the core packages, then with what the examples need
+WHEEL_PIP = build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet
 wheel: $(VENV)/dev.done
 	rm -rf dist build/wheel-venv
 	$(PY) -m build --wheel --outdir dist . > /dev/null
 	$(PYTHON) -m venv build/wheel-venv
-	build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet "$(TORCH)"
-	build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
+	$(WHEEL_PIP) "$(TORCH)"
+	$(WHEEL_PIP) dist/*.whl
 	cd build && wheel-venv/bin/python ../tests/check_installed.py
+	cd build && wheel-venv/bin/python ../tests/check_examples.py --jobs $(WORKERS)
+	$(WHEEL_PIP) "$$(echo dist/*.whl)[train]"
+	cd build && wheel-venv/bin/python ../tests/check_examples.py --jobs $(WORKERS) --installed train
 
 # peers that are not installed are skipped: pip install faiss-cpu fast-pytorch-kmeans kmeans-pytorch
 benchmarks: $(VENV)/dev.done

@@ -6,9 +6,13 @@ python examples/colorize.py --input night/ --output day/ --checkpoint weights.sa
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("colorize.py needs: pip install 'morn-losses[train]'")
 
 import torch
 from jsonargparse import auto_cli

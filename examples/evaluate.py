@@ -6,8 +6,12 @@ python examples/evaluate.py --run runs/mini --data DIR
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("evaluate.py needs: pip install 'morn-losses[train]'")
 
 from jsonargparse import auto_cli
 from rich.console import Console

@@ -7,8 +7,12 @@ python examples/prepare_data.py --input FLIR/day_labels --output data/labelsA --
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("prepare_data.py needs: pip install 'morn-losses[train]'")
 
 import numpy as np
 from jsonargparse import auto_cli

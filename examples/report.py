@@ -5,8 +5,12 @@ python examples/report.py --run runs/demo
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("report.py needs: pip install 'morn-losses[train]'")
 
 from jsonargparse import auto_cli
 

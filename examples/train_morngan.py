@@ -8,9 +8,13 @@ python examples/train_morngan.py --out runs/mini --resume
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("train_morngan.py needs: pip install 'morn-losses[train]'")
 
 from jsonargparse import ArgumentParser
 

@@ -27,6 +27,8 @@ def channel_max(x: Tensor) -> Tensor:
     Example:
         >>> channel_max(torch.tensor([[[[0.0]], [[2.0]], [[1.0]]]]))
         tensor([[[2.]]])
+
+    Source: Eq. 1, section 3.2.2.
     """
     check_image(x, "x", channels=None)
     return x.amax(1)
@@ -44,6 +46,8 @@ def channel_min(x: Tensor) -> Tensor:
     Example:
         >>> channel_min(torch.tensor([[[[0.0]], [[2.0]], [[1.0]]]]))
         tensor([[[0.]]])
+
+    Source: Eq. 1, section 3.2.2.
     """
     check_image(x, "x", channels=None)
     return x.amin(1)

@@ -64,7 +64,7 @@ def kmeans(
     tol: float = 1e-4,
     generator: torch.Generator | None = None,
 ) -> KMeansResult:
-    r"""Cluster many sets of points, of different sizes, in one call, by Lloyd's algorithm.
+    r"""K-means: many sets of points, of different sizes, in one call, by Lloyd's algorithm.
 
     .. math:: \min_{u_1, \dots, u_K} \sum_n \min_k d(x_n, u_k)
 
@@ -115,7 +115,7 @@ def kmeans(
         >>> result.inertia
         tensor(1.)
 
-    Source: the clustering step of section 3.4.2.
+    Source: section 3.4.2, its clustering step.
     """
     check_floating(points, "points")
     if points.ndim not in (2, 3) or points.shape[-1] < 1 or points.shape[0] < points.ndim - 2:

@@ -64,7 +64,7 @@ def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) 
 
 
 def descriptor_similarity(a: Tensor, b: Tensor) -> Tensor:
-    r"""Cosine similarity of every descriptor of ``a`` with every one of ``b``, Eq. 11.
+    r"""Similarity of descriptors, Eq. 11: the cosine of every one of ``a`` with every one of ``b``.
 
     .. math:: d_{AB} = \frac{f_d^A \cdot f_d^B}{\|f_d^A\|_2 \, \|f_d^B\|_2}
 
@@ -85,7 +85,7 @@ def descriptor_similarity(a: Tensor, b: Tensor) -> Tensor:
         tensor([[0.6000],
                 [0.0000]])
 
-    Source: Eq. 11.
+    Source: Eq. 11, section 3.4.1.
     """
     for x, name, rows in ((a, "a", "Na"), (b, "b", "Nb")):
         check_floating(x, name)
@@ -99,7 +99,7 @@ def descriptor_similarity(a: Tensor, b: Tensor) -> Tensor:
 
 
 class MemoryBank(nn.Module):
-    """What is remembered of every NTIR image: its descriptor and a few integers to find it again.
+    """Memory of NTIR images: the descriptor of each, and a few integers to find it again.
 
     An entry is an image id below ``capacity``. All state is in buffers, so ``state_dict`` holds it whole:
     ``descriptors`` float32 ``(capacity, n_classes)``, ``payload`` int64 ``(capacity, payload_size)`` and ``filled``
@@ -231,7 +231,7 @@ class MemoryBank(nn.Module):
 
 
 class MemorySampler(nn.Module):
-    """Draw an entry at random among the k of a :class:`MemoryBank` that are most similar to a descriptor (Eq. 11).
+    """Memory-guided selection: draw one of the k entries of a :class:`MemoryBank` nearest to a descriptor (Eq. 11).
 
     ``forward(descriptors, generator=None)`` takes ``(B, n_classes)`` and returns int64 ``(B,)`` entry ids. Each is
     uniform among the ``k`` most similar filled entries, among all of them if fewer are filled; entries that tie at rank

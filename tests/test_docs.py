@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,35 +19,65 @@ from morngan.config import LossOptions, make_config
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 WRITTEN = sorted(p for p in DOCS.rglob("*.md") if p.relative_to(DOCS).parts[0] not in ("_build", "_static"))
-PAGES = [ROOT / "README.md", *WRITTEN]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 CONCEPTS = [p for p in WRITTEN if p.parent.name == "concepts"]
 
 
-def test_every_test_named_in_the_equations_exists() -> None:
-    text = (ROOT / "docs" / "equations.md").read_text()
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
-    assert len(named) > 40
-    for path, name in named:
-        source = (ROOT / path).read_text()
-        assert re.search(rf"^(def|class) {name}\b", source, re.MULTILINE), f"{path}::{name}"
+def load(script: str) -> Any:
+    """Return a script of the docs folder as a module."""
+    spec = importlib.util.spec_from_file_location(script, DOCS / f"{script}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[script] = module  # where dataclasses look for their annotations
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_every_equation_and_every_function_is_in_the_table() -> None:
-    text = (ROOT / "docs" / "equations.md").read_text()
-    numbers: set[int] = set()
-    for cell in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE):
-        if "." in cell:
-            continue
-        for first, last in re.findall(r"(\d+)(?:–(\d+))?", cell):
-            numbers |= set(range(int(first), int(last or first) + 1))
-    assert numbers == set(range(1, 24))
-    # the rest serves these: gray values, gradients, filling of labels and the tuples that functions return
-    helpers = {"to_gray", "gradient_magnitude", "fill_unlabeled", "ACATerms", "KMeansResult"}
-    for name in set(functional.__all__) - helpers:
-        assert f"`{name}`" in text, name
-    for name in re.findall(r"\| `([A-Z]\w+)`", text):
-        assert hasattr(morn_losses, name)
-    assert hasattr(metrics, "apce")
+@pytest.fixture(scope="module")
+def rows() -> list[Any]:
+    equations = load("make_equations")
+    found: list[Any] = equations.read_rows()
+    equations.add_tests(found)
+    return found
+
+
+def test_the_table_of_equations_is_that_of_docstrings_and_tests() -> None:
+    assert load("make_equations").page() == (DOCS / "equations.md").read_text(), "run docs/make_equations.py"
+
+
+def test_every_equation_and_every_function_is_in_the_table(rows: list[Any]) -> None:
+    assert {n for row in rows for n in range(row.first, row.last + 1)} - {0} == set(range(1, 24))
+    # the rest serves these: gray values, gradients and the tuples that functions return
+    helpers = {"to_gray", "gradient_magnitude", "ACATerms", "KMeansResult"}
+    assert {row.name for row in rows if hasattr(functional, row.name)} == set(functional.__all__) - helpers
+    modules = {n for n in morn_losses.__all__ if inspect.isclass(getattr(morn_losses, n))} - {"LabelSpace", *helpers}
+    assert {row.module for row in rows} >= modules
+
+
+def test_every_equation_has_its_tests(rows: list[Any]) -> None:
+    compared = set()
+    for row in rows:
+        names = [name for tests in row.tests.values() for name in tests]
+        assert len(names) >= (2 if row.is_function else 1), row.name
+        if any(re.search("equals?_", name) for name in names):
+            compared.add(row.name)
+    functions = {row.name for row in rows if hasattr(functional, row.name)}
+    # these two are sums of what has been compared
+    assert functions - compared == {"sga_plus_loss", "segmentation_loss"}
+
+
+def test_a_detail_names_a_known_equation() -> None:
+    equations = load("make_equations")
+    table = equations.read_rows()
+    with pytest.raises(ValueError, match="test_x: names an equation"):
+        equations.detail_of("test_x", "Eq. 24: unknown.", table, [])
+    assert equations.detail_of("test_x", "A test.", table, []) == ([], "")
+    found, equation = equations.detail_of("test_total_is_eq_23_written_out", "", table, [])
+    assert ([row.name for row in found], equation) == (["examples/morngan/objective.py"], "23")
+    # those that the test calls, if there are any
+    called = [row for row in table if row.name == "MemoryBank"]
+    assert equations.detail_of("test_x", "Section 3.4.1: x.", table, called) == (called, "")
 
 
 def name_of(page: Path) -> str:
@@ -110,11 +143,7 @@ def test_the_page_of_the_published_code_names_every_option_of_the_variant() -> N
 
 
 def test_the_diff_shown_is_that_of_the_recipe() -> None:
-    spec = importlib.util.spec_from_file_location("make_diff", DOCS / "make_diff.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("make_diff")
     assert (DOCS / "guides" / "cyclegan.diff").read_text() == module.recipe_diff(), "run docs/make_diff.py"
     assert "# morn" not in module.recipe_diff()
 

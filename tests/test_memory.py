@@ -124,6 +124,7 @@ def test_similarity_equals_loops_and_scikit_learn() -> None:
 
 
 def test_similarity_with_the_zero_vector_is_zero() -> None:
+    """Eq. 11: an image without small-sample classes."""
     a = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     assert descriptor_similarity(a, a).tolist() == [[0.0, 0.0], [0.0, pytest.approx(1.0)]]
     assert not descriptor_similarity(torch.zeros(3, 1), torch.ones(2, 1)).any()
@@ -182,6 +183,7 @@ def test_a_new_bank_is_empty() -> None:
 
 
 def test_write_fills_and_replaces() -> None:
+    """Section 3.4.1: an image has one entry."""
     bank = MemoryBank(4, 2, 1)
     bank.write(torch.tensor([2, 0]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[7], [8]]))
     assert bank.descriptors.tolist() == [[3, 4], [0, 0], [1, 2], [0, 0]]
@@ -437,6 +439,7 @@ def angles(*degrees: float) -> Tensor:
 
 
 def test_uniform_among_the_k_most_similar() -> None:
+    """Section 3.4.1: which entries are drawn, and how often."""
     bank = full_bank(angles(90, 10, 180, -20, 45, 30))
     assert_distribution(frequencies(bank, (2.0, 0.0), 3), [0, 1 / 3, 0, 1 / 3, 0, 1 / 3])
     assert_distribution(frequencies(bank, (2.0, 0.0), 4), [0, 1 / 4, 0, 1 / 4, 1 / 4, 1 / 4])

@@ -1,9 +1,10 @@
 """What ACA and CGR change in the plain CycleGAN: several seeds without and with them, at the same number of steps.
 
 python examples/recipes/compare.py --out runs/compare
+python examples/recipes/compare.py --out runs/compare --rows base,aca,cgr,both
 
-Every seed gives a pair of runs that start from the same weights and see the same crops. The translations of unseen
-scenes are measured as ``examples/evaluate.py`` measures them; no recipe sees the labels or the images that this uses.
+The runs of a seed start from the same weights and see the same crops. The translations of unseen scenes are measured as
+``examples/evaluate.py`` measures them; no recipe sees the labels or the images that this uses.
 """
 
 from __future__ import annotations
@@ -41,7 +42,15 @@ from morngan.evaluation import (
 from morngan.judge import STEPS, judge_pairs, load_or_train_judge
 from morngan.panels import save_panel
 
-PLAIN, MORN = "CycleGAN", "CycleGAN + ACA + CGR"
+# a loss of weight 0 is computed all the same, so that random draws are those of the other rows
+ROWS = {
+    "base": ("CycleGAN", []),
+    "aca": ("CycleGAN + ACA", ["--morn", "--cgr", "0"]),
+    "cgr": ("CycleGAN + CGR", ["--morn", "--aca", "0"]),
+    "both": ("CycleGAN + ACA + CGR", ["--morn"]),
+}
+"""By their names on the command line: how tables call them, and what they give cyclegan.py."""
+
 PICTURES = 4
 
 
@@ -53,28 +62,44 @@ def spread(values: Sequence[float], scale: float, digits: int) -> str:
     return text + (f" ±{scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
-def table(rows: Sequence[Row], n_seeds: int) -> str:
-    """Return the figures as Markdown: each kind of run over the seeds, their paired difference, and both ends."""
+def table(rows: Sequence[Row], n_seeds: int, kinds: Sequence[str]) -> str:
+    """Return the figures as Markdown: each kind of run over the seeds, paired differences to the first, both ends."""
     by_name = {row.name: {key: figure.value for key, figure in row.figures.items()} for row in rows}
-    head = ["", *(c.title for c in COLUMNS)]
-    lines = [head, ["---", *["---:"] * len(COLUMNS)]]
-    values = {kind: [by_name[f"{kind}, seed {s}"] for s in range(n_seeds)] for kind in (PLAIN, MORN)}
-    for name in (INPUT, PLAIN, MORN, "difference", TRUTH):
-        if name == "difference":
-            found = [{k: m[k] - p[k] for k in m} for p, m in zip(values[PLAIN], values[MORN], strict=True)]
-        else:
-            found = values.get(name) or [by_name[name]]
-        lines.append([name, *(spread([f[c.key] for f in found], c.scale, c.digits) for c in COLUMNS)])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    values = {kind: [by_name[f"{kind}, seed {s}"] for s in range(n_seeds)] for kind in kinds}
+    lines = {INPUT: [by_name[INPUT]], **values}
+    first, *others = kinds
+    for kind in others:
+        name = "difference" if len(others) == 1 else f"difference, {kind}"
+        lines[name] = [{k: m[k] - p[k] for k in m} for p, m in zip(values[first], values[kind], strict=True)]
+    lines[TRUTH] = [by_name[TRUTH]]
+    cells = [["", *(c.title for c in COLUMNS)], ["---", *["---:"] * len(COLUMNS)]]
+    for name, found in lines.items():
+        cells.append([name, *(spread([f[c.key] for f in found], c.scale, c.digits) for c in COLUMNS)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells) + "\n"
+
+
+def choose(text: str) -> list[str]:
+    """Return the names of rows between commas.
+
+    Raises:
+        argparse.ArgumentTypeError: an unknown name, or the same one twice.
+    """
+    names = text.split(",")
+    if not set(names) <= set(ROWS) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"expected different ones of {', '.join(ROWS)}, got {text!r}")
+    return names
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, measure, and write ``compare.md``, ``compare.json`` and ``compare.png``."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
-        epilog="All other options (--steps, --crop, ...) go to cyclegan.py.",
+        epilog="All other options (--steps, --crop, --lr, ...) go to cyclegan.py, whose --help lists them.",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
+    parser.add_argument(
+        "--rows", type=choose, default="base,both", help=f"of {', '.join(ROWS)}; the first is what others differ from"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--judge_steps", type=int, default=STEPS, help="training steps of the network that judges")
     parser.add_argument("--judge_images", type=int, default=240)
@@ -101,14 +126,17 @@ def main(arguments: list[str] | None = None) -> None:
     translators: dict[str, Translate] = {INPUT: lambda case: case.night}
     seconds: dict[str, float] = {}
     for seed in range(options.seeds):
-        for kind, flags in ((PLAIN, []), (MORN, ["--morn"])):
+        # one for all rows; not one of an earlier call, whose options may have been others
+        segmenter = options.out / f"day_segmenter_{seed}.pt"
+        segmenter.unlink(missing_ok=True)
+        for row in options.rows:
+            kind, flags = ROWS[row]
             name = f"{kind}, seed {seed}"
             say(name)
-            out = options.out / f"{'morn' if flags else 'plain'}_{seed}"
+            out = options.out / f"{row}_{seed}"
+            common = ["--data", str(scenes), "--out", str(out), "--seed", str(seed), "--segmenter", str(segmenter)]
             started = time.perf_counter()
-            generator = cyclegan.main(
-                ["--data", str(scenes), "--out", str(out), "--seed", str(seed), *flags, *training]
-            )
+            generator = cyclegan.main([*common, *flags, *training])
             seconds[name] = time.perf_counter() - started
             translators[name] = run_network(generator.eval(), next(generator.parameters()).device)
     translators[TRUTH] = true_day
@@ -122,7 +150,8 @@ def main(arguments: list[str] | None = None) -> None:
             columns.append(list(images.values()))
 
     rows = evaluate((read_case(f) for f in files), translators, judge, CITYSCAPES, look)
-    text = table(rows, options.seeds)
+    kinds = [ROWS[row][0] for row in options.rows]
+    text = table(rows, options.seeds, kinds)
     (options.out / "compare.md").write_text(text)
     figures = {
         row.name: {k: f.value if math.isfinite(f.value) else None for k, f in row.figures.items()} for row in rows
@@ -130,7 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
     iou = {row.name: {k: v if math.isfinite(v) else None for k, v in row.iou.items()} for row in rows}
     result = {"figures": figures, "iou": iou, "seconds": seconds, "training": training, "torch": torch.__version__}
     (options.out / "compare.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    text_above = f"rows: night; {PLAIN} and {MORN} for each seed; true day"
+    text_above = f"rows: night; {', '.join(kinds)}, for each seed; true day"
     titles = (text_above, *[""] * (len(columns) - 1))
     save_panel(options.out / "compare.png", list(zip(*columns, strict=True)), titles)
     say(text)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import math
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("PIL") is None:
+    sys.exit("this recipe needs: pip install 'morn-losses[train]'")
 
 import torch
 from torch import Tensor
@@ -32,6 +37,8 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     )
     parser.add_argument("--out", type=Path, default=Path("runs/recipe"), help="folder of the results")
     parser.add_argument("--morn", action="store_true", help="add ACA and CGR")
+    parser.add_argument("--aca", type=float, default=1.0, help="weight of ACA, with --morn")
+    parser.add_argument("--cgr", type=float, default=1.0, help="weight of CGR, with --morn")
     parser.add_argument("--segmenter", type=Path, help="weights of the day segmenter; trained where there is no file")
     parser.add_argument("--segmenter_steps", type=int, default=600, help="of its training, batches of 4")
     parser.add_argument("--steps", type=int, default=2000)
@@ -43,6 +50,10 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     options = parser.parse_args(arguments)
     if options.crop % 8 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
         parser.error("expected --crop a multiple of 8 of at least 32, and --steps, --batch, --width of at least 1")
+    if not (0 <= options.aca < math.inf and 0 <= options.cgr < math.inf):
+        parser.error("expected --aca and --cgr of at least 0")
+    if not options.morn and (options.aca, options.cgr) != (1, 1):
+        parser.error("--aca and --cgr weigh the losses that --morn adds")
     options.segmenter = options.segmenter or options.out / "day_segmenter.pt"
     options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.data is None:

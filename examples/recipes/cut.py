@@ -85,8 +85,8 @@ def main(arguments: list[str] | None = None) -> Generator:
         loss = should_be(d(fake_a), 1) + (nce(g.encode, real_b, fake_a) + nce(g.encode, real_a, same_a)) / 2
         if options.morn:
             labels_b = mine(labels_a, real_b, fake_a)
-            loss = loss + aca(g.encode(real_a), g.encode(fake_a), labels_a, labels_b)
-            loss = loss + cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
+            loss = loss + options.aca * aca(g.encode(real_a), g.encode(fake_a), labels_a, labels_b)
+            loss = loss + options.cgr * cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()

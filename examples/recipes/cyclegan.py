@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> Generator:
             labels_b = mine(labels_a, real_b, fake_a, fake_b)  # morn
             loss_aca = aca(g_ab.encode(real_a), g_ab.encode(fake_a), labels_a, labels_b)  # morn
             loss_cgr = cgr(real_b, fake_a, CITYSCAPES.background(labels_b))  # morn
-            loss = loss + loss_aca + loss_cgr  # morn
+            loss = loss + options.aca * loss_aca + options.cgr * loss_cgr  # morn
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()

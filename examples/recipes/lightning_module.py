@@ -10,7 +10,12 @@ of Lightning; the night segmenter has an optimizer of its own, which a real proj
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
+import sys
+
+if importlib.util.find_spec("lightning") is None:
+    sys.exit("lightning_module.py needs: pip install 'morn-losses[lightning,train]'")
 
 import lightning
 import torch
@@ -35,6 +40,7 @@ class CycleGANModule(lightning.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.lr, self.morn = options.lr, options.morn
+        self.weight_aca, self.weight_cgr = options.aca, options.cgr
         self.g_ab, self.g_ba = Generator(options.width), Generator(options.width)
         self.d_a, self.d_b = discriminator(options.width), discriminator(options.width)
         self.pool_a, self.pool_b = ImagePool(), ImagePool()
@@ -65,7 +71,7 @@ class CycleGANModule(lightning.LightningModule):
             aca = self.aca(self.g_ab.encode(real_a), self.g_ab.encode(fake_a), labels_a, labels_b)
             cgr = self.cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
             self.log_dict({"aca": aca.detach(), "cgr": cgr.detach()}, prog_bar=True)
-            loss = loss + aca + cgr
+            loss = loss + self.weight_aca * aca + self.weight_cgr * cgr
         opt_g.zero_grad()
         self.manual_backward(loss)
         opt_g.step()

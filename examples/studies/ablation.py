@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import importlib.util
 import json
 import signal
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("ablation.py needs: pip install 'morn-losses[train]'")
 
 from jsonargparse import auto_cli
 

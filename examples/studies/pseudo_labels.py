@@ -5,9 +5,13 @@ python examples/studies/pseudo_labels.py --runs '[runs/demo]' --data runs/demo/s
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("pseudo_labels.py needs: pip install 'morn-losses[train]'")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -5,8 +5,12 @@ python examples/studies/report_card.py --out runs/report_card
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("report_card.py needs: pip install 'morn-losses[train]'")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -6,9 +6,13 @@ python examples/studies/segmenters.py --data DIR --out runs/segmenters
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import sys
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("segmenters.py needs: pip install 'morn-losses[train]'")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

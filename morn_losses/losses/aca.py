@@ -126,7 +126,7 @@ def aca_loss(
         >>> aca_loss(real, fake, person, person, [11], n_clusters=1)  # (0.9 - 0.6) + (0.9 - 0.6)
         tensor(0.6000)
 
-    Source: section 3.4.2.
+    Source: Eq. 12-17, section 3.4.2.
     """
     check_image(features_real, "features_real", channels=None)
     check_image(features_fake, "features_fake", channels=None)

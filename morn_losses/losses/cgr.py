@@ -67,7 +67,7 @@ def cgr_loss(
         >>> cgr_loss(source, 0.25 * source, value_range=(0, 1)).round(decimals=2)
         tensor(0.7500)
 
-    Source: section 3.5.
+    Source: Eq. 18-19, section 3.5.
     """
     check_image(real, "real")
     check_image(fake, "fake")

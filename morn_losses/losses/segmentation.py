@@ -36,7 +36,7 @@ def class_balanced_cross_entropy(
     ignore_index: int = 255,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Cross-entropy in which the classes of small area weigh more.
+    r"""Class-balanced cross-entropy: the classes of small area weigh more.
 
     .. math::
         \mathcal{L}_{ce} = \frac{\sum_i w_{y_i} \left( -\log p_{y_i, i} \right)}{\sum_i w_{y_i}}, \qquad
@@ -71,7 +71,7 @@ def class_balanced_cross_entropy(
         >>> class_balanced_cross_entropy(logits, torch.tensor([[[0, 255]]])).round(decimals=4)
         tensor(0.0181)
 
-    Source: section 3.3.4; Zheng and Yang (2020).
+    Source: Eq. 10 (cross-entropy), section 3.3.4; Zheng and Yang (2020).
     """
     check_number(small_area, "small_area", minimum=0, maximum=1)
     # the weights are made in the dtype of the sums, at least float32
@@ -154,7 +154,7 @@ def boundary_loss(
         >>> boundary_loss(torch.zeros(1, 2, 1, 4), labels).round(decimals=4)  # sums: 52/18, 60/18
         tensor(0.8667)
 
-    Source: section 3.3.4; Zhen et al. (2020).
+    Source: Eq. 10 (boundary), section 3.3.4; Zhen et al. (2020).
     """
     logits, labels, labeled = _prepare(logits, labels, ignore_index)
     ids = torch.arange(logits.shape[1], device=labels.device)[:, None, None]
@@ -207,7 +207,7 @@ def segmentation_loss(
         >>> segmentation_loss(torch.zeros(1, 2, 1, 4), labels).round(decimals=4)  # log(2) + 0.5 * 52 / 60
         tensor(1.1265)
 
-    Source: section 3.3.4.
+    Source: Eq. 10, section 3.3.4.
     """
     check_number(boundary_weight, "boundary_weight", minimum=0)
     per_sample = class_balanced_cross_entropy(

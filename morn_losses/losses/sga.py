@@ -98,7 +98,7 @@ def sga_loss(
         >>> sga_loss(torch.zeros(1, 1, 1, 4), edges, grid=1, value_range=(0, 1)).round(decimals=4)
         tensor(0.5333)
 
-    Source: section 3.2.2, after PearlGAN (reference 9 of the paper).
+    Source: Eq. 4 (first term), section 3.2.2, after PearlGAN (reference 9 of the paper).
     """
     check_image(fake, "fake")
     B, _, H, W = fake.shape
@@ -183,7 +183,7 @@ def sga_plus_loss(
         >>> sga_plus_loss(image, torch.zeros(1, 1, 4), labels, value_range=(0, 1)).round(decimals=3)
         tensor(0.5000)
 
-    Source: section 3.2.2.
+    Source: Eq. 4, section 3.2.2.
     """
     check_image(fake_thermal, "fake_thermal")
     check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)

@@ -68,7 +68,7 @@ def sr_loss(
         >>> sr_loss(large, -small).round(decimals=4)  # 10 * (2 - 1 / 2) + 1 - 0.01^2 / (1 + 0.01^2)
         tensor(15.9999)
 
-    Source: section 3.6.
+    Source: Eq. 20-21, section 3.6.
     """
     check_image(output, "output")
     check_image(scaled_output, "scaled_output")
@@ -123,7 +123,7 @@ class SRLoss(nn.Module):
         >>> criterion(torch.tanh, torch.full((1, 3, 16, 16), 0.5), scale=0.5)  # a translation that ignores scale
         tensor(0.)
 
-    Source: section 3.6.
+    Source: Eq. 22, section 3.6.
     """
 
     def __init__(

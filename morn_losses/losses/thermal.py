@@ -39,7 +39,7 @@ def monochromatic_regularization(x: Tensor, *, reduction: Reduction = "mean") ->
         >>> monochromatic_regularization(torch.tensor([[[[0.5]], [[-0.5]], [[0.0]]]]))
         tensor(1.)
 
-    Source: section 3.2.2.
+    Source: Eq. 2, section 3.2.2.
     """
     check_image(x, "x")
     x = promote(x)
@@ -91,7 +91,7 @@ def temperature_regularization(
         >>> temperature_regularization(image, labels, value_range=(0, 1)).round(decimals=3)
         tensor(0.5000)
 
-    Source: section 3.2.2.
+    Source: Eq. 3, section 3.2.2.
     """
     check_image(fake_thermal, "fake_thermal")
     B, _, H, W = fake_thermal.shape

@@ -80,7 +80,7 @@ def apce(source: Images, translated: Images, thresholds: int = 99) -> APCEResult
         >>> apce(image, np.roll(image, 3, axis=0)).value < 0.6
         True
 
-    Source: section 4.1.
+    Source: section 4.1.2.
     """
     sums, counts = recall_statistics(source, translated, thresholds)
     curve = _means(sums, counts)

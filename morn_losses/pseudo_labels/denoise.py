@@ -71,7 +71,7 @@ def denoise_labels(labels: Tensor, image: Tensor, rules: Rules, *, ignore_index:
         >>> denoise_labels(labels, image, [(8, (10,))])
         tensor([[[  8,   8,   8, 255,  10,  10]]])
 
-    Source: section 3.3.1.
+    Source: Eq. 5-7, section 3.3.1.
     """
     check_labels(labels, "labels")
     B, H, W = labels.shape

@@ -10,7 +10,7 @@ from morn_losses.pseudo_labels.mine import LabelMiner
 
 
 class OnlineSemanticDistillation(nn.Module):
-    """Pseudo-labels of thermal images: what both segmenters are sure of, denoised by the temperatures of the classes.
+    """Online semantic distillation: what both segmenters are sure of, denoised by the temperatures of the classes.
 
     Args:
         miner: turns the two logits into coarse labels, :class:`~morn_losses.LabelMiner`.

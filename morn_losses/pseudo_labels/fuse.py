@@ -46,7 +46,7 @@ def fuse_labels(
     overrides: Mapping[tuple[int, int], int] | None = None,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Fuse two label maps (section 3.3.2): the intersection for some classes, the primary map for the others.
+    r"""Fusion of two label maps (section 3.3.2): the intersection for some classes, the primary map for the others.
 
     .. math::
         M_u = \begin{cases}

@@ -102,7 +102,7 @@ def mine_labels(
         >>> mine_labels(real, translated, (0.65, 0.25), from_logits=False)
         tensor([[[0, 0, 1]]])
 
-    Source: section 3.3.3.
+    Source: Eq. 8-9, section 3.3.3.
     """
     check_image(logits_real, "logits_real", channels=None)
     check_image(logits_translated, "logits_translated", channels=None)
@@ -131,7 +131,7 @@ def fill_unlabeled(
     from_logits: bool = True,
     ignore_index: int = 255,
 ) -> Tensor:
-    r"""Give unlabeled pixels the most probable class where its probability exceeds the threshold.
+    r"""Filling of labels: unlabeled pixels take the most probable class where its probability exceeds the threshold.
 
     .. math::
         \hat M_u = \begin{cases}

@@ -8,6 +8,7 @@ import math
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -208,7 +209,7 @@ def test_the_day_segmenter_is_trained_once_and_learns(data_folder: Path, tmp_pat
 
 @pytest.mark.skipif(importlib.util.find_spec("lightning") is None, reason="lightning is not installed")
 @pytest.mark.filterwarnings("ignore")  # those of lightning are its own
-@pytest.mark.parametrize("chosen", [[], ["--morn"]], ids=["plain", "morn"])
+@pytest.mark.parametrize("chosen", [[], ["--morn", "--cgr=0.5"]], ids=["plain", "morn"])
 def test_lightning_learns_what_the_plain_loop_learns(chosen: list[str], flags: list[str], tmp_path: Path) -> None:
     import lightning_module
 
@@ -221,6 +222,35 @@ def test_lightning_learns_what_the_plain_loop_learns(chosen: list[str], flags: l
     assert generator(night).allclose(module(night))
 
 
+@pytest.mark.parametrize("recipe", [cyclegan, cut], ids=["cyclegan", "cut"])
+def test_each_loss_has_a_weight(recipe: Any, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Everywhere(nn.Module):
+        """In the place of ACA, which finds no class in runs this short."""
+
+        def __init__(self, classes: Any) -> None:
+            super().__init__()
+
+        def forward(self, real: Tensor, fake: Tensor, *labels: Tensor) -> Tensor:
+            return (real.detach().mean() - fake.mean()).square()
+
+    monkeypatch.setattr(recipe, "ACALoss", Everywhere)
+
+    def learned(*more: str) -> Tensor:
+        return weights(recipe.main([*flags, f"--out={tmp_path / '_'.join(more)}", *more]))
+
+    neither = learned("--morn", "--aca=0", "--cgr=0")
+    torch.testing.assert_close(neither, learned(), rtol=0, atol=0)
+    found = [neither, *(learned("--morn", *more) for more in ([], ["--aca=0"], ["--cgr=0"], ["--aca=0.5", "--cgr=0"]))]
+    for i, one in enumerate(found):
+        assert not any(one.equal(other) for other in found[:i]), i
+
+
+@pytest.mark.parametrize("wrong", [["--morn", "--aca=-1"], ["--morn", "--cgr=nan"], ["--cgr=0"]])
+def test_weights_that_mean_nothing_are_refused(wrong: list[str], flags: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        cyclegan.main([*flags, f"--out={tmp_path / 'run'}", *wrong])
+
+
 # ---- compare.py ------------------------------------------------------------------------------------------------------
 
 
@@ -228,32 +258,58 @@ def test_the_table_shows_means_and_paired_differences() -> None:
     def row(name: str, value: float) -> Row:
         return Row(name, {c.key: Figure(value, 0.0) for c in COLUMNS} | {"psnr": Figure(math.nan, math.nan)}, {})
 
+    def cells_of(*kinds: str) -> dict[str, list[str]]:
+        lines = compare.table(rows, 2, kinds).splitlines()
+        return {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in lines[2:]}
+
+    plain, cgr, both = (compare.ROWS[name][0] for name in ("base", "cgr", "both"))
     rows = [row(INPUT, 0.5), row(TRUTH, 1.0)]
-    for seed, (plain, morn) in enumerate(((0.1, 0.2), (0.3, 0.6))):
-        rows += [row(f"{compare.PLAIN}, seed {seed}", plain), row(f"{compare.MORN}, seed {seed}", morn)]
-    lines = compare.table(rows, 2).splitlines()
-    cells = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in lines[2:]}
-    assert list(cells) == [INPUT, compare.PLAIN, compare.MORN, "difference", TRUTH]
+    for seed, values in enumerate(((0.1, 0.1, 0.2), (0.3, 0.4, 0.6))):
+        rows += [row(f"{kind}, seed {seed}", value) for kind, value in zip((plain, cgr, both), values, strict=True)]
+    cells = cells_of(plain, both)
+    assert list(cells) == [INPUT, plain, both, "difference", TRUTH]
     assert cells[INPUT][0] == "50.0"
-    assert cells[compare.PLAIN][0] == "20.0 ±14.1"
-    assert cells[compare.MORN][0] == "40.0 ±28.3"
+    assert cells[plain][0] == "20.0 ±14.1"
+    assert cells[both][0] == "40.0 ±28.3"
     assert cells["difference"][0] == "20.0 ±14.1"
     assert cells["difference"][6] == "-"
+    cells = cells_of(plain, cgr, both)
+    assert list(cells) == [INPUT, plain, cgr, both, f"difference, {cgr}", f"difference, {both}", TRUTH]
+    assert cells[f"difference, {cgr}"][0] == "5.0 ±7.1"
+    assert cells[f"difference, {both}"][0] == "20.0 ±14.1"
+    assert cells_of(both, plain)["difference"][0] == "-20.0 ±14.1"
 
 
 @pytest.mark.slow
 def test_a_comparison_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    compare.main(
-        [f"--out={tmp_path}", "--seeds=2", "--judge_steps=1", "--judge_images=2", "--images=2", "--n_train=2", *TINY]
-    )
+    sizes = ["--judge_steps=1", "--judge_images=2", "--images=2", "--n_train=2"]
+    compare.main([f"--out={tmp_path}", "--seeds=1", "--rows=base,aca,cgr,both", *sizes, *TINY])
     result = json.loads((tmp_path / "compare.json").read_text())
-    names = {INPUT, TRUTH, *(f"{kind}, seed {s}" for kind in (compare.PLAIN, compare.MORN) for s in range(2))}
-    assert set(result["figures"]) == names
+    assert set(result["figures"]) == {INPUT, TRUTH, *(f"{kind}, seed 0" for kind, _ in compare.ROWS.values())}
     assert result["figures"][INPUT]["apce"] == 1
     assert result["training"] == TINY
-    assert (tmp_path / "compare.md").read_text() in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert (tmp_path / "compare.md").read_text() in printed
+    assert printed.count("day segmenter: step 2/2") == 1  # one for all rows
     with Image.open(tmp_path / "compare.png") as picture:
         assert picture.height > 6 * 96
+
+    def learned(row: str) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = torch.load(tmp_path / f"{row}_0" / "generator.pt", weights_only=True)
+        return found
+
+    # each row is the recipe with these flags
+    flags = [f"--data={tmp_path / 'scenes'}", f"--segmenter={tmp_path / 'day_segmenter_0.pt'}", *TINY]
+    alone = cyclegan.main([*flags, f"--out={tmp_path / 'alone'}", "--morn", "--aca=0"]).state_dict()
+    torch.testing.assert_close(learned("cgr"), dict(alone), rtol=0, atol=0)
+    assert not all(learned("base")[key].equal(value) for key, value in learned("cgr").items())
+
+
+@pytest.mark.parametrize("rows", ["", "base,base", "base,all", "base, both"])
+def test_unknown_rows_are_refused(rows: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compare.main([f"--rows={rows}"])
+    assert "expected different ones of base, aca, cgr, both" in capsys.readouterr().err
 
 
 def test_modules_of_recipes_do_not_shadow_others() -> None:

@@ -100,6 +100,7 @@ PHASE_TERMS = {
 
 
 def test_each_phase_logs_its_terms_and_their_sum(whole_run: Trainer) -> None:
+    """Eq. 23: which terms each phase has."""
     rows = rows_without_seconds(whole_run.out)
     assert [int(r["step"]) for r in rows] == list(range(12))
     assert [int(r["phase"]) for r in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
@@ -340,6 +341,7 @@ def test_panels_and_weights_are_written(whole_run: Trainer) -> None:
 
 
 def test_psi_is_drawn_once_an_epoch_or_every_step(data: TrainingData, tmp_path: Path) -> None:
+    """Eq. 22: when the scale is drawn."""
     paper = Trainer(tiny_config(tmp_path / "a"), data, say=quiet)
     by_epoch = []
     for epoch in range(30):

@@ -130,6 +130,7 @@ def test_value_by_hand() -> None:
 
 
 def test_local_and_global_terms_have_their_own_threshold() -> None:
+    """Eq. 16: both terms by hand."""
     x = scene(1)
     options: dict[str, Any] = {"n_clusters": 2, "init": starts(x[0], x[2], [(1,)], 2), "return_terms": True}
     _, terms = aca_loss(*x, [1], **options)
@@ -164,6 +165,7 @@ def test_only_directions_count() -> None:
 
 
 def test_all_and_present_divide_by_their_number_of_classes() -> None:
+    """Eq. 17: the mean over the small-sample classes."""
     real, fake, labels_real, labels_fake = scene(1)
     init = starts(real, labels_real, [(1,), (8,), (9,)], 2)
     alone = aca_loss(real, fake, labels_real, labels_fake, [1], n_clusters=2, init=init[:, :1])
@@ -222,6 +224,7 @@ def test_a_class_is_present_from_min_positions_in_both_images() -> None:
 
 
 def test_zero_features_are_dropped_on_both_sides() -> None:
+    """Eq. 12: what the mapping E removes."""
     real, fake, labels_real, labels_fake = scene(1)
     init = starts(real, labels_real, [(1,)], 3)
     expected = aca_loss(real, fake, labels_real, labels_fake, [1], n_clusters=3, init=init, phi_global=2)
@@ -231,6 +234,7 @@ def test_zero_features_are_dropped_on_both_sides() -> None:
 
 
 def test_a_negative_response_counts_for_tau_as_it_is() -> None:
+    """Eq. 15: the largest response may be negative."""
     # published code takes the maximum over zero rows too, and never goes below 0
     real = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 4)
     labels = torch.tensor([[[1, 1, 1, 0]]])
@@ -240,6 +244,7 @@ def test_a_negative_response_counts_for_tau_as_it_is() -> None:
 
 
 def test_empty_clusters_take_no_part_in_tau() -> None:
+    """Eq. 15: by hand."""
     # two distinct features for four clusters
     real = torch.tensor([[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64).view(1, 2, 1, 4)
     fake = torch.tensor([[1.0, 1.0, 1.0, 0.6], [0.0, 0.0, 0.0, 0.8]], dtype=torch.float64).view(1, 2, 1, 4)

@@ -68,6 +68,7 @@ def test_value_by_hand() -> None:
 
 
 def test_rho_is_the_mean_over_the_background_and_strictly_exceeded() -> None:
+    """Eq. 18: by hand."""
     # gradients by column: 0, 1, 1, 0.2, 0.2, 0; over all their mean is 0.4, over columns 3..5 it is 2/15
     real = torch.tensor([0.0, 0, 1, 1, 1.2, 1.2], dtype=torch.float64).expand(1, 1, 3, 6)
     fake = torch.zeros_like(real)

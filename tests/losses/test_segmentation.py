@@ -217,6 +217,7 @@ def test_a_perfect_prediction_has_no_boundary_loss() -> None:
 
 
 def test_segmentation_is_the_weighted_sum_and_defaults_to_a_half() -> None:
+    """Eq. 10: the weight of the boundary loss."""
     logits, labels = random_inputs(3)
     entropy = class_balanced_cross_entropy(logits, labels, small_area=0.2, small_weight=3.0, reduction="none")
     boundary = boundary_loss(logits, labels, reduction="none")

@@ -301,6 +301,7 @@ def test_nearly_flat_patches_have_finite_gradients() -> None:
 
 
 def test_plus_is_the_sum_of_its_three_terms_with_their_options() -> None:
+    """Eq. 4: the three terms, weighted alike."""
     fake = torch.rand(3, 3, 12, 12, dtype=torch.float64)
     edges = torch.rand(3, 12, 12) > 0.6
     labels = torch.tensor([4, 4, 5, 6])[torch.randint(4, (3, 12, 12))]

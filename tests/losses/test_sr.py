@@ -195,6 +195,7 @@ def test_an_output_at_hand_is_used_and_not_computed_again() -> None:
 
 @pytest.mark.parametrize(("psi", "side"), [(0.0, 4), (0.4999, 4), (0.5, 16), (0.9999, 16)])
 def test_psi_below_a_half_takes_alpha_else_beta(monkeypatch: pytest.MonkeyPatch, psi: float, side: int) -> None:
+    """Eq. 22: the draw of the scale."""
     x, translate = torch.rand(1, 3, 8, 8), Recorder()
     monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor(psi))
     SRLoss(alpha=0.4, beta=2.0)(translate, x)  # 3.2 and 16

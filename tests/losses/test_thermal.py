@@ -69,6 +69,7 @@ def test_monochromatic_equals_the_equation_written_with_loops() -> None:
 
 
 def test_monochromatic_is_taken_within_pixels_on_the_values_as_given() -> None:
+    """Eq. 2: a value worked out by hand."""
     x = torch.zeros(1, 3, 1, 2)
     x[0, :, 0, 0] = torch.tensor([-1.0, -0.5, -0.75])
     x[0, :, 0, 1] = torch.tensor([1.0, 1.0, 0.875])

@@ -69,6 +69,7 @@ def pairs() -> Pairs:
 
 @pytest.mark.parametrize("count", [1, 7, 99])
 def test_equals_canny_at_every_threshold(pairs: Pairs, count: int) -> None:
+    """Section 4.1.2: one Canny call for each threshold."""
     sources, translated = [s for s, _ in pairs], [t for _, t in pairs]
     expected = by_loops(pairs, count)
     result = apce(sources, translated, count)

@@ -24,6 +24,7 @@ def inputs(batch: int = 3) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_it_denoises_what_was_mined() -> None:
+    """Section 3.3.3: mining, then denoising."""
     real, translated, image = inputs()
     mined = mine_labels(real, translated, (0.6, 0.5, 0.7))
     expected = denoise_labels(mined, image, [(0, (1,)), (1, (0, 2))])

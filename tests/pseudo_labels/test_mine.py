@@ -129,6 +129,7 @@ def test_filling_equals_the_rule_written_with_loops() -> None:
 
 
 def test_filling_has_to_exceed_the_threshold() -> None:
+    """Section 3.3.4: by hand."""
     labels = torch.tensor([[[255, 255, 0, 1]]])
     probabilities = of_classes([0.05, 0.95], [0.04, 0.96], [0.0, 1.0], [1.0, 0.0])
     assert fill_unlabeled(labels, probabilities, from_logits=False).tolist() == [[[255, 1, 0, 1]]]
@@ -210,6 +211,7 @@ def test_no_graph_is_built_and_the_input_is_left_alone() -> None:
 
 
 def test_the_space_gives_its_foreground_the_lower_threshold() -> None:
+    """Eq. 9: which classes have which threshold."""
     miner = LabelMiner.from_label_space(CITYSCAPES)
     foreground = {"building", "traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "train"}
     foreground |= {"motorcycle", "bicycle"}

@@ -1,0 +1,111 @@
+"""What the package says of itself: its extras hold what is imported, its citation and changelog know its version."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import morn_losses
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+COMPROMISED = ("2.6.2", "2.6.3")
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(r).name) for r in requirements}
+
+
+CORE = names(PROJECT["dependencies"])
+TRAIN = CORE | names(EXTRAS["train"])
+
+
+def imported(folder: str) -> dict[str, set[str]]:
+    """Distributions that the files of a folder import, and which files do; files of the repository are left out."""
+    providers = metadata.packages_distributions()
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                modules = [node.module]
+            else:
+                continue
+            for module in {m.split(".")[0] for m in modules} - sys.stdlib_module_names:
+                for provider in providers.get(module, ()):
+                    found.setdefault(canonicalize_name(provider), set()).add(str(path.relative_to(ROOT)))
+    found.pop("morn-losses", None)
+    return found
+
+
+def test_the_examples_need_nothing_but_the_extra_train() -> None:
+    found = imported("examples")
+    assert {"torch", "pillow", "jsonargparse"} <= set(found)
+    assert found.pop("lightning") == {"examples/recipes/lightning_module.py"}
+    # jinja2 brings markupsafe, whose Markup is part of its interface
+    assert set(found) <= TRAIN | {"markupsafe"}
+    assert "tensorboard" in TRAIN, "torch.utils.tensorboard imports it"
+
+
+def test_the_tests_need_nothing_but_the_extra_dev() -> None:
+    (own,) = (r for r in map(Requirement, EXTRAS["dev"]) if r.name == PROJECT["name"])
+    assert own.extras == set(EXTRAS) - {"dev"}
+    everything = CORE.union(*(names(extra) for extra in EXTRAS.values()))
+    # pytest brings packaging and, where Python has none, tomli; jsonargparse brings pyyaml
+    # the peers of the benchmarks are skipped where they are not installed
+    missing = {n: f for n, f in imported("tests").items() if not any("benchmarks" in path for path in f)}
+    assert set(missing) - everything <= {"packaging", "tomli", "pyyaml"}
+    assert {"sphinx", "furo", "myst-parser"} <= names(EXTRAS["docs"])
+
+
+@pytest.mark.parametrize("extra", ["core", *EXTRAS])
+def test_compromised_releases_of_lightning_are_never_installed(extra: str) -> None:
+    requirements = [Requirement(r) for r in (PROJECT["dependencies"] if extra == "core" else EXTRAS[extra])]
+    for requirement in requirements:
+        if "lightning" in requirement.name:
+            assert not any(requirement.specifier.contains(v) for v in COMPROMISED), str(requirement)
+    # lightning depends on pytorch-lightning and does not exclude them itself
+    by_name = names([str(r) for r in requirements])
+    assert "lightning" not in by_name or "pytorch-lightning" in by_name
+
+
+def test_extras_that_are_named_exist() -> None:
+    paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/**/*.py"), ROOT / "Makefile"]
+    named: set[str] = set()
+    for path in paths:
+        if "_build" not in path.parts and path.parts[len(ROOT.parts)] not in (".venv", "build", "runs"):
+            for group in re.findall(r"(?:morn-losses|['\"]\.|\.whl)\[([\w,]+)\]", path.read_text()):
+                named |= set(group.split(","))
+    assert {"train", "metrics", "lightning", "dev"} <= named
+    assert named <= set(EXTRAS)
+
+
+def test_the_citation_is_that_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["cff-version"] == "1.2.0"
+    assert cited["version"] == morn_losses.__version__
+    assert cited["license"] == PROJECT["license"]
+    released = re.search(r"^## \[(\d\S+)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released is not None
+    assert released.groups() == (cited["version"], str(cited["date-released"]))
+    (paper,) = cited["references"]
+    readme = (ROOT / "README.md").read_text()
+    assert paper["url"].removeprefix("https://arxiv.org/abs/") in readme
+    flat = re.sub(r"\s+", " ", readme)
+    assert paper["title"] in flat
+    assert ", ".join(f"{a['given-names']} {a['family-names']}" for a in paper["authors"]) in flat
