@@ -5,11 +5,15 @@ python examples/studies/true_labels.py --study runs/ablation --rows sdp,mgca --s
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("true_labels.py needs: pip install 'morn-losses[train]'")
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(EXAMPLES.parent), str(EXAMPLES)]
