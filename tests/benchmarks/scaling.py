@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from PIL import Image
 
 from morn_losses import MemorySampler
 from morn_losses.functional import aca_loss, kmeans
 from morn_losses.metrics import apce
+from morngan.studies.plots import line_plot
 from tests.benchmarks.harness import Run, Settings, compare, number
 from tests.benchmarks.lookups import bank, scene
 from tests.benchmarks.losses import aca_inputs, backward
@@ -65,6 +67,18 @@ def curves(settings: Settings) -> dict[str, list[tuple[int, float]]]:
             sizes = sizes[:1]
         found[name] = [(n, compare(name, {"morn_losses": make(n)}, fewer).timings[0].median) for n in sizes]
     return found
+
+
+def picture(found: dict[str, list[tuple[int, float]]]) -> Image.Image:
+    """Draw how the cost of a unit of work changes as the work grows; a line that never rises is at most linear."""
+    lines = {}
+    for name, points in found.items():
+        n0, t0 = points[0]
+        lines[name] = [n / n0 for n, _ in points], [t / t0 / (n / n0) for n, t in points]
+    return line_plot(
+        lines, "size, times the smallest", "time for each unit of work, times that at the smallest size",
+        size=(640, 380), log_x=True,
+    )  # fmt: skip
 
 
 def table(found: dict[str, list[tuple[int, float]]]) -> str:
