@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 from morn_losses import MemorySampler
 from morn_losses.functional import aca_loss, kmeans
 from morn_losses.metrics import apce
-from morngan.studies.plots import line_plot
+from morngan.studies.plots import Line, beside, line_plot
 from tests.benchmarks.harness import Run, Settings, compare, number
 from tests.benchmarks.lookups import bank, scene
 from tests.benchmarks.losses import aca_inputs, backward
@@ -71,13 +72,23 @@ def curves(settings: Settings) -> dict[str, list[tuple[int, float]]]:
 
 def picture(found: dict[str, list[tuple[int, float]]]) -> Image.Image:
     """Draw how the cost of a unit of work changes as the work grows; a line that never rises is at most linear."""
-    lines = {}
+    lines: dict[str, Line] = {}
     for name, points in found.items():
         n0, t0 = points[0]
-        lines[name] = [n / n0 for n, _ in points], [t / t0 / (n / n0) for n, t in points]
-    return line_plot(
-        lines, "size, times the smallest", "time for each unit of work, times that at the smallest size",
-        size=(640, 380), log_x=True,
+        # where a size is not exactly twice the one before, it is drawn as if it were
+        doublings = [2.0 ** round(math.log2(n / n0)) for n, _ in points]
+        lines[name] = doublings, [t / t0 / (n / n0) for n, t in points]
+    groups = [
+        [name for name in lines if name.startswith(starts)] for starts in (("k-means", "ACA"), ("memory", "APCE"))
+    ]
+    return beside(
+        [
+            line_plot(
+                {name: lines[name] for name in group}, "size, times the smallest", "time by size, smallest size: 1",
+                size=(440, 300), log_x=True,
+            )
+            for group in groups
+        ]
     )  # fmt: skip
 
 
