@@ -59,14 +59,18 @@ def make_batch(size: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     real_a, real_b = (torch.rand(1, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
     edges_a, edges_b = ((torch.rand(1, size, size, generator=generator) > 0.9).float() for _ in range(2))
+    window = torch.tensor([[0, 0, size, size]])
     return {
         "real_a": real_a,
+        "window_a": window,
+        "window_b": window,
         "real_b": real_b[:, :1].expand(-1, 3, -1, -1).contiguous(),
         "edges_a": edges_a,
         "edges_b": edges_b,
         "labels_a": blocks((*range(19), 255), size, generator),
         "extra_a": torch.empty(1, 0, 3, size, size),
         "extra_labels_a": torch.empty(1, 0, size, size, dtype=torch.long),
+        "extra_windows_a": torch.empty(1, 0, 4, dtype=torch.long),
         "index_b": torch.tensor([0]),
     }
 
