@@ -391,6 +391,8 @@ def _synchronize(rank: int, folder: str) -> None:
             bank.descriptors[~bank.filled] = math.nan
             bank.synchronize()
             assert bank.filled.is_shared()
+            expected = torch.nn.functional.normalize(bank.descriptors[:5], dim=1)
+            torch.testing.assert_close(bank.units.mT[:5], expected)
             torch.save(bank.state_dict(), f"{folder}/{payload_size}_{rank}.pt")
         dist.barrier()
     finally:

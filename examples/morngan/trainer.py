@@ -538,9 +538,11 @@ def _also_without_dropout(segmenter: Segmenter, x: Tensor, window: Tensor | None
     if not segmenter.by_batch:
         logits, sure = segmenter(x, window, also_without_dropout=True)
         return logits, sure
+    # with grad first: under autocast a pass without grad caches weights without grad
+    logits = segmenter(x, window)
     with torch.no_grad(), _evaluating(segmenter):
         sure = segmenter(x, window)
-    return segmenter(x, window), sure
+    return logits, sure
 
 
 @contextmanager
