@@ -69,7 +69,8 @@ wheel: $(VENV)/dev.done
 
 # peers that are not installed are skipped: pip install faiss-cpu fast-pytorch-kmeans kmeans-pytorch
 benchmarks: $(VENV)/dev.done
-	OMP_NUM_THREADS=1 $(PY) -m tests.benchmarks --out docs/benchmarks.json --page docs/benchmarks.md
+	OMP_NUM_THREADS=1 $(PY) -m tests.benchmarks --out docs/benchmarks.json --page docs/benchmarks.md \
+		--picture docs/pictures/scaling.png
 
 fuzz: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 MORN_FUZZ=full $(PY) -m pytest tests/fuzz -s --no-header -q

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -94,8 +95,7 @@ def descriptor_similarity(a: Tensor, b: Tensor) -> Tensor:
     check_shape(b, "b", "(Nb, n)", (b.shape[0], a.shape[1]))
     dtype = torch.promote_types(promote(a).dtype, promote(b).dtype)
     with full_precision(a):
-        # a bank is long and its rows are short: many times faster with the long axis last
-        return (_unit(a.to(dtype).mT).mT @ _unit(b.to(dtype).mT)).clamp(-1, 1)
+        return _cosine(_unit(a.to(dtype).mT), _unit(b.to(dtype).mT))
 
 
 class MemoryBank(nn.Module):
@@ -103,7 +103,9 @@ class MemoryBank(nn.Module):
 
     An entry is an image id below ``capacity``. All state is in buffers, so ``state_dict`` holds it whole:
     ``descriptors`` float32 ``(capacity, n_classes)``, ``payload`` int64 ``(capacity, payload_size)`` and ``filled``
-    bool ``(capacity,)``. ``len(bank)`` is the number of filled entries.
+    bool ``(capacity,)``. ``len(bank)`` is the number of filled entries. Descriptors are changed by :meth:`write`,
+    :meth:`synchronize` and ``load_state_dict`` alone, which keep the same vectors at length 1 beside them for the
+    look-up.
 
     Args:
         capacity: number of entries.
@@ -124,6 +126,7 @@ class MemoryBank(nn.Module):
     descriptors: Tensor
     payload: Tensor
     filled: Tensor
+    units: Tensor
 
     def __init__(self, capacity: int, n_classes: int, payload_size: int = 0) -> None:
         super().__init__()
@@ -136,6 +139,8 @@ class MemoryBank(nn.Module):
         self.register_buffer("descriptors", torch.zeros(capacity, n_classes, dtype=torch.float32))
         self.register_buffer("payload", torch.zeros(capacity, payload_size, dtype=torch.int64))
         self.register_buffer("filled", torch.zeros(capacity, dtype=torch.bool))
+        # follows from the descriptors; the long axis last, in which products with short vectors are fast
+        self.register_buffer("units", torch.zeros(n_classes, capacity, dtype=torch.float32), persistent=False)
 
     @torch.no_grad()
     def write(self, indices: Tensor, descriptors: Tensor, payload: Tensor | None = None) -> None:
@@ -177,6 +182,7 @@ class MemoryBank(nn.Module):
 
         indices = indices.to(self.filled.device)
         self.descriptors[indices] = descriptors
+        self.units[:, indices] = _unit(descriptors.mT)
         if payload is not None:
             self.payload[indices] = payload.to(self.payload.device)
         # last: whoever shares the memory finds a filled entry complete
@@ -223,7 +229,20 @@ class MemoryBank(nn.Module):
             part = torch.where(mine[:, None], buffer.to(device), 0)
             dist.all_reduce(part, dist.ReduceOp.SUM)
             buffer.copy_(part)
+        self._renew_units()
         self.filled.copy_(owner < world_size)
+
+    @torch.no_grad()
+    def _renew_units(self) -> None:
+        units = _unit(self.descriptors.mT)
+        if units.device == self.units.device:
+            self.units.copy_(units)  # in place: the memory may be shared
+        else:
+            self.units = units
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._renew_units()
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
@@ -283,7 +302,9 @@ class MemorySampler(nn.Module):
             raise RuntimeError("bank: expected at least one filled entry, got an empty memory")
 
         device = filled.device
-        similarity = descriptor_similarity(descriptors.to(device), self.bank.descriptors)
+        units = self.bank.units
+        with full_precision(units):
+            similarity = _cosine(_unit(promote(descriptors).mT).to(units), units)
         similarity = torch.where(filled, similarity, float("-inf"))
         last = similarity.topk(k, 1).values[:, -1:]
         above, tied = similarity > last + _TIE, (similarity - last).abs() <= _TIE
@@ -331,6 +352,11 @@ def _unit(x: Tensor) -> Tensor:
     largest = x.abs().amax(0)
     x = x / torch.where(largest > 0, largest, 1)
     return x / torch.where(largest > 0, x.square().sum(0), 1).sqrt()
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``(Na, Nb)`` from columns of length 1, ``(n, Na)`` and ``(n, Nb)``."""
+    return (a.mT @ b).clamp(-1, 1)
 
 
 def _check_int64(x: Tensor, name: str) -> None:

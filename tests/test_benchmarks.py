@@ -18,9 +18,11 @@ def test_the_scripts_run(part: str, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     page = tmp_path / "page.md"
     page.write_text(f"kept {MARK} replaced")
-    main(["--tiny", "--only", part, "--out", str(tmp_path / "results.json"), "--page", str(page)])
+    results, picture = tmp_path / "results.json", tmp_path / "picture.png"
+    main(["--tiny", "--only", part, "--out", str(results), "--page", str(page), "--picture", str(picture)])
+    assert picture.is_file() == (part == "scaling")
     torch.set_num_threads(threads)
-    assert json.loads((tmp_path / "results.json").read_text())[part]["results"]
+    assert json.loads(results.read_text())[part]["results"]
     assert page.read_text().startswith(f"kept {MARK}\n\n### ")
     assert "replaced" not in page.read_text()
 

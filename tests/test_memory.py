@@ -281,6 +281,22 @@ def test_a_loaded_bank_samples_as_the_original() -> None:
     assert torch.equal(drawn, sampler(queries, generator(3)))
 
 
+def test_the_look_up_follows_what_is_written_and_loaded() -> None:
+    bank = MemoryBank(40, 3)
+    bank.write(torch.randperm(40)[:30], torch.randn(30, 3) * torch.logspace(-25, 25, 30)[:, None])
+    bank.write(torch.tensor([5, 7]), torch.tensor([[0.0, 0.0, 0.0], [-1.0, 2.0, 2.0]]))
+    copied = copy.deepcopy(bank)
+    copied.write(torch.tensor([7]), torch.tensor([[2.0, 1.0, 2.0]]))
+    loaded, assigned = MemoryBank(40, 3), MemoryBank(40, 3).to("meta")
+    loaded.load_state_dict(bank.state_dict())
+    assigned.load_state_dict(bank.state_dict(), assign=True)
+    for one in (bank, copied, loaded, assigned):
+        expected = torch.nn.functional.normalize(one.descriptors.double(), dim=1, eps=1e-300)
+        torch.testing.assert_close(one.units.mT.double(), expected, rtol=1e-6, atol=1e-6)
+    for one, best in ((bank, [-1.0, 2.0, 2.0]), (copied, [2.0, 1.0, 2.0])):
+        assert MemorySampler(one, k=1)(torch.tensor([best], dtype=torch.float64) * 1e200).item() == 7
+
+
 # --- sharing ----------------------------------------------------------------------------------------------------------
 
 
@@ -377,6 +393,8 @@ def _synchronize(rank: int, folder: str) -> None:
             bank.descriptors[~bank.filled] = math.nan
             bank.synchronize()
             assert bank.filled.is_shared()
+            expected = torch.nn.functional.normalize(bank.descriptors[:5], dim=1)
+            torch.testing.assert_close(bank.units.mT[:5], expected)
             torch.save(bank.state_dict(), f"{folder}/{payload_size}_{rank}.pt")
         dist.barrier()
     finally:

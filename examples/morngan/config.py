@@ -36,6 +36,8 @@ class NetworkOptions:
         segmenter_init: initial weights of a segmenter: N(0, 0.02) as everywhere, or those of He et al.
         segmenter_coordinates: what a segmenter is told of each pixel: where it lies in the crop (published), or in the
             frame that the crop was cut out of, which says more where crops are small.
+        checkpointing: keep less of generators and segmenters for the backward pass and run their layers twice: the
+            same gradients in less memory and more time.
     """
 
     generator_width: int = 64
@@ -54,6 +56,7 @@ class NetworkOptions:
     segmenter_norm: Literal["instance", "group", "batch"] = "instance"
     segmenter_init: Literal["normal", "he"] = "normal"
     segmenter_coordinates: Literal["crop", "frame"] = "crop"
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True)

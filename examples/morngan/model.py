@@ -25,10 +25,14 @@ class MornGAN(nn.Module):
 
     def __init__(self, options: NetworkOptions, n_classes: int, seed: int, *, segmenters: bool = True) -> None:
         super().__init__()
-        self.encoder_a = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
-        self.encoder_b = Encoder(width=options.generator_width, n_blocks=options.encoder_blocks)
+        width, checkpointing = options.generator_width, options.checkpointing
+        self.encoder_a, self.encoder_b = (
+            Encoder(width=width, n_blocks=options.encoder_blocks, checkpointing=checkpointing) for _ in range(2)
+        )
         self.decoder_a, self.decoder_b = (
-            Decoder(width=options.generator_width, n_blocks=options.decoder_blocks, norm=options.decoder_norm)
+            Decoder(
+                width=width, n_blocks=options.decoder_blocks, norm=options.decoder_norm, checkpointing=checkpointing
+            )
             for _ in range(2)
         )
         self.discriminator_a, self.discriminator_b = (
@@ -50,6 +54,7 @@ class MornGAN(nn.Module):
                     merged_channels=options.merged_channels,
                     dropout=options.dropout,
                     norm=options.segmenter_norm,
+                    checkpointing=checkpointing,
                 )
                 for _ in range(2)
             )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,16 +31,19 @@ from morngan.schedule import Phase
 Scores = list[list[Tensor]]
 """The maps of the three discriminators, each from fine to coarse."""
 
+Terms = dict[str, Tensor]
+"""Weighted terms by name."""
+
 
 @dataclass
 class Step:
-    """The tensors of one training step; what a phase does not need is None and has not been computed.
+    """The tensors of one training step: its inputs, and what the networks have made of them so far.
 
     ``real_a`` is x_a, ``fake_b`` is G_AB(x_a), ``cycle_a`` is G_BA(G_AB(x_a)); likewise for the other domain.
-    ``features_real_a`` is E_A(x_a), ``features_fake_a`` is E_A(G_BA(x_b)). ``logits_real_a`` is S_A(x_a) and so on;
-    while segmenters learn, the rows of ``logits_real_a``, ``filled_a`` and ``logits_fake_b`` after those of the batch
-    belong to the further color crops ``extra_a`` ``(B, n, 3, H, W)``. A window ``(B, 4)`` says where its image was cut
-    out of its frame, as segmenters take it.
+    ``features_real_a`` is E_A(x_a), without grad, ``features_fake_a`` is E_A(G_BA(x_b)). ``logits_real_a`` is S_A(x_a)
+    and so on; None where a phase does not need them. While segmenters learn, the rows of ``logits_real_a``,
+    ``filled_a`` and ``logits_fake_b`` after those of the batch belong to the further color crops ``extra_a``
+    ``(B, n, 3, H, W)``. A window ``(B, 4)`` says where its image was cut out of its frame, as segmenters take it.
     """
 
     real_a: Tensor
@@ -54,16 +56,16 @@ class Step:
     extra_a: Tensor
     extra_labels_a: Tensor
     extra_windows_a: Tensor
-    fake_a: Tensor
-    fake_b: Tensor
-    cycle_a: Tensor
-    cycle_b: Tensor
-    features_real_a: Tensor
-    features_fake_a: Tensor
-    scores_real_a: Scores
-    scores_real_b: Scores
-    scores_fake_a: Scores
-    scores_fake_b: Scores
+    fake_a: Tensor = field(init=False)
+    fake_b: Tensor = field(init=False)
+    cycle_a: Tensor = field(init=False)
+    cycle_b: Tensor = field(init=False)
+    features_real_a: Tensor = field(init=False)
+    features_fake_a: Tensor = field(init=False)
+    scores_real_a: Scores = field(init=False)
+    scores_real_b: Scores = field(init=False)
+    scores_fake_a: Scores = field(init=False)
+    scores_fake_b: Scores = field(init=False)
     labels_b: Tensor | None = None
     filled_a: Tensor | None = None
     logits_real_a: Tensor | None = None
@@ -107,8 +109,25 @@ def least_squares_loss(real: list[Tensor], fake: list[Tensor], side: str) -> Ten
     return torch.stack(terms).sum() / sum(weights)
 
 
+def _weighted(name: str, weight: float, term: Callable[[], Tensor]) -> Terms:
+    """Return the term by its name, or nothing, and nothing computed, where its weight is 0."""
+    return {name: weight * term()} if weight > 0 else {}
+
+
+def add_up(parts: Iterable[Terms]) -> Terms:
+    """Return the sums of the terms of the same name."""
+    total: Terms = {}
+    for terms in parts:
+        for name, value in terms.items():
+            total[name] = total[name] + value if name in total else value
+    return total
+
+
 class Objective:
-    """The terms of Eq. 23 for one configuration."""
+    """The terms of Eq. 23 for one configuration, in functions whose graphs share nothing.
+
+    The two directions share parameters, but no tensor with grad: what one takes from the other is detached.
+    """
 
     def __init__(self, config: TrainConfig, space: LabelSpace) -> None:
         losses = config.losses
@@ -165,73 +184,68 @@ class Objective:
             return None
         return self.space.background(step.labels_b)
 
-    def __call__(
-        self,
-        step: Step,
-        phase: Phase,
-        scale: float,
-        translate_ab: Callable[[Tensor], Tensor],
-        translate_ba: Callable[[Tensor], Tensor],
-    ) -> dict[str, Tensor]:
-        """Return the weighted terms that are on; their sum is L_all."""
+    def to_night(self, step: Step, phase: Phase) -> Terms:
+        """The weighted terms of x_a, G_AB(x_a) and the way back, as far as the phase has them."""
+        thermal = self.config.losses.lambda_thermal
+        return {
+            **self._translation(phase, step.real_a, step.fake_b, step.cycle_a, step.edges_a),
+            "adv": self.adversarial(step.scores_real_b, step.scores_fake_b, "generator"),
+            # Eq. 4: beside the SGA of both directions, two terms of the fake thermal image
+            **_weighted("mono", thermal, lambda: self.monochromatic(step.fake_b)),
+            **_weighted(
+                "temp",
+                thermal if phase >= Phase.STRUCTURE else 0.0,
+                lambda: self.temperature(step.fake_b, step.labels_a),
+            ),
+            **(self.semantic("seg_fb", step, phase) if phase >= Phase.DISTILL else {}),
+        }
+
+    def to_day(self, step: Step, phase: Phase) -> Terms:
+        """The weighted terms of x_b, G_BA(x_b) and the way back, as far as the phase has them."""
         weights, modules = self.config.losses, self.config.modules
-        terms: dict[str, Tensor] = {}
-
-        def add(name: str, weight: float, *parts: Callable[[], Tensor]) -> None:
-            if weight > 0:
-                terms[name] = weight * torch.stack([part() for part in parts]).sum()
-
-        add(
-            "adv",
-            1.0,
-            lambda: self.adversarial(step.scores_real_a, step.scores_fake_a, "generator"),
-            lambda: self.adversarial(step.scores_real_b, step.scores_fake_b, "generator"),
-        )
-        cycle = self.cycle if phase >= Phase.STRUCTURE else self.cycle_without_ssim
-        add("cyc", 1.0, lambda: cycle(step.cycle_a, step.real_a), lambda: cycle(step.cycle_b, step.real_b))
-        add(
-            "tv",
-            weights.lambda_tv,
-            lambda: self.total_variation(step.fake_a),
-            lambda: self.total_variation(step.fake_b),
-        )
-
-        # Eq. 4: the SGA of both directions and two terms of the fake thermal image
-        add(
-            "sga",
-            weights.lambda_sga,
-            lambda: self.sga(step.fake_a, step.edges_b),
-            lambda: self.sga(step.fake_b, step.edges_a),
-        )
-        add("mono", weights.lambda_thermal, lambda: self.monochromatic(step.fake_b))
-        if phase >= Phase.STRUCTURE:
-            add("temp", weights.lambda_thermal, lambda: self.temperature(step.fake_b, step.labels_a))
-
-        # Eq. 10: a binary weight is 1 if the phase has made the logits
-        batch = step.real_a.shape[0]
-        taught_a = step.taught_labels_a
-        supervise_a = self.segmentation_with_boundary if phase >= Phase.SEGMENT_B else self.segmentation
-        for name, supervise, made, target in (
-            ("seg_ra", supervise_a, step.logits_real_a, taught_a if step.filled_a is None else step.filled_a),
-            ("seg_fb", self.segmentation, step.logits_fake_b, taught_a),
-            ("seg_rb", self.segmentation, step.logits_real_b, step.labels_b),
-            ("seg_fa", self.segmentation, step.logits_fake_a, step.labels_b),
-        ):
-            if made is not None and target is not None:
-                add(name, weights.lambda_seg / batch, partial(supervise, made, target))
-
-        if phase >= Phase.COLLABORATE and modules.mgca:
-            add("aca", weights.lambda_aca, lambda: self.collaborative_attention(step))
-        if phase >= Phase.COLLABORATE and modules.cgr:
-            add("cgr", weights.lambda_cgr, lambda: self.cgr(step.real_b, step.fake_a, self.background_b(step)))
-        if phase >= Phase.DISTILL and modules.sr:
-            add(
-                "sr",
-                weights.lambda_sr,
-                lambda: self.scale_robustness(translate_ab, step.real_a, output=step.fake_b, scale=scale),
-                lambda: self.scale_robustness(translate_ba, step.real_b, output=step.fake_a, scale=scale),
-            )
+        terms = {
+            **self._translation(phase, step.real_b, step.fake_a, step.cycle_b, step.edges_b),
+            "adv": self.adversarial(step.scores_real_a, step.scores_fake_a, "generator"),
+        }
+        if phase >= Phase.COLLABORATE:
+            terms |= self.semantic("seg_fa", step, phase)
+            if modules.mgca:
+                terms |= _weighted("aca", weights.lambda_aca, lambda: self.collaborative_attention(step))
+            if modules.cgr:
+                background = self.background_b(step)
+                terms |= _weighted("cgr", weights.lambda_cgr, lambda: self.cgr(step.real_b, step.fake_a, background))
         return terms
+
+    def _translation(self, phase: Phase, real: Tensor, fake: Tensor, cycle: Tensor, edges: Tensor) -> Terms:
+        """The terms that both directions have."""
+        weights = self.config.losses
+        distance = self.cycle if phase >= Phase.STRUCTURE else self.cycle_without_ssim
+        return {
+            "cyc": distance(cycle, real),
+            **_weighted("tv", weights.lambda_tv, lambda: self.total_variation(fake)),
+            **_weighted("sga", weights.lambda_sga, lambda: self.sga(fake, edges)),
+        }
+
+    def semantic(self, name: str, step: Step, phase: Phase) -> Terms:
+        """One term of Eq. 10, whose binary weight is 1 if the step has the logits and the labels."""
+        taught_a = step.taught_labels_a
+        made, target = {
+            "seg_ra": (step.logits_real_a, taught_a if step.filled_a is None else step.filled_a),
+            "seg_fb": (step.logits_fake_b, taught_a),
+            "seg_rb": (step.logits_real_b, step.labels_b),
+            "seg_fa": (step.logits_fake_a, step.labels_b),
+        }[name]
+        if made is None or target is None:
+            return {}
+        bounded = name == "seg_ra" and phase >= Phase.SEGMENT_B
+        supervise = self.segmentation_with_boundary if bounded else self.segmentation
+        weight = self.config.losses.lambda_seg / step.real_a.shape[0]
+        return _weighted(name, weight, lambda: supervise(made, target))
+
+    def other_scale(self, translate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, scale: float) -> Terms:
+        """The term of scale robustness of one direction; ``fake`` is ``translate(real)``."""
+        weight = self.config.losses.lambda_sr
+        return _weighted("sr", weight, lambda: self.scale_robustness(translate, real, output=fake, scale=scale))
 
     def collaborative_attention(self, step: Step) -> Tensor:
         """Return the ACA loss and note in the step which classes both images hold."""

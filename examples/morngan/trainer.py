@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,7 +31,8 @@ from morngan.faults import explained, how_to_go_on
 from morngan.files import write_atomically
 from morngan.log import RunLog
 from morngan.model import MornGAN, parameters, set_requires_grad
-from morngan.objective import Objective, Step, make_distillation, term_names
+from morngan.networks import Segmenter
+from morngan.objective import Objective, Scores, Step, Terms, add_up, make_distillation, term_names
 from morngan.panels import colorize_labels, save_panel
 from morngan.pool import ImagePool
 from morngan.progress import Progress
@@ -182,15 +184,18 @@ class Trainer:
 
     def training_step(self, batch: dict[str, Tensor], phase: Phase, epoch: int) -> dict[str, Any]:
         """Generators (and segmenters), then discriminators; return what the log shows."""
-        set_requires_grad(self.model.discriminators(), True)
-        step = self.forward(batch, phase)
-
-        terms = self.objective(step, phase, self.scale(epoch), self.model.translate_ab, self.model.translate_ba)
-        total = torch.stack(list(terms.values())).sum()
-        values = self.checked({**terms, "total": total})
+        step = self.inputs(batch)
         trained = ["generators"] + (["segmenters"] if Phase.SEGMENT_A <= phase < Phase.COLLABORATE else [])
         trained = [name for name in trained if name in self.optimizers]
-        self.update(total, trained)
+        self.zero_grad(trained)
+        found: list[Terms] = []
+        for piece in self.pieces(step, phase, self.scale(epoch)):
+            terms = piece()
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            found.append({name: value.detach() for name, value in terms.items()})
+        summed = add_up(found)
+        values = self.checked({**summed, "total": torch.stack(list(summed.values())).sum()})
+        self.advance(trained)
         if self.averaged is not None:
             self.averaged.update_parameters(self.model.generators())
 
@@ -203,66 +208,91 @@ class Trainer:
         self.update(torch.stack(list(terms.values())).sum(), ["discriminators"])
         return {**values, **self.observations(step, batch, phase)}
 
-    def forward(self, batch: dict[str, Tensor], phase: Phase) -> Step:
-        """Run the networks that the phase needs, each once."""
+    def inputs(self, batch: dict[str, Tensor]) -> Step:
+        """Return the batch on the device, as a step that has not begun."""
+        return Step(**{k: v.to(self.device, non_blocking=True) for k, v in batch.items() if k != "index_b"})
+
+    def pieces(self, step: Step, phase: Phase, scale: float) -> list[Callable[[], Terms]]:
+        """Return Eq. 23 in pieces, to be called in their order: each runs its networks and returns its terms.
+
+        Between them they run the networks that the phase needs, each once. The graphs of two pieces share nothing: one
+        is back-propagated, and thereby freed, before the next is made, so that only the largest takes memory.
+        """
+        objective, modules = self.objective, self.config.modules
+        pieces: list[Callable[[], Terms]] = [partial(self.to_night, step, phase), partial(self.to_day, step, phase)]
+        if modules.sc and Phase.SEGMENT_A <= phase < Phase.COLLABORATE:
+            pieces.append(partial(self.teach_with_color, step, phase))
+        if modules.sc and phase is Phase.SEGMENT_B:
+            pieces.append(partial(self.teach_with_fakes, step, phase))
+        if modules.sc and phase is Phase.DISTILL:
+            pieces.append(partial(self.teach_with_mined, step, phase))
+        if modules.sr and phase >= Phase.DISTILL and self.config.losses.lambda_sr > 0:
+            translate_ab, translate_ba = self.model.translate_ab, self.model.translate_ba
+            pieces.append(lambda: objective.other_scale(translate_ab, step.real_a, step.fake_b, scale))
+            pieces.append(lambda: objective.other_scale(translate_ba, step.real_b, step.fake_a, scale))
+        return pieces
+
+    def to_night(self, step: Step, phase: Phase) -> Terms:
+        """Translate the color images, and back; what becomes thermal is scored and (Eq. 10) segmented."""
         model = self.model
-        moved = {k: v.to(self.device, non_blocking=True) for k, v in batch.items() if k != "index_b"}
-        real_a, real_b = moved["real_a"], moved["real_b"]
+        features = model.encoder_a(step.real_a)
+        step.features_real_a = features.detach()
+        step.fake_b = model.decoder_b(features)
+        step.cycle_a = model.decoder_a(model.encoder_b(step.fake_b))
+        step.scores_real_b, step.scores_fake_b = _scores(model.discriminator_b, step.real_b, step.fake_b)
+        if self.config.modules.sc and phase >= Phase.DISTILL:
+            step.logits_fake_b = self.segment_fakes(step.fake_b, step)
+        return self.objective.to_night(step, phase)
 
-        features_a, features_b = model.encoder_a(real_a), model.encoder_b(real_b)
-        fake_b, fake_a = model.decoder_b(features_a), model.decoder_a(features_b)
-        features_fake_a, features_fake_b = model.encoder_a(fake_a), model.encoder_b(fake_b)
-        cycle_b, cycle_a = model.decoder_b(features_fake_a), model.decoder_a(features_fake_b)
-
-        # real images are scored once: with a graph for the discriminators' step, detached by the generators' loss
-        scores_real_a, scores_real_b = model.discriminator_a(real_a), model.discriminator_b(real_b)
-        set_requires_grad(model.discriminators(), False)
-        step = Step(
-            **moved,
-            fake_a=fake_a,
-            fake_b=fake_b,
-            cycle_a=cycle_a,
-            cycle_b=cycle_b,
-            features_real_a=features_a,
-            features_fake_a=features_fake_a,
-            scores_real_a=scores_real_a,
-            scores_real_b=scores_real_b,
-            scores_fake_a=model.discriminator_a(fake_a),
-            scores_fake_b=model.discriminator_b(fake_b),
-        )
-        if self.config.modules.sc and phase >= Phase.SEGMENT_A:
-            self.segment(step, phase)
-        return step
-
-    def segment(self, step: Step, phase: Phase) -> None:
-        """Run the segmenters as the phase asks, and mine the labels of the thermal images (Eq. 10)."""
-        s_a, s_b = self.model.segmenter_a, self.model.segmenter_b
-        extra_a = step.extra_a.flatten(0, 1)
-        taught_a = torch.cat((step.real_a, extra_a))
-        in_a = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
-        in_b = self.seen(step.window_b)
-        if phase < Phase.COLLABORATE:
-            step.logits_real_a = s_a(taught_a, in_a)
-        if phase in (Phase.SEGMENT_B, Phase.DISTILL):
-            with torch.no_grad(), _evaluating(s_a):
-                confident = s_a(taught_a, in_a)
-            step.filled_a = fill_unlabeled(step.taught_labels_a, confident, self.config.losses.fill_threshold)
-        if phase >= Phase.SEGMENT_B:
-            # the generator is let in with the mined labels, and by the images of the batch alone
-            fake_b = step.fake_b if phase >= Phase.DISTILL else step.fake_b.detach()
-            if len(extra_a):
-                with torch.no_grad():
-                    extra_fake_b = self.model.translate_ab(extra_a)
-                fake_b = torch.cat((fake_b, extra_fake_b))
-            step.logits_fake_b = s_b(fake_b, None if in_a is None else in_a[: len(fake_b)])
-        if phase is Phase.DISTILL:
-            with torch.no_grad(), _evaluating(s_a), _evaluating(s_b):
-                step.labels_b = self.distill(s_b(step.real_b, in_b), s_a(step.fake_a, in_b), step.real_b)
-            step.logits_real_b = s_b(step.real_b, in_b)
-        if phase >= Phase.COLLABORATE:
-            step.logits_fake_a = s_a(step.fake_a, in_b)
+    def to_day(self, step: Step, phase: Phase) -> Terms:
+        """Translate the thermal images, and back; mine their labels once the segmenters are frozen."""
+        model = self.model
+        step.fake_a = model.decoder_a(model.encoder_b(step.real_b))
+        step.features_fake_a = model.encoder_a(step.fake_a)
+        step.cycle_b = model.decoder_b(step.features_fake_a)
+        step.scores_real_a, step.scores_fake_a = _scores(model.discriminator_a, step.real_a, step.fake_a)
+        if self.config.modules.sc and phase >= Phase.COLLABORATE:
+            in_b = self.seen(step.window_b)
+            step.logits_fake_a = model.segmenter_a(step.fake_a, in_b)
             with torch.no_grad():
-                step.labels_b = self.mine(s_b(step.real_b, in_b), step.logits_fake_a.detach(), step.real_b)
+                logits_b = model.segmenter_b(step.real_b, in_b)
+                step.labels_b = self.mine(logits_b, step.logits_fake_a.detach(), step.real_b)
+        return self.objective.to_day(step, phase)
+
+    def teach_with_color(self, step: Step, phase: Phase) -> Terms:
+        """L_ra: S_A learns from real color images, their unlabeled pixels filled where it is sure."""
+        s_a, images = self.model.segmenter_a, torch.cat((step.real_a, step.extra_a.flatten(0, 1)))
+        window = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
+        if phase >= Phase.SEGMENT_B:
+            step.logits_real_a, sure = _also_without_dropout(s_a, images, window)
+            step.filled_a = fill_unlabeled(step.taught_labels_a, sure, self.config.losses.fill_threshold)
+        else:
+            step.logits_real_a = s_a(images, window)
+        return self.objective.semantic("seg_ra", step, phase)
+
+    def teach_with_fakes(self, step: Step, phase: Phase) -> Terms:
+        """L_fb before the generator is let in: S_B learns from translations, which are detached."""
+        step.logits_fake_b = self.segment_fakes(step.fake_b.detach(), step)
+        return self.objective.semantic("seg_fb", step, phase)
+
+    def teach_with_mined(self, step: Step, phase: Phase) -> Terms:
+        """L_rb: S_B learns from real thermal images with the labels that it and S_A agree on."""
+        s_a, in_b = self.model.segmenter_a, self.seen(step.window_b)
+        step.logits_real_b, sure = _also_without_dropout(self.model.segmenter_b, step.real_b, in_b)
+        with torch.no_grad(), _evaluating(s_a):
+            step.labels_b = self.distill(sure, s_a(step.fake_a, in_b), step.real_b)
+        return self.objective.semantic("seg_rb", step, phase)
+
+    def segment_fakes(self, fake_b: Tensor, step: Step) -> Tensor:
+        """Return S_B of the fakes, then of the translations of the further crops, which teach S_B but no generator."""
+        extra_a, windows = step.extra_a.flatten(0, 1), step.window_a
+        if len(extra_a):
+            with torch.no_grad():
+                extra_fake_b = self.model.translate_ab(extra_a)
+            fake_b = torch.cat((fake_b, extra_fake_b))
+            windows = torch.cat((windows, step.extra_windows_a.flatten(0, 1)))
+        logits: Tensor = self.model.segmenter_b(fake_b, self.seen(windows))
+        return logits
 
     def seen(self, window: Tensor) -> Tensor | None:
         """Return what the segmenters are told of where their crops lie."""
@@ -296,9 +326,17 @@ class Trainer:
 
     def update(self, loss: Tensor, names: list[str]) -> None:
         """One step of the named optimizers."""
+        self.zero_grad(names)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.advance(names)
+
+    def zero_grad(self, names: list[str]) -> None:
+        """Forget the gradients of the named optimizers."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+
+    def advance(self, names: list[str]) -> None:
+        """Let the named optimizers use the gradients there are."""
         for name in names:
             self.optimizers[name].step()
 
@@ -462,6 +500,7 @@ def what_matters(config: dict[str, Any]) -> dict[str, Any]:
     free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
     kept = {key: value for key, value in config.items() if key not in free}
     kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
+    kept["networks"] = {key: value for key, value in kept["networks"].items() if key != "checkpointing"}
     return kept
 
 
@@ -478,6 +517,32 @@ def _cropped(image: Tensor) -> Tensor:
     """Cut the last two axes to multiples of 4."""
     H, W = image.shape[-2:]
     return image[..., : H - H % 4, : W - W % 4]
+
+
+def _scores(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Scores, Scores]:
+    """Score real and fake images: the former for the discriminator's own step, the latter for the generators alone.
+
+    Apart, since the real images' graph waits for that step; with spectral norm a pass also moves the power iteration.
+    """
+    set_requires_grad([discriminator], True)
+    of_real = discriminator(real)
+    set_requires_grad([discriminator], False)
+    return of_real, discriminator(fake)
+
+
+def _also_without_dropout(segmenter: Segmenter, x: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return logits to learn from and, without grad, those of eval mode, which may become labels.
+
+    One pass, unless the whole network differs in eval mode.
+    """
+    if not segmenter.by_batch:
+        logits, sure = segmenter(x, window, also_without_dropout=True)
+        return logits, sure
+    # with grad first: under autocast a pass without grad caches weights without grad
+    logits = segmenter(x, window)
+    with torch.no_grad(), _evaluating(segmenter):
+        sure = segmenter(x, window)
+    return logits, sure
 
 
 @contextmanager

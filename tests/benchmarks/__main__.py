@@ -12,11 +12,19 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks import kmeans, lookups, losses, scaling
+from tests.benchmarks import data, inference, kmeans, lookups, losses, scaling, training_step
 from tests.benchmarks.harness import Row, Settings, Timing, table
 
 MARK = "<!-- measured -->"
-PARTS = ("kmeans", "losses", "lookups", "scaling")
+MODULES = {
+    "kmeans": kmeans,
+    "losses": losses,
+    "lookups": lookups,
+    "step": training_step,
+    "data": data,
+    "inference": inference,
+}
+PARTS = (*MODULES, "scaling")
 
 
 def machine() -> str:
@@ -34,7 +42,6 @@ def machine() -> str:
 
 def render(results: dict[str, Any]) -> str:
     """Return the tables of all parts that have been measured."""
-    titles = {"kmeans": kmeans.TITLE, "losses": losses.TITLE, "lookups": lookups.TITLE}
     parts = []
     for part in (p for p in PARTS if p in results):
         found = results[part]["results"]
@@ -42,7 +49,7 @@ def render(results: dict[str, Any]) -> str:
             parts.append(scaling.table(found))
         else:
             rows = [Row(**{**row, "timings": [Timing(**t) for t in row["timings"]]}) for row in found]
-            parts.append(table(titles[part], rows))
+            parts.append(table(MODULES[part].TITLE, rows))
         parts.append(f"{results[part]['machine']}\n")
     return "\n".join(parts)
 
@@ -52,13 +59,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks.json"), help="parts in it are kept")
     parser.add_argument("--page", type=Path, help="Markdown page whose end, from the mark on, the tables replace")
-    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--picture", type=Path, help="file for the plot of the scaling")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="none of them: tables anew")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--full", action="store_true", help="networks of the paper's size, and compiled: hours")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, one repetition: do the scripts run?")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    settings = Settings(args.repeats, args.tiny)
+    settings = Settings(args.repeats, args.tiny, args.full)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     about = "; ".join((machine(), *(f"{name} {version}" for name, version in kmeans.versions().items())))
@@ -66,14 +75,15 @@ def main(argv: list[str] | None = None) -> None:
         if part == "scaling":
             found: Any = scaling.curves(settings)
         else:
-            module = {"kmeans": kmeans, "losses": losses, "lookups": lookups}[part]
-            found = [asdict(row) for row in module.rows(settings)]
+            found = [asdict(row) for row in MODULES[part].rows(settings)]
         results[part] = {"machine": f"{about}; repetitions: {args.repeats}.", "results": found}
         args.out.write_text(json.dumps(results, indent=1))
     tables = render(results)
     if args.page is not None:
         text = args.page.read_text()
         args.page.write_text(text[: text.index(MARK) + len(MARK)] + "\n\n" + tables)
+    if args.picture is not None and "scaling" in results:
+        scaling.picture(results["scaling"]["results"]).save(args.picture)
     print(tables)
 
 

@@ -41,6 +41,8 @@ class Settings:
 
     repeats: int = 9
     tiny: bool = False
+    full: bool = False
+    """Whether networks have the paper's size, which takes hours."""
 
 
 def clock() -> float:
@@ -56,10 +58,13 @@ def compare(task: str, runs: dict[str, Run | None], settings: Settings, note: st
     there = {name: run for name, run in runs.items() if run is not None}
     calls = {}
     for name, run in there.items():
-        run()  # warm-up
         start = clock()
-        run()
-        calls[name] = 1 if settings.tiny else max(1, int(2e-3 / max(clock() - start, 1e-5)))
+        run()  # warm-up
+        calls[name] = 1
+        if not settings.tiny and clock() - start < 0.1:
+            start = clock()
+            run()
+            calls[name] = max(1, int(2e-3 / max(clock() - start, 1e-5)))
     seconds: dict[str, list[float]] = {name: [] for name in there}
     for i in range(1 if settings.tiny else settings.repeats):
         for name in list(there)[:: 1 if i % 2 == 0 else -1]:
@@ -84,12 +89,13 @@ def quartiles(samples: list[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def peak_memory(run: Run) -> int:
+def peak_memory(run: Run, *, warm_up: bool = True) -> int:
     """Bytes that a call on the CPU holds at most beyond what it was given: tensors, saved ones and gradients included.
 
     Summed up over the allocations that the profiler reports in the order of time.
     """
-    run()
+    if warm_up:
+        run()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     held = peak = 0
@@ -106,7 +112,7 @@ def number(x: float) -> str:
 
 def table(title: str, rows: list[Row]) -> str:
     """Return a Markdown table: one line for each task and function."""
-    lines = [f"### {title}", "", "| task | function | ms (quartiles) | times the library's |", "|---|---|---:|---:|"]
+    lines = [f"### {title}", "", "| task | function | ms (quartiles) | times the first |", "|---|---|---:|---:|"]
     for row in rows:
         for i, t in enumerate(row.timings):
             task = f"{row.task}{': ' + row.note if row.note else ''}" if i == 0 else ""

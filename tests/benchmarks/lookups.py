@@ -13,11 +13,12 @@ from tests.benchmarks.kmeans import optional
 TITLE = "Memory and metrics"
 
 
-def bank(entries: int, n_classes: int = 6) -> MemoryBank:
-    """Return a full memory."""
-    memory = MemoryBank(entries, n_classes)
+def bank(entries: int, n_classes: int = 6, payload_size: int = 0) -> MemoryBank:
+    """Return a full memory, whose payload is 0."""
+    memory = MemoryBank(entries, n_classes, payload_size)
     generator = torch.Generator().manual_seed(0)
-    memory.write(torch.arange(entries), torch.randn(entries, n_classes, generator=generator))
+    payload = torch.zeros(entries, payload_size, dtype=torch.long) if payload_size else None
+    memory.write(torch.arange(entries), torch.randn(entries, n_classes, generator=generator), payload)
     return memory
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
+from PIL import Image
 
 from morn_losses import MemorySampler
 from morn_losses.functional import aca_loss, kmeans
 from morn_losses.metrics import apce
+from morngan.studies.plots import Line, beside, line_plot
 from tests.benchmarks.harness import Run, Settings, compare, number
 from tests.benchmarks.lookups import bank, scene
 from tests.benchmarks.losses import aca_inputs, backward
@@ -65,6 +68,28 @@ def curves(settings: Settings) -> dict[str, list[tuple[int, float]]]:
             sizes = sizes[:1]
         found[name] = [(n, compare(name, {"morn_losses": make(n)}, fewer).timings[0].median) for n in sizes]
     return found
+
+
+def picture(found: dict[str, list[tuple[int, float]]]) -> Image.Image:
+    """Draw how the cost of a unit of work changes as the work grows; a line that never rises is at most linear."""
+    lines: dict[str, Line] = {}
+    for name, points in found.items():
+        n0, t0 = points[0]
+        # where a size is not exactly twice the one before, it is drawn as if it were
+        doublings = [2.0 ** round(math.log2(n / n0)) for n, _ in points]
+        lines[name] = doublings, [t / t0 / (n / n0) for n, t in points]
+    groups = [
+        [name for name in lines if name.startswith(starts)] for starts in (("k-means", "ACA"), ("memory", "APCE"))
+    ]
+    return beside(
+        [
+            line_plot(
+                {name: lines[name] for name in group}, "size, times the smallest", "time by size, smallest size: 1",
+                size=(440, 300), log_x=True,
+            )
+            for group in groups
+        ]
+    )  # fmt: skip
 
 
 def table(found: dict[str, list[tuple[int, float]]]) -> str:

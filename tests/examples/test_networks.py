@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -438,6 +439,16 @@ class TestSegmenter:
         assert not torch.equal(network(x), network(x))
         network.eval()
         assert torch.equal(network(x), network(x))
+
+    @pytest.mark.parametrize("norm", ["instance", "group"])
+    def test_one_pass_gives_what_eval_mode_gives_as_well(self, norm: Literal["instance", "group"]) -> None:
+        network = Segmenter(5, 4, 1, 4, 8, dropout=0.5, norm=norm)
+        x = torch.randn(2, 3, 16, 16)
+        logits, sure = network(x, also_without_dropout=True)
+        assert logits.requires_grad
+        assert not sure.requires_grad
+        assert not torch.allclose(logits, sure, atol=1e-3)
+        torch.testing.assert_close(sure, network.eval()(x).detach(), rtol=0, atol=0)
 
     def test_autocast(self) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import quiet, tiny_config
+from test_trainer import quiet, step_and_terms, tiny_config
 
 from morn_losses import CITYSCAPES
 from morn_losses import functional as M
@@ -29,12 +29,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
 @pytest.mark.parametrize("scale", [0.5, 1.5])
 def test_total_is_eq_23_written_out(data: TrainingData, tmp_path: Path, scale: float) -> None:
     trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
-    phase, epoch = Phase.COLLABORATE, 5
-    trainer.enter_epoch(epoch)
-    step = trainer.forward(next(iter(trainer.loader(epoch, 0, phase))), phase)
     model = trainer.model
-    torch.manual_seed(7)
-    terms = trainer.objective(step, phase, scale, model.translate_ab, model.translate_ba)
+    step, terms = step_and_terms(trainer, Phase.COLLABORATE, scale)
 
     def weights(scores: list[list[torch.Tensor]]) -> list[tuple[float, ...]]:
         return [scale_weights(len(maps)) for maps in scores]
@@ -90,11 +86,7 @@ def test_every_weight_reaches_its_term_and_zero_drops_it(data: TrainingData, tmp
         config = tiny_config(tmp_path)
         config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, **changes))
         trainer = Trainer(config, data, say=quiet)
-        trainer.enter_epoch(5)
-        step = trainer.forward(next(iter(trainer.loader(5, 0, Phase.COLLABORATE))), Phase.COLLABORATE)
-        torch.manual_seed(7)
-        model = trainer.model
-        return trainer.objective(step, Phase.COLLABORATE, 0.5, model.translate_ab, model.translate_ba)
+        return step_and_terms(trainer, Phase.COLLABORATE)[1]
 
     base, doubled = terms(), terms(**{field: 2 * getattr(tiny_config(tmp_path).losses, field)})
     assert base.keys() == doubled.keys()
@@ -143,8 +135,7 @@ def test_least_squares_is_taken_where_it_is_asked_for(data: TrainingData, tmp_pa
     config = tiny_config(tmp_path)
     config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, adversarial="least_squares"))
     trainer = Trainer(config, data, say=quiet)
-    step = trainer.forward(next(iter(trainer.loader(0, 0, Phase.BASELINE))), Phase.BASELINE)
-    terms = trainer.objective(step, Phase.BASELINE, 0.5, trainer.model.translate_ab, trainer.model.translate_ba)
+    step, terms = step_and_terms(trainer, Phase.BASELINE)
     expected = sum(
         least_squares_loss(r, f, "generator") / 3
         for reals, fakes in ((step.scores_real_a, step.scores_fake_a), (step.scores_real_b, step.scores_fake_b))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm
+from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm, run
 
 
 class Encoder(nn.Module):
@@ -16,11 +16,13 @@ class Encoder(nn.Module):
     Args:
         width: channels after the first convolution, a multiple of 4; the features have four times as many.
         n_blocks: residual blocks.
+        checkpointing: run layers again in the backward pass instead of keeping all that they made.
     """
 
-    def __init__(self, width: int = 64, n_blocks: int = 4) -> None:
+    def __init__(self, width: int = 64, n_blocks: int = 4, *, checkpointing: bool = False) -> None:
         super().__init__()
         check_width(width)
+        self.checkpointing = checkpointing
         self.layers = nn.Sequential(
             ReflectionPad(3),
             nn.Conv2d(3, width, 7),
@@ -38,8 +40,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, 3, H, W)``, H and W at least 8 and divisible by 4, to ``(B, 4 * width, H / 4, W / 4)``."""
         check_images(x, 3)
-        features: Tensor = self.layers(x)
-        return features
+        return run(self.layers, x, self.checkpointing)
 
 
 class Decoder(nn.Module):
@@ -49,11 +50,20 @@ class Decoder(nn.Module):
         width: that of the encoder.
         n_blocks: residual blocks.
         norm: after the two transposed convolutions: ``group``, against the dots that ``instance`` leaves (3.2.1).
+        checkpointing: that of the encoder.
     """
 
-    def __init__(self, width: int = 64, n_blocks: int = 5, norm: Literal["group", "instance"] = "group") -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        n_blocks: int = 5,
+        norm: Literal["group", "instance"] = "group",
+        *,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         check_width(width)
+        self.checkpointing = checkpointing
         norms: dict[str, Callable[[int], nn.Module]] = {"group": group_norm, "instance": nn.InstanceNorm2d}
         make_norm = norms[norm]
         self.channels = 4 * width
@@ -73,5 +83,4 @@ class Decoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, 4 * width, h, w)``, h and w at least 2, to ``(B, 3, 4h, 4w)``."""
         check_images(features, self.channels, minimum=2, multiple=1)
-        image: Tensor = self.layers(features)
-        return image
+        return run(self.layers, features, self.checkpointing)

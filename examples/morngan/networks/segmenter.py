@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm
+from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm, run
 
 Norm = Literal["instance", "group", "batch"]
 
@@ -79,6 +79,8 @@ class Segmenter(nn.Module):
         merged_channels: channels they are merged to.
         dropout: probability of the dropout before the last convolution.
         norm: ``"instance"``, ``"group"`` or ``"batch"``.
+        checkpointing: run layers again in the backward pass instead of keeping all that they made; without effect on
+            batch norm, whose running statistics would move twice.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Segmenter(nn.Module):
         merged_channels: int = 256,
         dropout: float = 0.5,
         norm: Norm = "instance",
+        *,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_width(width)
@@ -101,6 +105,8 @@ class Segmenter(nn.Module):
             "batch": nn.BatchNorm2d,
         }
         layer_norm = norms[norm]
+        self.by_batch = norm == "batch"
+        self.checkpointing = checkpointing and not self.by_batch
         self.layers = nn.Sequential(
             ReflectionPad(3),
             nn.Conv2d(5, width, 7),
@@ -124,11 +130,22 @@ class Segmenter(nn.Module):
             nn.Conv2d(merged_channels, n_classes, 1),
         )
 
-    def forward(self, x: Tensor, window: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, window: Tensor | None = None, *, also_without_dropout: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Map ``(B, 3, H, W)``, H and W at least 8 and divisible by 4, to logits ``(B, n_classes, H, W)``.
 
-        ``window`` says where the images lie in their frames, see :func:`add_coordinates`.
+        Args:
+            x: the images.
+            window: where they lie in their frames, see :func:`add_coordinates`.
+            also_without_dropout: return two tensors, the second one without dropout and without grad: what eval mode
+                gives from a second pass, unless the norm is ``"batch"``.
         """
         check_images(x, 3)
-        logits: Tensor = self.layers(add_coordinates(x, window))
-        return logits
+        *body, dropout, last = self.layers
+        features = run(nn.Sequential(*body), add_coordinates(x, window), self.checkpointing)
+        logits: Tensor = last(dropout(features))
+        if not also_without_dropout:
+            return logits
+        with torch.no_grad():
+            return logits, last(features)

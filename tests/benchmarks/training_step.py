@@ -1,0 +1,138 @@
+"""A training step of every phase against one in the manner of the published code, and what its options are worth."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from morngan.config import DataOptions, NetworkOptions, TrainConfig, make_config
+from morngan.data.folders import Frame, TrainingData
+from morngan.schedule import Phase
+from morngan.trainer import Trainer
+from tests.benchmarks import published_step
+from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
+from tests.benchmarks.losses import blocks
+
+TITLE = "Training step"
+
+
+def sizes(settings: Settings) -> tuple[int, NetworkOptions]:
+    """Return the side of the crops and the networks: the paper's, a quarter of their width, or hardly any."""
+    if settings.full:
+        return 256, NetworkOptions()
+    width, size = (4, 32) if settings.tiny else (16, 128)
+    options = NetworkOptions(
+        generator_width=width,
+        discriminator_width=width,
+        segmenter_width=width,
+        aspp_channels=width,
+        merged_channels=4 * width,
+    )
+    if settings.tiny:
+        options = dataclasses.replace(
+            options, encoder_blocks=1, decoder_blocks=1, segmenter_blocks=1, discriminator_layers=(3, 3, 2)
+        )
+    return size, options
+
+
+def make_trainer(phase: Phase, scale: float, size: int, networks: NetworkOptions) -> Trainer:
+    """Return a trainer in a phase, with thresholds that untrained segmenters reach; nothing is read or written."""
+    config: TrainConfig = make_config("flir")
+    losses = dataclasses.replace(config.losses, theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05)
+    config = dataclasses.replace(
+        config, device="cpu", networks=networks, losses=losses, dataset=DataOptions(crop=size), out="unused"
+    )
+    frame = Frame(Path("unused"), Path("unused"), Path("unused"))
+    trainer = Trainer(config, TrainingData((frame,), (frame,), ()), say=lambda _: None)
+    # full, so that nothing is read to fill it
+    trainer.memory.write(torch.tensor([0]), torch.ones(1, trainer.memory.n_classes), torch.zeros(1, 2).long())
+    trainer.enter_epoch(trainer.schedule.starts[phase - 1])
+    trainer.scale = lambda epoch: scale  # type: ignore[method-assign]
+    return trainer
+
+
+def make_batch(size: int) -> dict[str, Tensor]:
+    """Return noise with label maps of blocks, batch 1."""
+    generator = torch.Generator().manual_seed(0)
+    real_a, real_b = (torch.rand(1, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
+    edges_a, edges_b = ((torch.rand(1, size, size, generator=generator) > 0.9).float() for _ in range(2))
+    window = torch.tensor([[0, 0, size, size]])
+    return {
+        "real_a": real_a,
+        "window_a": window,
+        "window_b": window,
+        "real_b": real_b[:, :1].expand(-1, 3, -1, -1).contiguous(),
+        "edges_a": edges_a,
+        "edges_b": edges_b,
+        "labels_a": blocks((*range(19), 255), size, generator),
+        "extra_a": torch.empty(1, 0, 3, size, size),
+        "extra_labels_a": torch.empty(1, 0, size, size, dtype=torch.long),
+        "extra_windows_a": torch.empty(1, 0, 4, dtype=torch.long),
+        "index_b": torch.tensor([0]),
+    }
+
+
+def steps(phase: Phase, scale: float, settings: Settings) -> dict[str, Run]:
+    """Return our step and the published manner's, each on networks of its own from the same start."""
+    size, networks = sizes(settings)
+    ours, theirs = (make_trainer(phase, scale, size, networks) for _ in range(2))
+    batch = make_batch(size)
+    return {
+        "morngan": lambda: ours.training_step(batch, phase, 0),
+        "published manner": lambda: published_step.training_step(theirs, batch, phase, 0),
+    }
+
+
+def phase_rows(settings: Settings) -> list[Row]:
+    """Measure every phase, the last two also at the larger other scale."""
+    size, networks = sizes(settings)
+    found = []
+    for phase, scale in [*((phase, 0.5) for phase in Phase), (Phase.DISTILL, 1.5), (Phase.COLLABORATE, 1.5)]:
+        runs = steps(phase, scale, settings)
+        ours, theirs = (peak_memory(run, warm_up=False) for run in runs.values())
+        task = f"{phase.name.lower()}{f', other scale {scale}' if phase >= Phase.DISTILL else ''}"
+        found.append(
+            compare(
+                f"{task}, {size} x {size}, width {networks.generator_width}",
+                {**runs},
+                settings,
+                f"peak memory {ours / 2**20:.0f} MiB, {ours / theirs:.2f} of the published manner's",
+            )
+        )
+    return found
+
+
+def option_rows(settings: Settings) -> list[Row]:
+    """Measure what can be switched on, in the last phase."""
+    size, networks = sizes(settings)
+    phase, batch = Phase.COLLABORATE, make_batch(size)
+    plain, last, fused, checkpointed = (
+        make_trainer(phase, 0.5, size, dataclasses.replace(networks, checkpointing=checkpointing))
+        for checkpointing in (False, False, False, True)
+    )
+    last.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_channels_last = {
+        n: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for n, x in batch.items()
+    }
+    fused.optimizers = {
+        name: torch.optim.Adam(optimizer.param_groups[0]["params"], lr=2e-4, betas=(0.5, 0.999), fused=True)
+        for name, optimizer in fused.optimizers.items()
+    }
+    runs: dict[str, Run | None] = {
+        "as it is": lambda: plain.training_step(batch, phase, 0),
+        "channels_last": lambda: last.training_step(in_channels_last, phase, 0),
+        "fused Adam": lambda: fused.training_step(batch, phase, 0),
+        "networks.checkpointing": lambda: checkpointed.training_step(batch, phase, 0),
+    }
+    peaks = [peak_memory(run, warm_up=False) for run in (runs["as it is"], runs["networks.checkpointing"]) if run]
+    note = f"checkpointing takes {peaks[1] / peaks[0]:.2f} of the peak memory"
+    return [compare(f"options, {size} x {size}, width {networks.generator_width}", runs, settings, note)]
+
+
+def rows(settings: Settings) -> list[Row]:
+    """Measure the phases and the options."""
+    fewer = dataclasses.replace(settings, repeats=min(settings.repeats, 2 if settings.full else 3))
+    return phase_rows(fewer) + option_rows(fewer)
