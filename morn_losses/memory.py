@@ -369,7 +369,7 @@ def _kth_largest(x: Tensor, k: int) -> Tensor:
     block = 128
     n = x.shape[1] // block
     if n > k:
-        blocks = x[:, : n * block].unflatten(1, (n, block))
+        blocks = x[:, : n * block].view(len(x), n, block)
         best = blocks.amax(2).topk(k, 1).indices
         held = blocks.gather(1, best[..., None].expand(-1, -1, block)).flatten(1)
         x = torch.cat((held, x[:, n * block :]), 1)
