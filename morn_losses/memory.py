@@ -95,7 +95,8 @@ def descriptor_similarity(a: Tensor, b: Tensor) -> Tensor:
     check_shape(b, "b", "(Nb, n)", (b.shape[0], a.shape[1]))
     dtype = torch.promote_types(promote(a).dtype, promote(b).dtype)
     with full_precision(a):
-        return _cosine(_unit(a.to(dtype).mT), _unit(b.to(dtype).mT))
+        # a bank is long and its rows are short: many times faster with the long axis last
+        return (_unit(a.to(dtype).mT).mT @ _unit(b.to(dtype).mT)).clamp(-1, 1)
 
 
 class MemoryBank(nn.Module):
@@ -297,27 +298,33 @@ class MemorySampler(nn.Module):
             raise ValueError("descriptors: expected finite values, got NaN or infinity")
         # a copy, since another process may be writing
         filled = self.bank.filled.clone()
-        k = min(self.k, int(filled.sum()))
+        n_filled = int(filled.sum())
+        k = min(self.k, n_filled)
         if k == 0:
             raise RuntimeError("bank: expected at least one filled entry, got an empty memory")
 
-        device = filled.device
-        units = self.bank.units
+        device, units = filled.device, self.bank.units
         with full_precision(units):
-            similarity = _cosine(_unit(promote(descriptors).mT).to(units), units)
-        similarity = torch.where(filled, similarity, float("-inf"))
-        last = similarity.topk(k, 1).values[:, -1:]
-        above, tied = similarity > last + _TIE, (similarity - last).abs() <= _TIE
+            similarity = _unit(promote(descriptors).mT).to(units).mT @ units
+        if n_filled < len(filled):
+            similarity = torch.where(filled, similarity, float("-inf"))
+        last = _kth_largest(similarity, k)
+        # few: those above rank k and those that tie there, by row and then by id
+        rows, ids = (similarity >= last - _TIE).nonzero(as_tuple=True)
+        above = similarity[rows, ids] > last[rows, 0] + _TIE
+        B = len(descriptors)
+        n_above, n_tied = (torch.bincount(rows[kind], minlength=B) for kind in (above, ~above))
 
         # a rank among the k places; those that the entries above leave free are any tied entry's
         where = device if generator is None else generator.device
-        drawn = torch.randint(2**31 - 1, (len(descriptors), 2), device=where, generator=generator).to(device)
-        n_above, n_tied = above.sum(1, keepdim=True), tied.sum(1, keepdim=True)
-        place, among_tied = drawn[:, :1] % k, drawn[:, 1:] % n_tied
+        drawn = torch.randint(2**31 - 1, (B, 2), device=where, generator=generator).to(device)
+        place, among_tied = drawn[:, 0] % k, drawn[:, 1] % n_tied
         is_above = place < n_above
-        candidates = torch.where(is_above, above, tied).cumsum(1)
-        index = torch.where(is_above, place, among_tied)
-        return torch.searchsorted(candidates, index + 1).squeeze(1).to(descriptors.device)
+        index, count = torch.where(is_above, place, among_tied), torch.where(is_above, n_above, n_tied)
+        # the candidates of all rows are counted through, so that each row starts where those before it end
+        counted = (above == is_above[rows]).cumsum(0)
+        found = torch.searchsorted(counted, count.cumsum(0) - count + index + 1)
+        return ids[found].to(descriptors.device)
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
@@ -354,9 +361,19 @@ def _unit(x: Tensor) -> Tensor:
     return x / torch.where(largest > 0, x.square().sum(0), 1).sqrt()
 
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``(Na, Nb)`` from columns of length 1, ``(n, Na)`` and ``(n, Nb)``."""
-    return (a.mT @ b).clamp(-1, 1)
+def _kth_largest(x: Tensor, k: int) -> Tensor:
+    """Return the k-th largest of each row, ``(B, N)`` to ``(B, 1)``.
+
+    No more than k blocks of a row can hold its k largest: those of the k largest maxima.
+    """
+    block = 128
+    n = x.shape[1] // block
+    if n > k:
+        blocks = x[:, : n * block].view(len(x), n, block)
+        best = blocks.amax(2).topk(k, 1).indices
+        held = blocks.gather(1, best[..., None].expand(-1, -1, block)).flatten(1)
+        x = torch.cat((held, x[:, n * block :]), 1)
+    return x.topk(k, 1).values[:, -1:]
 
 
 def _check_int64(x: Tensor, name: str) -> None:

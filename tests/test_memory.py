@@ -297,6 +297,26 @@ def test_the_look_up_follows_what_is_written_and_loaded() -> None:
         assert MemorySampler(one, k=1)(torch.tensor([best], dtype=torch.float64) * 1e200).item() == 7
 
 
+@pytest.mark.parametrize("n_entries", [50, 400, 1290, 3000])
+@pytest.mark.parametrize("filled", [0.02, 1.0])
+def test_a_long_memory_draws_among_the_k_most_similar(n_entries: int, filled: float) -> None:
+    bank = MemoryBank(n_entries, 4)
+    ids = torch.randperm(n_entries)[: max(1, int(filled * n_entries))]
+    # few distinct vectors, so that many tie
+    bank.write(ids, torch.randint(-2, 3, (len(ids), 4)).float())
+    queries = torch.randn(40, 4)
+    similarity = torch.full((40, n_entries), -math.inf, dtype=torch.float64)
+    similarity[:, ids] = descriptor_similarity(queries.double(), bank.descriptors[ids].double())
+    k = min(7, len(ids))
+    last = similarity.sort(1, descending=True).values[:, k - 1 : k]
+    seen = torch.stack([MemorySampler(bank, k=7)(queries, generator(i)) for i in range(60)], 1)
+    drawn = similarity.gather(1, seen)
+    assert (drawn >= last - 1e-6).all()
+    # whoever is above rank k is drawn one time in k, whatever ties there
+    shares = (drawn > last + 1e-6).double().mean() - ((similarity > last + 1e-6).sum(1) / k).mean()
+    assert abs(shares) < 0.05
+
+
 # --- sharing ----------------------------------------------------------------------------------------------------------
 
 

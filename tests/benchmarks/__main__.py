@@ -70,8 +70,10 @@ def main(argv: list[str] | None = None) -> None:
     settings = Settings(args.repeats, args.tiny, args.full)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
-    about = "; ".join((machine(), *(f"{name} {version}" for name, version in kmeans.versions().items())))
     for part in args.only:
+        # the peers of k-means are named where they are missing
+        packages = {n: v for n, v in kmeans.versions().items() if part == "kmeans" or v != "not installed"}
+        about = "; ".join((machine(), *(f"{name} {version}" for name, version in packages.items())))
         if part == "scaling":
             found: Any = scaling.curves(settings)
         else:

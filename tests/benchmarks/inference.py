@@ -23,8 +23,8 @@ def make_translator(width: int, blocks: tuple[int, int]) -> nn.Module:
     return translator.requires_grad_(False).eval()
 
 
-def rows(settings: Settings) -> list[Row]:
-    """Measure batch 1 and 4 at 360 x 288; ``--full`` adds the network compiled, which takes minutes."""
+def rows(settings: Settings, batches: tuple[int, ...] = (1, 4)) -> list[Row]:
+    """Measure batches at 360 x 288; ``--full`` adds the network compiled, which takes minutes."""
     width, blocks = (4, (1, 1)) if settings.tiny else (64, (4, 5))
     H, W = (16, 24) if settings.tiny else (288, 360)
     eager = make_translator(width, blocks)
@@ -32,7 +32,7 @@ def rows(settings: Settings) -> list[Row]:
     compiled = torch.compile(eager) if settings.full else None
     fewer = dataclasses.replace(settings, repeats=min(settings.repeats, 3))
     found = []
-    for batch in (1, 4):
+    for batch in batches:
         x = torch.rand(batch, 3, H, W, generator=torch.Generator().manual_seed(1)) * 2 - 1
         y = x.contiguous(memory_format=torch.channels_last)
 

@@ -57,6 +57,18 @@ def test_any_size_is_padded_and_cropped_back(size: tuple[int, int]) -> None:
     assert torch.equal(translate(Identity(), x), x)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_translation_does_not_depend_on_the_layout_or_on_the_batch(run: Path, batch: int) -> None:
+    translator = load_translator(run)
+    x = torch.rand(batch, 3, 20, 24) * 2 - 1
+    expected = translate(translator, x)
+    one_by_one = torch.cat([translate(translator, image[None]) for image in x])
+    torch.testing.assert_close(one_by_one, expected, rtol=1e-4, atol=1e-5)
+    translator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last = translate(translator, x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_padding_reflects_where_it_fits_and_is_no_larger_than_needed() -> None:
     x = torch.arange(9.0).expand(1, 3, 10, 9)
     assert pad(x).shape == (1, 3, 12, 12)
