@@ -99,6 +99,8 @@ def test_the_command_runs_and_repeats_itself(tmp_path: Path) -> None:
     for column, cell in differences["rows"]["coordinates of the frame"].items():
         before, after = (scores["rows"][row][column]["mean"] for row in scores["rows"])
         assert cell["mean"] == pytest.approx(after - before)
-    wrong = subprocess.run([*command, "--out=x", *flags, '--options.rows=["all"]'], capture_output=True, text=True)
+    wrong = subprocess.run(
+        [*command, f"--out={tmp_path}", *flags, '--options.rows=["all"]'], capture_output=True, text=True
+    )
     assert wrong.returncode == 1
     assert "rows: expected some of as it is" in wrong.stderr
