@@ -2,6 +2,7 @@
 # make test   set-up and every check
 # make fuzz   the fuzz tests in full, tens of thousands of examples
 # make kills  20 training runs killed at random moments
+# make long   5,000 steps, watching memory, open files and speed
 # make docs   the pages, into docs/_build
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ WORKERS ?= 2
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types unit wheel docs fuzz kills benchmarks clean
+.PHONY: demo test lint types unit wheel docs fuzz kills long benchmarks clean
 
 $(VENV)/torch.done:
 	$(PYTHON) -m venv $(VENV)
@@ -77,6 +78,9 @@ fuzz: $(VENV)/dev.done
 
 kills: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 $(PY) tests/random_kills.py --kills 20
+
+long: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(PY) tests/long_run.py --steps 5000
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache

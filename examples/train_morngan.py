@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
@@ -21,10 +23,12 @@ from jsonargparse import ArgumentParser
 from morn_losses import CITYSCAPES
 from morngan.checkpoint import CheckpointError
 from morngan.config import TrainConfig, from_dict, make_config, to_dict
-from morngan.data.folders import prepare_training_data
+from morngan.data.folders import TrainingData, prepare_training_data
 from morngan.data.images import DataError
 from morngan.data.scenes import write_scenes
+from morngan.devices import LostError, World, check_launched, connect, started_by_launcher
 from morngan.faults import RunError, how_to_go_on
+from morngan.processes import GONE, end_with_supervisor, is_supervised, supervise
 from morngan.trainer import NonFiniteLossError, Trainer
 
 
@@ -64,56 +68,95 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
         parser.error(str(error))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the trainer; return the exit status."""
-    config, resume = parse(sys.argv[1:] if arguments is None else arguments)
-    out = Path(config.out)
-    dataset, losses = config.dataset, config.losses
-    try:
-        if not resume and list((out / "checkpoints").glob("step_*.pt")):
-            raise CheckpointError(f"{out}: holds a run already; go on with --resume or choose another --out")
-        if config.data is None:
-            folder = out / "scenes"
-            print(f"procedural scenes: rendered into {folder} unless they are there")
-            write_scenes(
-                folder,
-                seed=dataset.scene_seed,
-                n_train_a=dataset.scenes_a,
-                n_train_b=dataset.scenes_b,
-                n_val=dataset.scenes_val,
-                n_judge=dataset.scenes_judge,
-                size=(dataset.scene_height, dataset.scene_width),
-            )
-        else:
-            folder = Path(config.data)
-        data = prepare_training_data(
+def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> TrainingData:
+    """Return the training data, with what is derived from it and the scenes written into the run's folder."""
+    out, dataset = Path(config.out), config.dataset
+    if not resume and list((out / "checkpoints").glob("step_*.pt")):
+        raise CheckpointError(f"{out}: holds a run already; go on with --resume or choose another --out")
+    if config.data is None:
+        folder = out / "scenes"
+        say(f"procedural scenes: rendered into {folder} unless they are there")
+        write_scenes(
             folder,
-            out / "cache",
-            CITYSCAPES,
-            crop=dataset.crop,
-            edge_thresholds=(dataset.edge_low, dataset.edge_high),
-            need_labels=config.modules.sc,
-            denoise=config.modules.sdp,
-            published_fusion=losses.published_fusion,
-            report=print,
+            seed=dataset.scene_seed,
+            n_train_a=dataset.scenes_a,
+            n_train_b=dataset.scenes_b,
+            n_val=dataset.scenes_val,
+            n_judge=dataset.scenes_judge,
+            size=(dataset.scene_height, dataset.scene_width),
         )
-        print(f"{len(data.a)} color and {len(data.b)} thermal images, {len(data.val_b)} for validation, from {folder}")
-        trainer = Trainer(config, data)
+    else:
+        folder = Path(config.data)
+    data = prepare_training_data(
+        folder,
+        out / "cache",
+        CITYSCAPES,
+        crop=dataset.crop,
+        edge_thresholds=(dataset.edge_low, dataset.edge_high),
+        need_labels=config.modules.sc,
+        denoise=config.modules.sdp,
+        published_fusion=config.losses.published_fusion,
+        report=say,
+    )
+    say(f"{len(data.a)} color and {len(data.b)} thermal images, {len(data.val_b)} for validation, from {folder}")
+    return data
+
+
+def run(config: TrainConfig, resume: bool, world: World) -> int:
+    """Train in this process, one of ``world``; return the exit status."""
+    out = Path(config.out)
+
+    def say(text: str) -> None:
+        if world.is_first:
+            print(text)
+
+    def fail(text: str, status: int = 1) -> int:
+        # the first process speaks for all
+        if world.is_first:
+            print(text, file=sys.stderr)
+        return status if world.is_first else GONE
+
+    try:
+        data = world.first_then_others(lambda: prepare(config, resume, say))
+        trainer = Trainer(config, data, say=say, world=world)
         if resume:
             trainer.resume()
-        trainer.save_config()
+        if world.is_first:
+            trainer.save_config()
         trainer.fit()
+        world.wait()
     except (DataError, CheckpointError, NonFiniteLossError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return fail(f"error: {error}")
     except OSError as error:  # a full disk, most of the time
-        print(f"error: {error}\n{how_to_go_on(out)}", file=sys.stderr)
-        return 1
+        return fail(f"error: {error}\n{how_to_go_on(out)}")
     except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
-        print(f"stopped at once; what came after the last checkpoint is lost. {how_to_go_on(out)}", file=sys.stderr)
-        return 130
+        return fail(f"stopped at once; what came after the last checkpoint is lost. {how_to_go_on(out)}", 130)
+    except LostError as error:
+        if not is_supervised():
+            print(f"process {world.rank}: {error}. {how_to_go_on(out)}", file=sys.stderr)
+        return GONE
     return 0
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Run the trainer, in several processes if asked for; return the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config, resume = parse(arguments)
+    if not started_by_launcher() and config.devices > 1 and config.num_nodes == 1:
+        command = [sys.executable, str(Path(__file__).resolve()), *arguments]
+        return supervise(command, config.devices, lambda: how_to_go_on(Path(config.out)))
+    end_with_supervisor()
+    try:
+        check_launched(config)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return run(config, resume, connect(config))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == GONE:  # the end of the interpreter would wait for connections that are lost
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

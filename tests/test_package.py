@@ -57,6 +57,9 @@ def test_the_examples_need_nothing_but_the_extra_train() -> None:
     found = imported("examples")
     assert {"torch", "pillow", "jsonargparse"} <= set(found)
     assert found.pop("lightning") == {"examples/recipes/lightning_module.py"}
+    # the wheel of pytorch-lightning holds a copy of lightning_fabric
+    assert found.pop("pytorch-lightning", set()) <= {"examples/morngan/devices.py"}
+    assert "lightning-fabric" in TRAIN
     # jinja2 brings markupsafe, whose Markup is part of its interface
     assert set(found) <= TRAIN | {"markupsafe"}
     assert "tensorboard" in TRAIN, "torch.utils.tensorboard imports it"

@@ -220,7 +220,7 @@ class TrainConfig:
         epochs: length of the run; the phases are compressed with it.
         steps_per_epoch: steps an epoch; 0 is one pass over the larger domain.
         max_steps: stop after this many steps in all without moving the phases; 0 is no limit.
-        batch_size: images of each domain a step.
+        batch_size: images of each domain a step, on all devices together.
         seed: seed of everything.
         lr: learning rate of Adam, constant.
         segmenter_lr: learning rate of the segmenters; 0 is ``lr``, as in the paper.
@@ -230,6 +230,12 @@ class TrainConfig:
             weights as they are, as in the paper.
         pool: capacity of the pool of translated images for each discriminator.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        devices: processes on this machine, each with a device and its share of every batch.
+        num_nodes: machines; more than one needs a launcher, see the guide to devices.
+        precision: of the networks: ``32-true``, ``bf16-mixed`` (autocast; images, scores and losses stay float32), or
+            ``64-true``, which tells rounding from error.
+        accumulate: parts of a device's share of the batch, computed one after another; more need less memory.
+        compile: pass the networks through ``torch.compile``.
         deterministic: choose kernels that give the same result every time; for CUDA, where others are the default.
         checkpoint_every: steps between checkpoints.
         panel_every: steps between sample panels.
@@ -256,6 +262,11 @@ class TrainConfig:
     ema_decay: float = 0.0
     pool: int = 50
     device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
+    accumulate: int = 1
+    compile: bool = False
     deterministic: bool = False
     checkpoint_every: int = 200
     panel_every: int = 200
@@ -267,9 +278,17 @@ class TrainConfig:
     losses: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "segmenter_crops", "checkpoint_every", "panel_every", "keep_checkpoints"):
+        counts = ("epochs", "batch_size", "segmenter_crops", "checkpoint_every", "panel_every", "keep_checkpoints")
+        for name in (*counts, "devices", "num_nodes", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected an int >= 1, got {getattr(self, name)}")
+        parts = self.devices * self.num_nodes * self.accumulate
+        if self.batch_size % parts:
+            raise ValueError(
+                f"batch_size: expected a multiple of devices * num_nodes * accumulate = {parts}, got {self.batch_size}"
+            )
+        if self.devices > 1 and ":" in self.device:
+            raise ValueError(f"device: expected auto, cpu or cuda with several devices, got {self.device}")
         for name in ("steps_per_epoch", "max_steps", "pool", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected an int >= 0, got {getattr(self, name)}")

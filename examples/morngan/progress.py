@@ -21,13 +21,16 @@ class Progress:
         done: steps already done.
         say: prints a line.
         every: seconds between lines where there is no terminal.
+        show: False shows nothing.
     """
 
-    def __init__(self, total: int, done: int, say: Callable[[str], None], every: float = 15.0) -> None:
+    def __init__(
+        self, total: int, done: int, say: Callable[[str], None], every: float = 15.0, *, show: bool = True
+    ) -> None:
         self.total, self.first, self.done, self.say, self.every = total, done, done, say, every
         self._bar: Bar | None = None
         self._task: TaskID | None = None
-        if sys.stdout.isatty():
+        if show and sys.stdout.isatty():
             self._bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(),

@@ -27,6 +27,7 @@ from morngan.config import TrainConfig, differences, to_dict, with_defaults
 from morngan.data.folders import TrainingData
 from morngan.data.images import read_color, read_labels, read_thermal
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
+from morngan.devices import World, device_of
 from morngan.faults import explained, how_to_go_on
 from morngan.files import write_atomically
 from morngan.log import RunLog
@@ -34,6 +35,7 @@ from morngan.model import MornGAN, parameters, set_requires_grad
 from morngan.networks import Segmenter
 from morngan.objective import Objective, Scores, Step, Terms, add_up, make_distillation, term_names
 from morngan.panels import colorize_labels, save_panel
+from morngan.parts import Parts
 from morngan.pool import ImagePool
 from morngan.progress import Progress
 from morngan.schedule import Phase, Schedule
@@ -54,6 +56,7 @@ class Trainer:
         data: the checked training data.
         space: the label space of its label maps.
         say: is told what a person should read.
+        world: the processes of the run; None is this one alone.
     """
 
     def __init__(
@@ -62,20 +65,25 @@ class Trainer:
         data: TrainingData,
         space: LabelSpace = CITYSCAPES,
         say: Callable[[str], None] = print,
+        world: World | None = None,
     ) -> None:
-        self.config, self.data, self.space, self.say = config, data, space, say
+        self.config, self.data, self.space = config, data, space
         self.out = Path(config.out)
+        self.world = world or World(device=device_of(config.device))
+        self.say = say if self.world.is_first else _nothing
+        if config.devices * config.num_nodes != self.world.size:
+            raise ValueError(f"devices: expected {self.world.size} in all, got {config.devices} * {config.num_nodes}")
         if config.deterministic:
             _be_deterministic()
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-        )
+        self.device = self.world.device
+        self.parts = Parts(self.world, config.accumulate, config.batch_size, config.seed)
         longest = max(len(data.a), len(data.b))
         self.steps_per_epoch = config.steps_per_epoch or -(-longest // config.batch_size)
         self.schedule = Schedule.from_options(config.phases, config.epochs)
 
         torch.manual_seed(config.seed)
-        self.model = MornGAN(config.networks, len(space), config.seed, segmenters=config.modules.sc).to(self.device)
+        self.model = MornGAN(config.networks, len(space), config.seed, segmenters=config.modules.sc)
+        self.model.to(self.device, torch.float64 if config.precision == "64-true" else torch.float32)
         self.optimizers = {
             name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999))
             for name, networks, lr in (
@@ -95,6 +103,11 @@ class Trainer:
         # an entry says where its crop was cut: (row, col)
         self.memory = MemoryBank(len(data.b), len(space.small_sample), payload_size=2)
         self.step = 0
+        if config.compile:
+            for network in self.model.children():
+                network.compile()
+        if config.precision == "bf16-mixed" and self.device.type == "cpu":
+            self.say("bf16-mixed: many times slower than 32-true on a CPU without instructions for bfloat16")
 
     # ---- the run -------------------------------------------------------------------------------------------------
 
@@ -111,31 +124,33 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the end, to ``max_steps`` or to the first Ctrl-C; return whether the whole run is done."""
         self.say(self.schedule.describe())
-        log = RunLog(self.out, self.columns(), last_step=self.step - 1)
-        progress = Progress(self.last_step, self.step, self.say)
+        log = RunLog(self.out, self.columns(), last_step=self.step - 1) if self.world.is_first else None
+        progress = Progress(self.last_step, self.step, self.say, show=self.world.is_first)
         try:
-            with _stop_on_signals() as stop_requested, progress, explained(self.out, self.save):
-                while self.step < self.last_step and not stop_requested():
+            with _stop_on_signals() as requested, progress, explained(self.out, self.save):
+                while self.step < self.last_step and not self.world.any(requested()):
                     epoch, first = divmod(self.step, self.steps_per_epoch)
                     phase = self.enter_epoch(epoch)
-                    for batch in self.loader(epoch, first, phase):
+                    for batch in self.world.each(self.loader(epoch, first, phase)):
                         started = time.perf_counter()
                         values = self.training_step(batch, phase, epoch)
                         seconds = time.perf_counter() - started
-                        log.write(
-                            {"step": self.step, "epoch": epoch, "phase": int(phase), **values, "seconds": seconds}
-                        )
+                        if log is not None:
+                            log.write(
+                                {"step": self.step, "epoch": epoch, "phase": int(phase), **values, "seconds": seconds}
+                            )
                         self.step += 1
                         progress.update(phase, values["total"])
                         if self.step % self.config.panel_every == 0 or self.step == self.last_step:
-                            self.save_panel()
-                        if self.step == self.last_step or stop_requested():
+                            self.world.together(self.save_panel)
+                        if self.step == self.last_step or self.world.any(requested()):
                             break
                         if self.step % self.config.checkpoint_every == 0:
                             self.save()
             self.save()
         finally:
-            log.close()
+            if log is not None:
+                log.close()
         if self.step < self.total_steps:
             why = "interrupted" if self.step < self.last_step else "max_steps reached"
             done = f"{why} after {self.step} of {self.total_steps} steps; everything is saved"
@@ -150,11 +165,14 @@ class Trainer:
         for segmenter in self.model.segmenters():
             segmenter.train(not frozen)
         if frozen and self.config.modules.mgca and not self.memory.is_full:
-            self.fill_memory()
+            self.world.together(self.describe_thermal_images)
+            self.memory.synchronize()
+            held = int(self.memory.descriptors.ne(0).any(1).sum())
+            self.say(f"memory filled: {len(self.memory)} thermal images, {held} of them hold a small-sample class")
         return phase
 
     def loader(self, epoch: int, first: int, phase: Phase) -> DataLoader[Any]:
-        """Return the rest of an epoch from step ``first`` on; pairing reads the memory as it is now."""
+        """Return this process's share of an epoch from step ``first`` on; pairing reads the memory as it is now."""
         config = self.config
         paired = phase >= Phase.COLLABORATE and config.modules.mgca
         teaches = Phase.SEGMENT_A <= phase < Phase.COLLABORATE
@@ -170,11 +188,10 @@ class Trainer:
             ignore_index=self.space.ignore_index,
             extra=config.segmenter_crops - 1 if teaches and config.modules.sc else 0,
         )
-        positions = range(first * config.batch_size, len(dataset))
         return DataLoader(
             dataset,
-            batch_size=config.batch_size,
-            sampler=positions,
+            batch_size=config.batch_size // self.world.size,
+            sampler=self.parts.positions(first, self.steps_per_epoch),
             num_workers=config.dataset.workers,
             # a generator of its own: the loader would draw from the global one, which resuming must not disturb
             generator=seeded(config.seed, _LOADER, epoch),
@@ -183,34 +200,50 @@ class Trainer:
     # ---- a step --------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Tensor], phase: Phase, epoch: int) -> dict[str, Any]:
-        """Generators (and segmenters), then discriminators; return what the log shows."""
-        step = self.inputs(batch)
-        trained = ["generators"] + (["segmenters"] if Phase.SEGMENT_A <= phase < Phase.COLLABORATE else [])
-        trained = [name for name in trained if name in self.optimizers]
-        self.zero_grad(trained)
-        found: list[Terms] = []
-        for piece in self.pieces(step, phase, self.scale(epoch)):
-            terms = piece()
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-            found.append({name: value.detach() for name, value in terms.items()})
-        summed = add_up(found)
-        values = self.checked({**summed, "total": torch.stack(list(summed.values())).sum()})
-        self.advance(trained)
+        """The gradients of every part of the batch, then a step of each optimizer; return what the log shows."""
+        trained = ["generators", *(["segmenters"] if Phase.SEGMENT_A <= phase < Phase.COLLABORATE else [])]
+        optimizers = [self.optimizers[name] for name in (*trained, "discriminators") if name in self.optimizers]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        seen = [self.gradients(part, phase, epoch) for part in self.parts.of(batch, self.step, self.model)]
+        values = self.checked(self.parts.merged(seen, self.columns()))
+        for optimizer in optimizers:
+            held = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            # which networks have gradients depends on the phase alone
+            self.world.mean(g for g in held if g is not None)
+            optimizer.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.model.generators())
+        return values
+
+    def gradients(self, batch: dict[str, Tensor], phase: Phase, epoch: int) -> dict[str, Any]:
+        """Add the gradients of a part: generators (and segmenters), then discriminators; return what the log shows."""
+        step = self.inputs(batch)
+        found: list[Terms] = []
+        for piece in self.pieces(step, phase, self.scale(epoch)):
+            with self.autocast():
+                terms = piece()
+            self.backward(torch.stack(list(terms.values())).sum())
+            found.append({name: value.detach() for name, value in terms.items()})
+        summed = add_up(found)
+        total = torch.stack(list(summed.values())).sum()
 
         set_requires_grad(self.model.discriminators(), True)
-        pooled_a, pooled_b = self.pool_a.query(step.fake_a), self.pool_b.query(step.fake_b)
-        terms = self.objective.discriminator_terms(
-            step, self.model.discriminator_a(pooled_a), self.model.discriminator_b(pooled_b)
-        )
-        values |= self.checked(terms)
-        self.update(torch.stack(list(terms.values())).sum(), ["discriminators"])
-        return {**values, **self.observations(step, batch, phase)}
+        pooled_a = self.parts.pooled(self.pool_a, step.fake_a, 0)
+        pooled_b = self.parts.pooled(self.pool_b, step.fake_b, 1)
+        with self.autocast():
+            scores_a, scores_b = self.model.discriminator_a(pooled_a), self.model.discriminator_b(pooled_b)
+            terms = self.objective.discriminator_terms(step, scores_a, scores_b)
+        self.backward(torch.stack(list(terms.values())).sum())
+        return {**_floats({**summed, "total": total, **terms}), **self.observations(step, batch, phase)}
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of the networks' passes: bfloat16 if asked for."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16-mixed")
 
     def inputs(self, batch: dict[str, Tensor]) -> Step:
         """Return the batch on the device, as a step that has not begun."""
-        return Step(**{k: v.to(self.device, non_blocking=True) for k, v in batch.items() if k != "index_b"})
+        return Step(**{k: self.moved(v) for k, v in batch.items() if k != "index_b"})
 
     def pieces(self, step: Step, phase: Phase, scale: float) -> list[Callable[[], Terms]]:
         """Return Eq. 23 in pieces, to be called in their order: each runs its networks and returns its terms.
@@ -313,9 +346,13 @@ class Trainer:
         draw = psi(self.config.seed, self.step if losses.sr_every_step else epoch)
         return losses.sr_alpha if draw < 0.5 else losses.sr_beta
 
-    def checked(self, terms: dict[str, Tensor]) -> dict[str, float]:
-        """Return the terms as floats; a non-finite one stops the run before it can touch a weight."""
-        values = dict(zip(terms, torch.stack([t.detach() for t in terms.values()]).tolist(), strict=True))
+    def moved(self, x: Tensor) -> Tensor:
+        """Return a tensor on this process's device; floats in the precision of the networks."""
+        dtype = next(self.model.parameters()).dtype if x.is_floating_point() else None
+        return x.to(self.device, dtype, non_blocking=True)
+
+    def checked(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values; a non-finite one stops the run before it can touch a weight."""
         for name, value in values.items():
             if not math.isfinite(value):
                 raise NonFiniteLossError(
@@ -324,39 +361,26 @@ class Trainer:
                 )
         return values
 
-    def update(self, loss: Tensor, names: list[str]) -> None:
-        """One step of the named optimizers."""
-        self.zero_grad(names)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.advance(names)
-
-    def zero_grad(self, names: list[str]) -> None:
-        """Forget the gradients of the named optimizers."""
-        for name in names:
-            self.optimizers[name].zero_grad(set_to_none=True)
-
-    def advance(self, names: list[str]) -> None:
-        """Let the named optimizers use the gradients there are."""
-        for name in names:
-            self.optimizers[name].step()
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a part's loss, of which the parts of a process are the mean."""
+        (loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
 
     # ---- memory --------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def fill_memory(self) -> None:
-        """Describe one crop of every thermal image by its mined labels (section 3.4.1)."""
+    def describe_thermal_images(self) -> None:
+        """Describe one crop of every thermal image of this process's share by its mined labels (section 3.4.1)."""
         config, model = self.config, self.model
         crops = MemoryCrops(self.data, config.seed, config.dataset.crop)
-        loader = DataLoader(crops, batch_size=config.batch_size, generator=seeded(config.seed, _LOADER))
+        share = range(self.world.rank, len(crops), self.world.size)
+        loader = DataLoader(crops, self.parts.size, sampler=share, generator=seeded(config.seed, _LOADER))
         with _evaluating(model):
             for indices, real_b, windows in loader:
-                real_b, window = real_b.to(self.device), self.seen(windows.to(self.device))
+                real_b, window = self.moved(real_b), self.seen(self.moved(windows))
                 logits_a = model.segmenter_a(model.translate_ba(real_b), window)
                 labels = self.mine(model.segmenter_b(real_b, window), logits_a, real_b)
                 descriptors = semantic_descriptor(labels, self.space.small_sample).cpu()
                 self.memory.write(indices, descriptors, windows[:, :2])
-        held = int(self.memory.descriptors.ne(0).any(1).sum())
-        self.say(f"memory filled: {len(self.memory)} thermal images, {held} of them hold a small-sample class")
 
     def entries_with(self) -> Tensor:
         """Return bool ``(capacity, n)``: which small-sample classes each entry of the memory holds."""
@@ -394,6 +418,7 @@ class Trainer:
                 entries = self.entries_with()
                 held, drawn = held[seeks], entries[batch["index_b"][seeks]]
                 seen["pair_shared"] = float((held & drawn).any(1).float().mean())
+                seen["pair_seeking"] = int(seeks.sum())
                 seen["pair_random"] = float((held[:, None] & entries[None]).any(2).float().mean())
         return seen
 
@@ -406,6 +431,8 @@ class Trainer:
     @torch.no_grad()
     def save_panel(self) -> None:
         """Write what the networks make of the first images of both domains."""
+        if not self.world.is_first:
+            return
         model, rows = self.model, []
         halves = self.for_inference()
         translate_ab = nn.Sequential(halves["encoder_a"], halves["decoder_b"])
@@ -413,7 +440,7 @@ class Trainer:
         count = min(3, len(self.data.a), len(self.data.b))
         with _evaluating(model):
             for path in (self.data.val_b or [f.image for f in self.data.b])[:count]:
-                real = _cropped(read_thermal(path)).to(self.device)[None]
+                real = self.moved(_cropped(read_thermal(path)))[None]
                 fake = translate_ba(real)
                 row: list[Any] = [real[0], fake[0], translate_ab(fake)[0]]
                 if self.config.modules.sc:
@@ -421,7 +448,7 @@ class Trainer:
                     row.append(colorize_labels(labels[0], self.space))
                 rows.append(row)
             for frame in self.data.a[:count]:
-                real = _cropped(read_color(frame.image)).to(self.device)[None]
+                real = self.moved(_cropped(read_color(frame.image)))[None]
                 fake = translate_ab(real)
                 row = [real[0], fake[0], translate_ba(fake)[0]]
                 if self.config.modules.sc and frame.labels is not None:
@@ -438,6 +465,8 @@ class Trainer:
                     f"step {self.step}: {name} holds non-finite values, so this state is not saved. "
                     f"The last good state is in {self.out / 'checkpoints'}"
                 )
+        if not self.world.is_first:
+            return
         state = {
             "config": to_dict(self.config),
             "step": self.step,
@@ -470,7 +499,7 @@ class Trainer:
         Raises:
             CheckpointError: there is none, or it belongs to another configuration; the differences are listed.
         """
-        state = load_newest(self.out / "checkpoints", self.say)
+        state = self.world.together(lambda: load_newest(self.out / "checkpoints", self.say))
         changed = differences(what_matters(with_defaults(state["config"])), what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
@@ -484,9 +513,15 @@ class Trainer:
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         torch.set_rng_state(state["rng"]["cpu"])
-        if self.device.type == "cuda" and state["rng"]["cuda"]:
-            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        if self.device.type == "cuda":
+            # there may be fewer devices than there were
+            for device, draws in zip(range(torch.cuda.device_count()), state["rng"]["cuda"], strict=False):
+                torch.cuda.set_rng_state(draws, device)
         self.step = int(state["step"])
+        if len(set(self.world.gather(torch.tensor([self.step], device=self.device)).tolist())) > 1:
+            raise CheckpointError(
+                f"{self.out}: expected a folder that all processes share, they found other checkpoints"
+            )
         self.say(f"resumed after step {self.step} of {self.total_steps}")
 
     def save_config(self) -> None:
@@ -497,11 +532,20 @@ class Trainer:
 
 def what_matters(config: dict[str, Any]) -> dict[str, Any]:
     """Leave out the options that may change between two parts of a run."""
-    free = ("out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data")
+    free = {"out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data"}
+    free |= {"devices", "num_nodes", "precision", "accumulate", "compile"}
     kept = {key: value for key, value in config.items() if key not in free}
     kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
     kept["networks"] = {key: value for key, value in kept["networks"].items() if key != "checkpointing"}
     return kept
+
+
+def _nothing(_: str) -> None:
+    pass
+
+
+def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
+    return dict(zip(terms, torch.stack([t.detach() for t in terms.values()]).tolist(), strict=True))
 
 
 def _be_deterministic() -> None:

@@ -117,8 +117,10 @@ class Discriminator(nn.Module):
             x: ``(B, 3, H, W)`` with H and W at least ``minimum_size``.
         """
         check_images(x, 3, minimum=self.minimum_size, multiple=1)
-        if self.views == "color":
-            return [self.color(x)]
-        gray = to_gray(x).to(x.dtype)
-        differences = torch.cat(central_differences(gray, "replicate"), 1)[..., ::2, ::2]
-        return [self.color(self.blur(x)), self.gray(gray), self.gradient(differences)]
+        # under autocast too: spectral norm iterates on its weights, and relativistic scores are small differences
+        with torch.autocast(x.device.type, enabled=False):
+            if self.views == "color":
+                return [self.color(x)]
+            gray = to_gray(x).to(x.dtype)
+            differences = torch.cat(central_differences(gray, "replicate"), 1)[..., ::2, ::2]
+            return [self.color(self.blur(x)), self.gray(gray), self.gradient(differences)]

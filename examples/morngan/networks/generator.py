@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from morngan.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm, run
@@ -83,4 +84,9 @@ class Decoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, 4 * width, h, w)``, h and w at least 2, to ``(B, 3, 4h, 4w)``."""
         check_images(features, self.channels, minimum=2, multiple=1)
-        return run(self.layers, features, self.checkpointing)
+        layers = list(self.layers)
+        inner, last = nn.Sequential(*layers[:-3]), nn.Sequential(*layers[-3:])
+        x = run(inner, features, self.checkpointing)
+        # under autocast too: near -1 and 1 the steps of bfloat16 are half a gray level, which losses on gradients see
+        with torch.autocast(x.device.type, enabled=False):
+            return run(last, x.to(next(last.parameters()).dtype), self.checkpointing)

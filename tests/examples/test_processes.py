@@ -1,0 +1,127 @@
+"""The processes of a run start together and end together; here they are scripts of a few lines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from morngan.processes import GONE, supervise
+from tiny_run import ROOT
+
+
+def script(text: str) -> list[str]:
+    return [sys.executable, "-c", f"import os, signal, sys, time\nrank = int(os.environ['LOCAL_RANK'])\n{text}"]
+
+
+def advice() -> str:
+    return "Go on."
+
+
+def test_all_are_told_who_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = "('LOCAL_RANK', 'WORLD_SIZE', 'NODE_RANK', 'MASTER_ADDR', 'MASTER_PORT')"
+    text = f"open(f'{tmp_path}/{{rank}}', 'w').write(' '.join(os.environ[n] for n in {names}))"
+    assert supervise(script(text), 3, advice) == 0
+    told = [(tmp_path / str(rank)).read_text().split() for rank in range(3)]
+    assert [t[:4] for t in told] == [[str(rank), "3", "0", "127.0.0.1"] for rank in range(3)]
+    assert len({t[4] for t in told}) == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "said"),
+    [
+        # the first one says why itself, whatever becomes of the others
+        (f"sys.exit(1 if rank == 0 else {GONE})", 1, ""),
+        ("sys.exit(130)", 130, ""),
+        (
+            f"sys.exit(7 if rank == 1 else {GONE})",
+            1,
+            "error: process 1 of 2 ended with status 7; all have ended. Go on.",
+        ),
+        (
+            f"os.kill(os.getpid(), signal.SIGKILL) if rank == 0 else sys.exit({GONE})",
+            1,
+            "error: process 0 of 2 was killed by SIGKILL, perhaps by a system out of memory; all have ended. Go on.",
+        ),
+    ],
+)
+def test_how_they_end(text: str, status: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert supervise(script(text), 2, advice) == status
+    assert capfd.readouterr().err.strip() == said
+
+
+def test_one_that_waits_for_a_dead_one_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
+    wait = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    started = time.monotonic()
+    assert supervise(script(f"os.kill(os.getpid(), signal.SIGKILL) if rank == 1 else exec('{wait}')"), 2, advice) == 1
+    assert 4 < time.monotonic() - started < 30
+    assert "process 1 of 2 was killed by SIGKILL" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_each_process_once(signum: signal.Signals, tmp_path: Path) -> None:
+    text = f"""
+seen = []
+for s in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(s, lambda *_: seen.append(1))
+open(f'{tmp_path}/ready{{rank}}', 'w').close()
+while not seen:
+    time.sleep(0.01)
+time.sleep(0.3)
+sys.exit(0 if len(seen) == 1 else 7)
+"""
+
+    def press() -> None:
+        while len(list(tmp_path.glob("ready*"))) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signum)
+
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    thread = threading.Thread(target=press)
+    thread.start()
+    assert supervise(script(text), 2, advice) == 0
+    thread.join()
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_they_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    work = f"""
+sys.path.insert(0, {str(ROOT / "examples")!r})
+from morngan.processes import end_with_supervisor
+end_with_supervisor()
+open(f'{tmp_path}/{{rank}}', 'w').write(str(os.getpid()))
+time.sleep(600)
+"""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "examples")!r})
+from morngan.processes import supervise
+supervise({script(work)!r}, 2, str)
+"""
+    supervisor = subprocess.Popen([sys.executable, "-c", code])
+    while len([p for p in tmp_path.iterdir() if p.read_text()]) < 2:
+        assert supervisor.poll() is None
+        time.sleep(0.02)
+    children = [int(p.read_text()) for p in tmp_path.iterdir()]
+    supervisor.kill()
+    supervisor.wait()
+    deadline = time.monotonic() + 30
+    while any(_runs(pid) for pid in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not (status.exists() and status.read_text().split()[2] == "Z")
