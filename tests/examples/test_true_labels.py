@@ -94,6 +94,10 @@ def test_the_command_goes_on_from_the_study(tmp_path: Path, capsys: pytest.Captu
     table = (study / "results" / "true_labels.md").read_text()
     for line in ("| sdp, mined labels |", "| sdp, true labels |", "| mgca, true labels minus sdp, true labels |"):
         assert line in table
+    assert run(study, options, rows="sdp,mgca", seeds=1, jobs=0) == 0
+    said = capsys.readouterr().out
+    assert "### The last phase with true thermal labels" in said
+    assert table.strip() in said
     weights = study / "true_labels" / "sdp" / "seed_0" / "weights.safetensors"
     assert weights.read_bytes() != (study / "rows" / "sdp" / "seed_0" / "weights.safetensors").read_bytes()
 

@@ -35,6 +35,18 @@ from studies.ablations.tables import (
     table_cells,
 )
 
+SIDE = {
+    "pseudo_labels.md": (
+        "How right the pseudo-labels are",
+        "At the end of the fifth phase, of which all rows from + SDP on take their segmenters, on the test images; "
+        "± is over seeds. A dash: no pixel was called so.",
+    ),
+    "true_labels.md": (
+        "The last phase with true thermal labels",
+        "From the same states before the last phase; differences are paired, with 95% intervals as above.",
+    ),
+}
+"""What other studies may have left in the folder of results: heading and remark."""
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -139,6 +151,9 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
         )
         write(f"{table.name}.md", "\n".join(about) + "\n\n" + part.replace("PICTURES", ""))
         parts.append(part)
+    for name, (heading, remark) in SIDE.items():
+        if (folder / name).is_file():
+            parts.append(f"### {heading}\n\n{remark}\n\n{(folder / name).read_text()}")
     columns = _panel_columns(out, found)
     save_image(draw_panels(frozen.data, columns), folder / "panels.png")
     parts.append(
