@@ -76,15 +76,7 @@ def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> Tr
     if config.data is None:
         folder = out / "scenes"
         say(f"procedural scenes: rendered into {folder} unless they are there")
-        write_scenes(
-            folder,
-            seed=dataset.scene_seed,
-            n_train_a=dataset.scenes_a,
-            n_train_b=dataset.scenes_b,
-            n_val=dataset.scenes_val,
-            n_judge=dataset.scenes_judge,
-            size=(dataset.scene_height, dataset.scene_width),
-        )
+        write_scenes(folder, **dataset.scenes())
     else:
         folder = Path(config.data)
     data = prepare_training_data(

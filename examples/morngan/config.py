@@ -91,6 +91,17 @@ class DataOptions:
     scene_seed: int = 0
     workers: int = 0
 
+    def scenes(self) -> dict[str, Any]:
+        """Return the arguments of ``write_scenes`` for these scenes."""
+        return {
+            "seed": self.scene_seed,
+            "n_train_a": self.scenes_a,
+            "n_train_b": self.scenes_b,
+            "n_val": self.scenes_val,
+            "n_judge": self.scenes_judge,
+            "size": (self.scene_height, self.scene_width),
+        }
+
 
 @dataclass(frozen=True)
 class PhaseOptions:

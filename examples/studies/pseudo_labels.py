@@ -6,7 +6,6 @@ python examples/studies/pseudo_labels.py --runs '[runs/demo]' --data runs/demo/s
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from jsonargparse import auto_cli
 
 from morngan.checkpoint import CheckpointError
 from morngan.data.images import DataError
-from morngan.files import write_atomically
-from morngan.studies.card import table_to_json, table_to_markdown
+from morngan.studies.card import save_tables
 from morngan.studies.pseudo_labels import count, load_trainer, tables
 
 
@@ -43,10 +41,7 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -
     except (CheckpointError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    page = "\n\n".join(table_to_markdown(table) for table in found) + "\n"
-    result = {"runs": [str(run) for run in runs], "tables": [table_to_json(table) for table in found]}
-    write_atomically(out / "pseudo_labels.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
-    write_atomically(out / "pseudo_labels.md", page.encode())
+    page = save_tables(out, "pseudo_labels", found, {"runs": [str(run) for run in runs]})
     print(f"{page}\n± is the standard deviation over {len(runs)} runs\nwritten: {out / 'pseudo_labels.md'}")
     return 0
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
@@ -23,8 +22,7 @@ from morn_losses import CITYSCAPES
 from morngan.config import PresetName, make_config
 from morngan.data.folders import prepare_training_data
 from morngan.data.images import DataError
-from morngan.files import write_atomically
-from morngan.studies.card import table_to_json, table_to_markdown
+from morngan.studies.card import save_tables
 from morngan.studies.segmenters import Options, study
 
 
@@ -61,16 +59,8 @@ def main(
     except (DataError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    page = "\n\n".join(table_to_markdown(table) for table in tables) + "\n"
-    result = {
-        "options": dataclasses.asdict(options),
-        "preset": preset,
-        "crop": dataset.crop,
-        "torch": torch.__version__,
-        "tables": [table_to_json(table) for table in tables],
-    }
-    write_atomically(out / "segmenters.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
-    write_atomically(out / "segmenters.md", page.encode())
+    facts = {"options": dataclasses.asdict(options), "preset": preset, "crop": dataset.crop, "torch": torch.__version__}
+    page = save_tables(out, "segmenters", tables, facts)
     print(f"\n{page}\n± is the standard deviation over {options.seeds} seeds\nwritten: {out / 'segmenters.md'}")
     return 0
 

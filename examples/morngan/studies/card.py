@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from morngan.files import write_atomically
 
 Values = tuple[float, ...]
 """One number a set; NaN where it is undefined there."""
@@ -141,6 +145,15 @@ def table_to_json(table: Table) -> dict[str, Any]:
     """Return a table as plain values."""
     rows = {n: {c: _plain(cell) for c, cell in zip(table.columns, row, strict=True)} for n, row in table.rows}
     return {"title": table.title, "rows": rows}
+
+
+def save_tables(folder: Path, name: str, tables: Sequence[Table], facts: Mapping[str, Any]) -> str:
+    """Write tables as ``NAME.md`` and, with ``facts`` about them and every number, ``NAME.json``; return the former."""
+    page = "\n\n".join(table_to_markdown(table) for table in tables) + "\n"
+    result = {**facts, "tables": [table_to_json(table) for table in tables]}
+    write_atomically(folder / f"{name}.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(folder / f"{name}.md", page.encode())
+    return page
 
 
 def _plain(values: Values) -> dict[str, Any]:

@@ -56,26 +56,14 @@ class Frozen:
 
 def render(folder: Path, base: Base, say: Callable[[str], None]) -> None:
     """Render the scenes unless they are there; scenes of other parameters are replaced."""
-    options = base.config.dataset
-
-    def write() -> None:
-        write_scenes(
-            folder,
-            seed=options.scene_seed,
-            n_train_a=options.scenes_a,
-            n_train_b=options.scenes_b,
-            n_val=options.scenes_val,
-            n_judge=options.scenes_judge,
-            size=(options.scene_height, options.scene_width),
-        )
-
     say(f"scenes: rendered into {folder} unless they are there")
+    scenes = base.config.dataset.scenes()
     try:
-        write()
+        write_scenes(folder, **scenes)
     except ValueError as error:
         say(f"scenes: rendered anew ({error})")
         shutil.rmtree(folder)
-        write()
+        write_scenes(folder, **scenes)
 
 
 def freeze(
