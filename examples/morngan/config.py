@@ -334,6 +334,7 @@ _PRESETS: dict[str, TrainConfig] = {
         steps_per_epoch=30,
         lr=5e-4,
         segmenter_lr=2e-3,
+        ema_decay=0.98,
         networks=_SMALL_NETWORKS,
         dataset=DataOptions(crop=96, scene_height=96, scene_width=128),
         phases=_SHORT_PHASES,
