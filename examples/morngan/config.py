@@ -243,6 +243,7 @@ class TrainConfig:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         devices: processes on this machine, each with a device and its share of every batch.
         num_nodes: machines; more than one needs a launcher, see the guide to devices.
+        strategy: how devices share the work: ``ddp``, each with all networks and a part of the batch, is the only one.
         precision: of the networks: ``32-true``, ``bf16-mixed`` (autocast; images, scores and losses stay float32), or
             ``64-true``, which tells rounding from error.
         accumulate: parts of a device's share of the batch, computed one after another; more need less memory.
@@ -275,6 +276,7 @@ class TrainConfig:
     device: str = "auto"
     devices: int = 1
     num_nodes: int = 1
+    strategy: Literal["ddp"] = "ddp"
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
     accumulate: int = 1
     compile: bool = False
