@@ -31,7 +31,16 @@ from morngan.trainer import Trainer
 from small_folder import write_folder
 from studies.ablation import main, read_base
 from studies.ablations.contrasts import Estimate, estimate, image_counts, paired, verdict
-from studies.ablations.design import BASES, CONTRASTS, TABLES, apply, choose_rows, flatten, make_rows
+from studies.ablations.design import (
+    BASES,
+    CONTRASTS,
+    TABLES,
+    apply,
+    choose_rows,
+    flatten,
+    make_rows,
+    published_readings,
+)
 from studies.ablations.formats import to_csv, to_latex, to_markdown
 from studies.ablations.frozen import Frozen
 from studies.ablations.pictures import make_axis
@@ -39,7 +48,7 @@ from studies.ablations.results import update_docs
 from studies.ablations.runs import choose_next, make_runs
 from studies.ablations.scoring import load_scores, save_scores
 from studies.ablations.stems import find_stem, first_steps, shared_steps, start_from, stem_steps
-from studies.ablations.tables import class_cells, make_line
+from studies.ablations.tables import class_cells, difference_cells, make_line
 from studies.ablations.worker import main as train_and_score
 from studies.ablations.worker import steps_done
 
@@ -343,6 +352,34 @@ def test_every_row_of_every_table_and_contrast_exists_and_can_be_built() -> None
             assert {contrast.row, contrast.against} <= set(TABLES["table5"].rows)
     chosen = choose_rows(["table5", "lineage"], [], make_rows(BASES["small"].config))
     assert len({row.name for row in chosen}) == len(chosen)
+
+
+def test_published_rows_change_readings_alone_and_together_all_of_them() -> None:
+    base = BASES["small"].config
+    rows = make_rows(base)
+    readings = published_readings()
+    assert {"losses.aca_metric", "losses.mine_frozen_alone", "losses.cycle_distance"} < set(readings)
+    assert readings["losses.aca_metric"] == "cosine"
+    paper = {name: value for name, value in flatten(to_dict(base)).items() if name in readings}
+    for name, against in (("published", "full"), ("baseline_published", "baseline")):
+        config = apply(base, rows[name].changes)
+        assert all(flatten(to_dict(config))[key] == value for key, value in readings.items())
+        assert apply(config, {"variant": "paper", **paper}) == apply(base, rows[against].changes)
+    for name in ("mine_both", "aca_published"):
+        ours, of_cgr = (flatten(to_dict(apply(base, rows[r].changes))) for r in (name, "cgr"))
+        changed = {key for key in ours if ours[key] != of_cgr[key]}
+        assert changed
+        assert changed < set(readings)
+
+
+def test_differences_are_paired_and_only_of_rows_that_share_seeds() -> None:
+    def scores(apce: float) -> list[Scores]:
+        return [Scores(np.full((3, 99), apce), 10.0, 0.5, np.eye(19, dtype=np.int64)) for _ in range(4)]
+
+    found = {"a": {0: scores(0.1), 1: scores(0.9)}, "b": {1: scores(0.4), 2: scores(0.3)}, "c": {5: scores(0.1)}}
+    cells = difference_cells([("a", "b"), ("a", "c"), ("a", "d")], found, CITYSCAPES)
+    assert [row[:2] for row in cells[1:]] == [["a minus b", "1"]]
+    assert cells[1][cells[0].index("APCE")] == "+0.500"
 
 
 def test_dlamgan_mines_with_one_threshold_and_denoises_nothing() -> None:

@@ -12,6 +12,7 @@ from test_ablation import TINY, run
 from test_trainer import tiny_config
 
 from morn_losses import CITYSCAPES
+from morngan.checkpoint import load_newest
 from morngan.data.folders import prepare_training_data
 from morngan.data.images import DataError, read_thermal
 from morngan.data.scenes.folder import write_scenes
@@ -105,3 +106,18 @@ def test_the_command_goes_on_from_the_study(tmp_path: Path, capsys: pytest.Captu
     assert "the last phase" not in capsys.readouterr().out
     assert main(study, "sdp", (1,)) == 1
     assert "error:" in capsys.readouterr().err
+
+    assert main(study, clusters=(0, 1, 3), seeds=(0,)) == 0
+    said = capsys.readouterr().out
+    assert "mgca seed 0, 3 clusters: the last phase with true labels" in said
+    table = (study / "results" / "true_labels_clusters.md").read_text()
+    for line in ("| 0 clusters |", "| 1 cluster |", "| 3 clusters minus 0 clusters |"):
+        assert line in table
+    losses = {
+        n: load_newest(study / "true_labels" / f"mgca_{n}_clusters" / "seed_0" / "checkpoints")["config"]["losses"]
+        for n in (0, 1, 3)
+    }
+    assert [losses[n]["lambda_aca"] for n in (0, 1, 3)] == [0, 1, 1]
+    assert [losses[n]["aca_clusters"] for n in (1, 3)] == [1, 3]
+    assert run(study, options, rows="sdp,mgca", seeds=1, jobs=0) == 0
+    assert "### Table 7 with true thermal labels" in capsys.readouterr().out

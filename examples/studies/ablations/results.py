@@ -27,6 +27,7 @@ from studies.ablations.tables import (
     class_cells,
     compare,
     contrast_cells,
+    difference_cells,
     figures_csv,
     log_cells,
     make_line,
@@ -44,6 +45,11 @@ SIDE = {
     "true_labels.md": (
         "The last phase with true thermal labels",
         "From the same states before the last phase; differences are paired, with 95% intervals as above.",
+    ),
+    "true_labels_clusters.md": (
+        "Table 7 with true thermal labels",
+        "The row + MGCA with other numbers of clusters, from the same states before the last phase, where ACA has "
+        "something to cluster. 0 is MGCA without ACA: the memory's partners alone.",
     ),
 }
 """What other studies may have left in the folder of results: heading and remark."""
@@ -146,6 +152,13 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
             write("contrasts.csv", to_csv(contrasts))
             write("contrasts.tex", remarks + to_latex(contrasts, left=3))
             part += f"\nThe contrasts stated beforehand:\n\n{to_markdown(contrasts, left=3)}\n"
+        named = {
+            table.titles.get(name, titles[name]): found.scores[name] for name in table.rows if name in found.scores
+        }
+        pairs = [(table.titles.get(a, titles[a]), table.titles.get(b, titles[b])) for a, b in table.pairs]
+        differences = difference_cells(pairs, named, space)
+        if len(differences) > 1:
+            part += f"\nPaired differences, of which nothing was claimed beforehand:\n\n{to_markdown(differences)}\n"
         part += (
             f"\nWhat the modules had to work with in the last phase, and the time:\n\n{to_markdown(log_cells(logs))}\n"
         )

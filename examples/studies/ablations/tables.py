@@ -16,6 +16,7 @@ from studies.ablations.contrasts import LEVEL, Estimate, paired, verdict
 from studies.ablations.design import CONTRASTS, Contrast, Table
 from studies.ablations.formats import to_csv
 
+DIFFERENCES = ("miou_a", "miou_s", "apce", "edge_f1")
 SHOWN = tuple(c for c in COLUMNS if c.key != "miou_all")
 Results = Mapping[str, Mapping[int, Sequence[Scores]]]
 """For each row by name, the scores of all test images by seed."""
@@ -137,6 +138,28 @@ def contrast_cells(compared: Sequence[Compared], titles: Mapping[str, str]) -> l
         by_seed = ", ".join(show(v) for v in found.by_seed)
         interval = f"{show(found.low)} to {show(found.high)}" if math.isfinite(found.low) else "-"
         cells.append([name, column.title, claim, show(found.value), interval, by_seed, verdict(found, contrast.margin)])
+    return cells
+
+
+def difference_cells(pairs: Sequence[tuple[str, str]], scores: Results, space: LabelSpace) -> list[list[str]]:
+    """Return head and rows of paired differences with their intervals, for the seeds that both rows have.
+
+    Args:
+        pairs: a row and the one that is taken from it, by their names in ``scores``.
+        scores: of all rows.
+        space: the label space of the judge.
+    """
+    columns = [column_of(key) for key in DIFFERENCES]
+    cells = [["difference", "seeds", *(column.title for column in columns)]]
+    for row, against in pairs:
+        seeds = sorted(set(scores.get(row, {})) & set(scores.get(against, {})))
+        if not seeds:
+            continue
+        cells.append([f"{row} minus {against}", str(len(seeds))])
+        for column in columns:
+            found = paired([scores[row][s] for s in seeds], [scores[against][s] for s in seeds], column.key, space)
+            value, low, high = (f"{x * column.scale:+.{column.digits}f}" for x in (found.value, found.low, found.high))
+            cells[-1].append(f"{value} ({low} to {high})" if math.isfinite(found.low) else value)
     return cells
 
 
