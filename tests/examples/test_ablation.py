@@ -354,6 +354,18 @@ def test_every_row_of_every_table_and_contrast_exists_and_can_be_built() -> None
     assert len({row.name for row in chosen}) == len(chosen)
 
 
+def test_the_terms_of_the_baseline_are_added_one_at_a_time() -> None:
+    base = BASES["small"].config
+    rows = make_rows(base)
+    weights = {}
+    for name in TABLES["terms"].rows:
+        config = apply(base, rows[name].changes)
+        weights[name] = config.losses.lambda_sga, config.losses.lambda_thermal
+        restored = {"losses.lambda_sga": 0.5, "losses.lambda_thermal": 0.5}
+        assert apply(config, restored) == apply(base, rows["baseline"].changes)
+    assert weights == {"todaygan_tir": (0, 0), "sga": (0.5, 0), "thermal": (0, 0.5), "baseline": (0.5, 0.5)}
+
+
 def test_published_rows_change_readings_alone_and_together_all_of_them() -> None:
     base = BASES["small"].config
     rows = make_rows(base)

@@ -121,6 +121,9 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
         Row("cyclegan", "CycleGAN-like", cyclegan),
         Row("todaygan", "ToDayGAN-like", todaygan),
         Row("todaygan_tir", "ToDayGAN-TIR", todaygan_tir),
+        # what the baseline adds to ToDayGAN-TIR, one at a time
+        Row("sga", "+ SGA", {**only(), "losses.lambda_thermal": 0.0}),
+        Row("thermal", "+ thermal terms", {**only(), "losses.lambda_sga": 0.0}),
         # one threshold for all classes
         Row("dlamgan", "DlamGAN-like", {**only("sc"), "losses.theta_bg": base.losses.theta_fg}),
         # the base lets a frozen S_B mine alone, as the published code does; here both segmenters do, as in the paper
@@ -173,6 +176,13 @@ TABLES = {
             ("full", "dlamgan"),
             ("full", "cyclegan"),
         ),
+    ),
+    "terms": Table(
+        "terms",
+        "What the baseline's own terms do",
+        ("todaygan_tir", "sga", "thermal", "baseline"),
+        {"baseline": "baseline (+ both)"},
+        (("sga", "todaygan_tir"), ("thermal", "todaygan_tir"), ("baseline", "todaygan_tir")),
     ),
     "readings": Table(
         "readings",
