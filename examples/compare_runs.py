@@ -31,7 +31,7 @@ from morngan.weights import WeightsError, load_translator
 from studies.ablations.formats import to_csv, to_markdown
 from studies.ablations.scoring import score
 
-CAVEAT = "It is one training of each: what another seed would give is not in it."
+CAVEAT = "One training of each: what other seeds would give is not in the spread."
 
 
 def find_frames(runs: Sequence[Path], data: Path | None, limit: int) -> tuple[Path, list[dict[str, Path]]]:
@@ -126,11 +126,13 @@ def main(
     left_out = [c.title.removesuffix(" %").removesuffix(" dB") for c in COLUMNS if c.key not in keys]
     n = len(files)
     spread = f"± is the standard error over the frames, and the interval is a {LEVEL:.0%} t-interval over them."
-    notes = [f"{n} frames that both translate; differences are taken frame by frame.", f"{spread} {CAVEAT}"]
-    if n == 1:
-        notes[1] = f"One frame has no spread. {CAVEAT}"
+    notes = [
+        f"{n} frames that both translate; differences are taken frame by frame.",
+        spread if n > 1 else "One frame has no spread.",
+        CAVEAT,
+    ]
     if left_out:
-        notes.append(f"Left out, for the data does not have what they need: {', '.join(left_out)}.")
+        notes.append(f"Not in the table, for the data lacks what they need: {', '.join(left_out)}.")
     facts = {
         "first": names[0], "second": names[1],
         "data": {"folder": str(folder), "images": n,

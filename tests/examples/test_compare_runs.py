@@ -145,9 +145,9 @@ def test_two_runs_get_their_table_with_and_without_labels(tmp_path: Path, capsys
     arguments = ["--run", str(mini), "--against", str(baseline), "--judge_steps", "1", "--device", "cpu"]
     assert auto_cli(command.main, args=arguments, as_positional=False) == 0
     printed = capsys.readouterr().out
-    for text in ("mini minus baseline", "95% interval", "of 3", "one training of each", UNTRAINED):
+    for text in ("mini minus baseline", "95% interval", "of 3", "One training of each", UNTRAINED):
         assert text in printed
-    assert "Left out" not in printed
+    assert "Not in the table" not in printed
     page = (mini / "comparison.md").read_text()
     assert page.startswith(f"|  | {UNTRAINED} | baseline | mini | mini minus baseline | 95% interval |")
     result = json.loads((mini / "comparison.json").read_text())
@@ -173,7 +173,7 @@ def test_two_runs_get_their_table_with_and_without_labels(tmp_path: Path, capsys
         "apce", "edge_precision", "edge_f1",
     ]  # fmt: skip
     printed = capsys.readouterr().out
-    assert "Left out, for the data does not have what they need: mIoU.A, mIoU.S, mIoU.all, PSNR, SSIM." in printed
+    assert "Not in the table, for the data lacks what they need: mIoU.A, mIoU.S, mIoU.all, PSNR, SSIM." in printed
     assert "One frame has no spread." in printed
     assert "±" not in (out / "comparison.md").read_text()
 
