@@ -1,7 +1,8 @@
 """Copy the tables that examples have written to where the pages show them; only those whose folder is named.
 
-python docs/make_tables.py --comparison runs/mini      # of examples/compare_runs.py
-python docs/make_tables.py --recipes runs/compare      # of examples/recipes/compare.py
+python docs/make_tables.py --comparison runs/mini                    # of examples/compare_runs.py
+python docs/make_tables.py --recipes runs/compare                    # of examples/recipes/compare.py
+python docs/make_tables.py --scene_statistics runs/scene_statistics  # of examples/studies/scene_statistics.py
 """
 
 from __future__ import annotations
@@ -35,7 +36,14 @@ def recipes(folder: Path, docs: Path) -> None:
         picture.convert("RGB").quantize(256).save(docs / "pictures" / "recipe.png", optimize=True)
 
 
-SOURCES = {"comparison": comparison, "recipes": recipes}
+def scene_statistics(folder: Path, docs: Path) -> None:
+    """Show statistics of procedural scenes and real frames, and their curves."""
+    fill_page(docs / "ablation.md", {"scene statistics": (folder / "scene_statistics.md").read_text()})
+    with Image.open(folder / "scene_statistics.png") as picture:
+        picture.convert("RGB").quantize(64).save(docs / "pictures" / "scene_statistics.png", optimize=True)
+
+
+SOURCES = {"comparison": comparison, "recipes": recipes, "scene_statistics": scene_statistics}
 """By their names on the command line."""
 
 

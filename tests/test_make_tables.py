@@ -59,7 +59,20 @@ def test_recipes_get_between_their_marks_with_their_picture(tmp_path: Path, docs
         assert picture.convert("RGB").getpixel((0, 0)) == (250, 3, 7)
 
 
+def test_statistics_of_scenes_get_between_their_marks_with_their_curves(tmp_path: Path, docs: Path) -> None:
+    (tmp_path / "scene_statistics.md").write_text("ZZ\n")
+    Image.new("RGB", (30, 20), (250, 3, 7)).save(tmp_path / "scene_statistics.png")
+    load("make_tables").main(["--scene_statistics", str(tmp_path), "--docs", str(docs)])
+    ((name, (old, new)),) = changed(docs).items()
+    assert name == "ablation.md"
+    assert new == "ZZ"
+    assert old.startswith("| gray levels |")
+    assert "<!--" not in old
+    with Image.open(docs / "pictures" / "scene_statistics.png") as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (250, 3, 7)
+
+
 def test_no_folder_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         load("make_tables").main([])
-    assert "expected at least one of --comparison, --recipes" in capsys.readouterr().err
+    assert "expected at least one of --comparison, --recipes, --scene_statistics" in capsys.readouterr().err

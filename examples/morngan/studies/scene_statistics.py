@@ -87,7 +87,7 @@ def make_groups(real: Sequence[Image.Image], scenes: Sequence[Image.Image]) -> t
         size = "{} x {}".format(*sizes.pop()) if len(sizes) == 1 else "several sizes"
         return Group(f"{name}, {size}", tuple(pictures))
 
-    return group("frames", real), group("frames", small), group("scenes", scenes)
+    return group("frames", real), group("frames reduced", small), group("scenes", scenes)
 
 
 def gray_levels(picture: Image.Image) -> Floats:
