@@ -40,6 +40,7 @@ class Difference:
         low: end of the 95% interval.
         high: the other one.
         ahead: in how many frames the first has more.
+        even: in how many both have the same, as mIoU has where neither finds a class.
         frames: in how many the figure is defined for both.
     """
 
@@ -50,6 +51,7 @@ class Difference:
     low: float
     high: float
     ahead: int
+    even: int
     frames: int
 
 
@@ -94,9 +96,9 @@ def compare(first: Sequence[Scores], second: Sequence[Scores], space: LabelSpace
         value = with_error(x - y, n)
         reach = value.error * float(student.ppf((1 + LEVEL) / 2, n - 1)) if n > 1 else math.nan
         alone = (x - y)[-n:]
-        ahead, frames = int((alone > 0).sum()), int((~np.isnan(alone)).sum())
+        counts = (int(those.sum()) for those in (alone > 0, alone == 0, ~np.isnan(alone)))
         low, high = value.value - reach, value.value + reach
-        found.append(Difference(column, with_error(x, n), with_error(y, n), value, low, high, ahead, frames))
+        found.append(Difference(column, with_error(x, n), with_error(y, n), value, low, high, *counts))
     return tuple(found)
 
 
@@ -137,7 +139,7 @@ def cells(
                 format_figure(one.first, column),
                 format_figure(one.value, column, "+"),
                 f"{low} to {high}" if math.isfinite(one.low) else "-",
-                f"{one.ahead} of {one.frames}",
+                f"{one.ahead} of {one.frames}" + (f", {one.even} even" if one.even else ""),
             ]
         )
     return table
@@ -158,6 +160,7 @@ def to_json(found: Sequence[Difference]) -> dict[str, Any]:
             "second": figure(one.second),
             "difference": {**figure(one.value), "low": plain(one.low), "high": plain(one.high)},
             "ahead": one.ahead,
+            "even": one.even,
             "frames": one.frames,
         }
         for one in found

@@ -70,7 +70,19 @@ def test_miou_is_that_of_the_set_and_its_error_leaves_out_each_frame() -> None:
 
 def test_against_itself_nothing_differs_and_nothing_is_ahead() -> None:
     for one in compare(random_scores(0), random_scores(0), CITYSCAPES):
-        assert (one.value, one.low, one.high, one.ahead, one.frames) == (Figure(0.0, 0.0), 0, 0, 0, N)
+        assert (one.value, one.low, one.high, one.ahead, one.even, one.frames) == (Figure(0.0, 0.0), 0, 0, 0, N, N)
+
+
+def test_frames_that_are_even_are_told_from_those_behind() -> None:
+    first, second = random_scores(0), random_scores(1)
+    first[3] = dataclasses.replace(first[3], ssim=second[3].ssim)
+    found = compare(first, second, CITYSCAPES)
+    (one,) = (one for one in found if one.column.key == "ssim")
+    ahead = sum(a.ssim > b.ssim for a, b in zip(first, second, strict=True))
+    assert (one.ahead, one.even) == (ahead, 1)
+    shown = {row[0]: row[-1] for row in cells(found, ("a", "b"), {}, CITYSCAPES)}
+    assert shown["SSIM"] == f"{ahead} of {N}, 1 even"
+    assert "even" not in shown["PSNR dB"]
 
 
 def test_one_frame_has_no_interval() -> None:
