@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from morngan.studies.card import Card, Claim, Table, format_values, share, spread, to_json, to_markdown
-from morngan.studies.plots import COLORS, beside, line_plot, stack, ticks
+from morngan.studies.plots import COLORS, beside, line_plot, log_ticks, stack, ticks
 
 NAN = math.nan
 
@@ -111,3 +111,15 @@ def test_pictures_are_put_together() -> None:
 )
 def test_ticks_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.014, 0.5, [0.02, 0.05, 0.1, 0.2, 0.5]),
+        (1.0, 64.0, [1, 2, 5, 10, 20, 50]),
+        (0.02, 90.0, [0.1, 1, 10]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
+    assert log_ticks(low, high) == expected

@@ -54,7 +54,8 @@ def line_plot(
         draw.line((left + 1, y, width - right - 1, y), fill="#e4e4e4")
         draw.text((left - 5, y), f"{value:.4g}", fill="black", font=font, anchor="rm")
     xs = sorted({p[0] for p in points})
-    for x in xs if len(xs) <= 9 else ticks(x_low, x_high):
+    round_numbers = log_ticks if log_x else ticks
+    for x in xs if len(xs) <= 9 else round_numbers(x_low, x_high):
         at = place(x, y_low)[0]
         draw.line((at, height - bottom, at, height - bottom + 4), fill="#999999")
         draw.text((at, height - bottom + 6), f"{x:.3g}", fill="black", font=font, anchor="ma")
@@ -82,6 +83,14 @@ def ticks(low: float, high: float) -> list[float]:
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     # from whole numbers, so that no rounding error is shown
     return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten within ``[low, high]``, or the powers alone over three decades."""
+    steps = (1, 2, 5) if high / low < 1e3 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [float(f"{step}e{power}") for power in powers for step in steps]
+    return [x for x in found if low <= x <= high]
 
 
 def stack(pictures: Sequence[Image.Image], gap: int = 6) -> Image.Image:

@@ -1,0 +1,65 @@
+"""Copy the tables that examples have written to where the pages show them; only those whose folder is named.
+
+python docs/make_tables.py --comparison runs/mini                    # of examples/compare_runs.py
+python docs/make_tables.py --recipes runs/compare                    # of examples/recipes/compare.py
+python docs/make_tables.py --scene_statistics runs/scene_statistics  # of examples/studies/scene_statistics.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS))
+
+from make_report_card import fill  # noqa: E402
+
+
+def fill_page(page: Path, sections: dict[str, str]) -> None:
+    """Put new text between the marks of a page."""
+    page.write_text(fill(page.read_text(), sections))
+
+
+def comparison(folder: Path, docs: Path) -> None:
+    """Show what compare_runs.py wrote for two runs on real frames."""
+    fill_page(docs / "ablation.md", {"real frames": (folder / "comparison.md").read_text()})
+
+
+def recipes(folder: Path, docs: Path) -> None:
+    """Show the CycleGANs with and without the losses, and their picture in 256 colors, a third of its size."""
+    fill_page(docs / "guides" / "gan.md", {"recipes": (folder / "compare.md").read_text()})
+    with Image.open(folder / "compare.png") as picture:
+        picture.convert("RGB").quantize(256).save(docs / "pictures" / "recipe.png", optimize=True)
+
+
+def scene_statistics(folder: Path, docs: Path) -> None:
+    """Show statistics of procedural scenes and real frames, and their curves."""
+    fill_page(docs / "ablation.md", {"scene statistics": (folder / "scene_statistics.md").read_text()})
+    with Image.open(folder / "scene_statistics.png") as picture:
+        picture.convert("RGB").quantize(64).save(docs / "pictures" / "scene_statistics.png", optimize=True)
+
+
+SOURCES = {"comparison": comparison, "recipes": recipes, "scene_statistics": scene_statistics}
+"""By their names on the command line."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Fill the pages."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    for name, source in SOURCES.items():
+        parser.add_argument(f"--{name}", type=Path, help=source.__doc__)
+    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the pages")
+    options = vars(parser.parse_args(arguments))
+    if not any(options[name] for name in SOURCES):
+        parser.error(f"expected at least one of {', '.join(f'--{name}' for name in SOURCES)}")
+    for name, source in SOURCES.items():
+        if options[name]:
+            source(options[name], options["docs"])
+
+
+if __name__ == "__main__":
+    main()

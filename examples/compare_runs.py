@@ -1,0 +1,159 @@
+"""Compare two runs on the same frames: the difference in every figure, frame by frame, with its interval.
+
+python examples/compare_runs.py --run runs/mini --against runs/mini_baseline
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+if importlib.util.find_spec("jsonargparse") is None:
+    sys.exit("compare_runs.py needs: pip install 'morn-losses[train]'")
+
+import numpy as np
+from jsonargparse import auto_cli
+from rich.console import Console
+
+from colorize import choose_device
+from evaluate import show
+from morn_losses import CITYSCAPES
+from morngan.comparison import LEVEL, cells, compare, over_frames, to_json
+from morngan.data.images import DataError
+from morngan.evaluation import COLUMNS, UNTRAINED, Scores, list_cases, load_config, run_network
+from morngan.files import write_atomically
+from morngan.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
+from morngan.model import MornGAN
+from morngan.weights import WeightsError, load_translator
+from studies.ablations.formats import to_csv, to_markdown
+from studies.ablations.scoring import score
+
+CAVEAT = "One training of each: what other seeds would give is not in the spread."
+
+
+def find_frames(runs: Sequence[Path], data: Path | None, limit: int) -> tuple[Path, list[dict[str, Path]]]:
+    """Return the folder to compare on and the files of its frames: ``data``, or what the runs were trained on.
+
+    Raises:
+        DataError: no frames, or runs that were trained on different data where none is named.
+    """
+    if data is not None:
+        return data, list_cases(data, limit)
+    configs = [load_config(run) for run in runs]
+    folders = [Path(c.data) if c.data else run / "scenes" for c, run in zip(configs, runs, strict=True)]
+    found = [list_cases(folder, limit) for folder in folders]
+    # equal scenes that each run has rendered for itself are the same data
+    if len({hash_files(path for case in cases for path in case.values()) for cases in found}) > 1:
+        places = " and ".join(str(folder / "valB") for folder in folders)
+        raise DataError(f"{places}: hold different frames; name the folder to compare on with --data")
+    return folders[0], found[0]
+
+
+def short_names(run: Path, against: Path) -> tuple[str, str]:
+    """Return the names of the runs' folders, or their paths where the names are the same."""
+    first, second = (path.absolute().name for path in (run, against))
+    return (first, second) if first != second else (str(run), str(against))
+
+
+def by_frame(frames: Sequence[str], scores: Mapping[str, Sequence[Scores]], keys: Sequence[str]) -> str:
+    """Return the figures of each frame alone, unrounded, as comma-separated lines; empty where undefined."""
+    lines = [["frame", "way", *keys]]
+    for name, found in scores.items():
+        figures = over_frames(found, CITYSCAPES)
+        for index, frame in enumerate(frames):
+            values = [float(figures[key][index - len(frames)]) for key in keys]
+            lines.append([frame, name, *(repr(v) if np.isfinite(v) else "" for v in values)])
+    return to_csv(lines)
+
+
+def main(
+    run: Path,
+    against: Path,
+    data: Path | None = None,
+    out: Path | None = None,
+    judge_steps: int = STEPS,
+    judge_seed: int = 0,
+    limit: int = 0,
+    device: str = "auto",
+) -> int:
+    """Compare two runs; writes comparison.md, comparison.json and, with every frame, comparison.csv.
+
+    Args:
+        run: folder of the first run; the network that judges is kept in it, as evaluate.py does.
+        against: folder of the second, which is subtracted.
+        data: folder with valB and, where known, valB_day, valB_labels, judgeA and judgeA_labels; the runs' own data
+            if it is not given.
+        out: where to write; the folder of the first run if it is not given.
+        judge_steps: training steps of the segmentation network that judges.
+        judge_seed: seed of that network.
+        limit: compare only the first frames; 0 is all of them.
+        device: auto, cpu, cuda, cuda:1, mps.
+
+    Returns:
+        0, or 1 where the runs cannot be compared.
+    """
+    try:
+        if judge_steps < 1 or limit < 0 or judge_seed < 0:
+            raise DataError("options: expected judge_steps of at least 1, and limit and judge_seed of at least 0")
+        place = choose_device(device)
+        folder, files = find_frames((run, against), data, limit)
+        config, names = load_config(run), short_names(run, against)
+        untrained = MornGAN(config.networks, len(CITYSCAPES), config.seed, segmenters=False).eval().to(place)
+        ways = {UNTRAINED: untrained.translate_ba}
+        ways |= {name: load_translator(path).to(place) for name, path in zip(names, (run, against), strict=True)}
+        judge = None
+        if (pairs := judge_pairs(folder)) and "labels" in files[0]:
+            judge, _ = load_or_train_judge(
+                pairs,
+                run / "judge.safetensors",
+                CITYSCAPES,
+                steps=judge_steps,
+                seed=judge_seed,
+                device=place,
+                say=print,
+            )
+        scores = {name: score(files, run_network(way, place), judge, CITYSCAPES) for name, way in ways.items()}
+    except (DataError, WeightsError, OSError) as error:
+        print(f"compare_runs: {error}", file=sys.stderr)
+        return 1
+
+    found = compare(scores[names[0]], scores[names[1]], CITYSCAPES)
+    table = cells(found, names, {UNTRAINED: scores[UNTRAINED]}, CITYSCAPES)
+    keys = [one.column.key for one in found]
+    left_out = [c.title.removesuffix(" %").removesuffix(" dB") for c in COLUMNS if c.key not in keys]
+    n = len(files)
+    spread = f"± is the standard error over the frames, and the interval is a {LEVEL:.0%} t-interval over them."
+    notes = [
+        f"{n} frames that both translate; differences are taken frame by frame.",
+        spread if n > 1 else "One frame has no spread.",
+        CAVEAT,
+    ]
+    if left_out:
+        notes.append(f"Not in the table, for the data lacks what they need: {', '.join(left_out)}.")
+    facts = {
+        "first": names[0], "second": names[1],
+        "data": {"folder": str(folder), "images": n,
+                 "images_sha256": hash_files(path for case in files for path in case.values())},
+        "figures": to_json(found), "notes": notes,
+    }  # fmt: skip
+    target = out or run
+    page = f"{to_markdown(table)}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
+    write_atomically(target / "comparison.md", page.encode())
+    write_atomically(target / "comparison.json", (json.dumps(facts, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(target / "comparison.csv", by_frame([f["night"].stem for f in files], scores, keys).encode())
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file is as wide as it needs to be
+    show(table[0], table[1:], console)
+    for note in notes:
+        console.print(note, highlight=False)
+    print(f"written: {', '.join(str(target / f'comparison.{kind}') for kind in ('md', 'json', 'csv'))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(main, as_positional=False))

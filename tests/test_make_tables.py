@@ -1,0 +1,78 @@
+"""Tables that examples write get into the pages by ``docs/make_tables.py``, and nothing else of a page changes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from test_docs import DOCS, load
+
+PAGES = ("ablation.md", "guides/gan.md")
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """The pages of the documentation, to be changed."""
+    folder = tmp_path / "docs"
+    (folder / "pictures").mkdir(parents=True)
+    for name in PAGES:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(DOCS / name, folder / name)
+    return folder
+
+
+def changed(docs: Path) -> dict[str, tuple[str, str]]:
+    """Return what stands instead of what, by page."""
+    found = {}
+    for name in PAGES:
+        old, new = (DOCS / name).read_text(), (docs / name).read_text()
+        if old != new:
+            start = next(i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)
+            end = next(i for i, (a, b) in enumerate(zip(old[::-1], new[::-1], strict=False)) if a != b)
+            found[name] = (old[start : len(old) - end], new[start : len(new) - end])
+    return found
+
+
+def test_a_comparison_gets_between_its_marks_alone(tmp_path: Path, docs: Path) -> None:
+    (tmp_path / "comparison.md").write_text("ZZ\n")
+    load("make_tables").main(["--comparison", str(tmp_path), "--docs", str(docs)])
+    ((name, (old, new)),) = changed(docs).items()
+    assert name == "ablation.md"
+    assert new == "ZZ"
+    assert old.startswith("|  | untrained generator |")
+    assert "<!--" not in old
+
+
+def test_recipes_get_between_their_marks_with_their_picture(tmp_path: Path, docs: Path) -> None:
+    (tmp_path / "compare.md").write_text("ZZ\n")
+    Image.new("RGB", (30, 20), (250, 3, 7)).save(tmp_path / "compare.png")
+    load("make_tables").main(["--recipes", str(tmp_path), "--docs", str(docs)])
+    ((name, (old, new)),) = changed(docs).items()
+    assert name == "guides/gan.md"
+    assert new == "ZZ"
+    assert old.count("CycleGAN + ACA + CGR |") == 2
+    with Image.open(docs / "pictures" / "recipe.png") as picture:
+        assert (picture.size, picture.mode) == ((30, 20), "P")
+        assert picture.convert("RGB").getpixel((0, 0)) == (250, 3, 7)
+
+
+def test_statistics_of_scenes_get_between_their_marks_with_their_curves(tmp_path: Path, docs: Path) -> None:
+    (tmp_path / "scene_statistics.md").write_text("ZZ\n")
+    Image.new("RGB", (30, 20), (250, 3, 7)).save(tmp_path / "scene_statistics.png")
+    load("make_tables").main(["--scene_statistics", str(tmp_path), "--docs", str(docs)])
+    ((name, (old, new)),) = changed(docs).items()
+    assert name == "ablation.md"
+    assert new == "ZZ"
+    assert old.startswith("| gray levels |")
+    assert "<!--" not in old
+    with Image.open(docs / "pictures" / "scene_statistics.png") as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (250, 3, 7)
+
+
+def test_no_folder_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load("make_tables").main([])
+    assert "expected at least one of --comparison, --recipes, --scene_statistics" in capsys.readouterr().err
