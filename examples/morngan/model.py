@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -96,3 +97,16 @@ def set_requires_grad(modules: list[nn.Module], value: bool) -> None:
     """Switch the gradients of all parameters on or off."""
     for module in modules:
         module.requires_grad_(value)
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Switch modules to eval mode and back to what each submodule was."""
+    modes = [(m, m.training) for module in modules for m in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
-from morn_losses.functional import fill_unlabeled, mine_labels, semantic_descriptor
+from morn_losses.functional import mine_labels
 from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
 from morngan.config import TrainConfig, differences, to_dict, with_defaults
 from morngan.data.folders import TrainingData
@@ -31,11 +30,11 @@ from morngan.devices import World, device_of
 from morngan.faults import explained, how_to_go_on
 from morngan.files import write_atomically
 from morngan.log import RunLog
-from morngan.model import MornGAN, parameters, set_requires_grad
-from morngan.networks import Segmenter
-from morngan.objective import Objective, Scores, Step, Terms, add_up, make_distillation, term_names
+from morngan.model import MornGAN, evaluating, parameters, set_requires_grad
+from morngan.objective import Objective, Step, Terms, add_up, make_distillation, term_names
 from morngan.panels import colorize_labels, save_panel
 from morngan.parts import Parts
+from morngan.passes import Passes
 from morngan.pool import ImagePool
 from morngan.progress import Progress
 from morngan.schedule import Phase, Schedule
@@ -220,7 +219,7 @@ class Trainer:
         """Add the gradients of a part: generators (and segmenters), then discriminators; return what the log shows."""
         step = self.inputs(batch)
         found: list[Terms] = []
-        for piece in self.pieces(step, phase, self.scale(epoch)):
+        for piece in self.passes.pieces(step, phase, self.scale(epoch)):
             with self.autocast():
                 terms = piece()
             self.backward(torch.stack(list(terms.values())).sum())
@@ -245,91 +244,14 @@ class Trainer:
         """Return the batch on the device, as a step that has not begun."""
         return Step(**{k: self.moved(v) for k, v in batch.items() if k != "index_b"})
 
-    def pieces(self, step: Step, phase: Phase, scale: float) -> list[Callable[[], Terms]]:
-        """Return Eq. 23 in pieces, to be called in their order: each runs its networks and returns its terms.
-
-        Between them they run the networks that the phase needs, each once. The graphs of two pieces share nothing: one
-        is back-propagated, and thereby freed, before the next is made, so that only the largest takes memory.
-        """
-        objective, modules = self.objective, self.config.modules
-        pieces: list[Callable[[], Terms]] = [partial(self.to_night, step, phase), partial(self.to_day, step, phase)]
-        if modules.sc and Phase.SEGMENT_A <= phase < Phase.COLLABORATE:
-            pieces.append(partial(self.teach_with_color, step, phase))
-        if modules.sc and phase is Phase.SEGMENT_B:
-            pieces.append(partial(self.teach_with_fakes, step, phase))
-        if modules.sc and phase is Phase.DISTILL:
-            pieces.append(partial(self.teach_with_mined, step, phase))
-        if modules.sr and phase >= Phase.DISTILL and self.config.losses.lambda_sr > 0:
-            translate_ab, translate_ba = self.model.translate_ab, self.model.translate_ba
-            pieces.append(lambda: objective.other_scale(translate_ab, step.real_a, step.fake_b, scale))
-            pieces.append(lambda: objective.other_scale(translate_ba, step.real_b, step.fake_a, scale))
-        return pieces
-
-    def to_night(self, step: Step, phase: Phase) -> Terms:
-        """Translate the color images, and back; what becomes thermal is scored and (Eq. 10) segmented."""
-        model = self.model
-        features = model.encoder_a(step.real_a)
-        step.features_real_a = features.detach()
-        step.fake_b = model.decoder_b(features)
-        step.cycle_a = model.decoder_a(model.encoder_b(step.fake_b))
-        step.scores_real_b, step.scores_fake_b = _scores(model.discriminator_b, step.real_b, step.fake_b)
-        if self.config.modules.sc and phase >= Phase.DISTILL:
-            step.logits_fake_b = self.segment_fakes(step.fake_b, step)
-        return self.objective.to_night(step, phase)
-
-    def to_day(self, step: Step, phase: Phase) -> Terms:
-        """Translate the thermal images, and back; mine their labels once the segmenters are frozen."""
-        model = self.model
-        step.fake_a = model.decoder_a(model.encoder_b(step.real_b))
-        step.features_fake_a = model.encoder_a(step.fake_a)
-        step.cycle_b = model.decoder_b(step.features_fake_a)
-        step.scores_real_a, step.scores_fake_a = _scores(model.discriminator_a, step.real_a, step.fake_a)
-        if self.config.modules.sc and phase >= Phase.COLLABORATE:
-            in_b = self.seen(step.window_b)
-            step.logits_fake_a = model.segmenter_a(step.fake_a, in_b)
-            with torch.no_grad():
-                logits_b = model.segmenter_b(step.real_b, in_b)
-                step.labels_b = self.mine(logits_b, step.logits_fake_a.detach(), step.real_b)
-        return self.objective.to_day(step, phase)
-
-    def teach_with_color(self, step: Step, phase: Phase) -> Terms:
-        """L_ra: S_A learns from real color images, their unlabeled pixels filled where it is sure."""
-        s_a, images = self.model.segmenter_a, torch.cat((step.real_a, step.extra_a.flatten(0, 1)))
-        window = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
-        if phase >= Phase.SEGMENT_B:
-            step.logits_real_a, sure = _also_without_dropout(s_a, images, window)
-            step.filled_a = fill_unlabeled(step.taught_labels_a, sure, self.config.losses.fill_threshold)
-        else:
-            step.logits_real_a = s_a(images, window)
-        return self.objective.semantic("seg_ra", step, phase)
-
-    def teach_with_fakes(self, step: Step, phase: Phase) -> Terms:
-        """L_fb before the generator is let in: S_B learns from translations, which are detached."""
-        step.logits_fake_b = self.segment_fakes(step.fake_b.detach(), step)
-        return self.objective.semantic("seg_fb", step, phase)
-
-    def teach_with_mined(self, step: Step, phase: Phase) -> Terms:
-        """L_rb: S_B learns from real thermal images with the labels that it and S_A agree on."""
-        s_a, in_b = self.model.segmenter_a, self.seen(step.window_b)
-        step.logits_real_b, sure = _also_without_dropout(self.model.segmenter_b, step.real_b, in_b)
-        with torch.no_grad(), _evaluating(s_a):
-            step.labels_b = self.distill(sure, s_a(step.fake_a, in_b), step.real_b)
-        return self.objective.semantic("seg_rb", step, phase)
-
-    def segment_fakes(self, fake_b: Tensor, step: Step) -> Tensor:
-        """Return S_B of the fakes, then of the translations of the further crops, which teach S_B but no generator."""
-        extra_a, windows = step.extra_a.flatten(0, 1), step.window_a
-        if len(extra_a):
-            with torch.no_grad():
-                extra_fake_b = self.model.translate_ab(extra_a)
-            fake_b = torch.cat((fake_b, extra_fake_b))
-            windows = torch.cat((windows, step.extra_windows_a.flatten(0, 1)))
-        logits: Tensor = self.model.segmenter_b(fake_b, self.seen(windows))
-        return logits
+    @property
+    def passes(self) -> Passes:
+        """What runs the networks of a step."""
+        return Passes(self.model, self.objective, self.distill, self.mine)
 
     def seen(self, window: Tensor) -> Tensor | None:
         """Return what the segmenters are told of where their crops lie."""
-        return window if self.config.networks.segmenter_coordinates == "frame" else None
+        return self.passes.seen(window)
 
     def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
         """Return the pseudo-labels of thermal images once the segmenters are frozen."""
@@ -370,17 +292,14 @@ class Trainer:
     @torch.no_grad()
     def describe_thermal_images(self) -> None:
         """Describe one crop of every thermal image of this process's share by its mined labels (section 3.4.1)."""
-        config, model = self.config, self.model
+        config = self.config
         crops = MemoryCrops(self.data, config.seed, config.dataset.crop)
         share = range(self.world.rank, len(crops), self.world.size)
         loader = DataLoader(crops, self.parts.size, sampler=share, generator=seeded(config.seed, _LOADER))
-        with _evaluating(model):
+        with evaluating(self.model):
             for indices, real_b, windows in loader:
-                real_b, window = self.moved(real_b), self.seen(self.moved(windows))
-                logits_a = model.segmenter_a(model.translate_ba(real_b), window)
-                labels = self.mine(model.segmenter_b(real_b, window), logits_a, real_b)
-                descriptors = semantic_descriptor(labels, self.space.small_sample).cpu()
-                self.memory.write(indices, descriptors, windows[:, :2])
+                descriptors = self.passes.describe(self.moved(real_b), self.moved(windows))
+                self.memory.write(indices, descriptors.cpu(), windows[:, :2])
 
     def entries_with(self) -> Tensor:
         """Return bool ``(capacity, n)``: which small-sample classes each entry of the memory holds."""
@@ -438,7 +357,7 @@ class Trainer:
         translate_ab = nn.Sequential(halves["encoder_a"], halves["decoder_b"])
         translate_ba = nn.Sequential(halves["encoder_b"], halves["decoder_a"])
         count = min(3, len(self.data.a), len(self.data.b))
-        with _evaluating(model):
+        with evaluating(model):
             for path in (self.data.val_b or [f.image for f in self.data.b])[:count]:
                 real = self.moved(_cropped(read_thermal(path)))[None]
                 fake = translate_ba(real)
@@ -561,45 +480,6 @@ def _cropped(image: Tensor) -> Tensor:
     """Cut the last two axes to multiples of 4."""
     H, W = image.shape[-2:]
     return image[..., : H - H % 4, : W - W % 4]
-
-
-def _scores(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Scores, Scores]:
-    """Score real and fake images: the former for the discriminator's own step, the latter for the generators alone.
-
-    Apart, since the real images' graph waits for that step; with spectral norm a pass also moves the power iteration.
-    """
-    set_requires_grad([discriminator], True)
-    of_real = discriminator(real)
-    set_requires_grad([discriminator], False)
-    return of_real, discriminator(fake)
-
-
-def _also_without_dropout(segmenter: Segmenter, x: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return logits to learn from and, without grad, those of eval mode, which may become labels.
-
-    One pass, unless the whole network differs in eval mode.
-    """
-    if not segmenter.by_batch:
-        logits, sure = segmenter(x, window, also_without_dropout=True)
-        return logits, sure
-    # with grad first: under autocast a pass without grad caches weights without grad
-    logits = segmenter(x, window)
-    with torch.no_grad(), _evaluating(segmenter):
-        sure = segmenter(x, window)
-    return logits, sure
-
-
-@contextmanager
-def _evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Switch modules to eval mode and back to what each submodule was."""
-    modes = [(m, m.training) for module in modules for m in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def step_and_terms(trainer: Trainer, phase: Phase, scale: float = 0.5) -> tuple[
     trainer.enter_epoch(epoch)
     step = trainer.inputs(next(iter(trainer.loader(epoch, 0, phase))))
     torch.manual_seed(7)
-    return step, add_up(piece() for piece in trainer.pieces(step, phase, scale))
+    return step, add_up(piece() for piece in trainer.passes.pieces(step, phase, scale))
 
 
 def rows_without_seconds(out: Path) -> list[dict[str, str]]:
@@ -390,7 +390,7 @@ def test_segmenters_are_told_where_their_crops_lie(coordinates: Any, data: Train
         seen.clear()
         batch = next(iter(trainer.loader(epoch, 0, phase)))
         step = trainer.inputs(batch)
-        assert all(piece() for piece in trainer.pieces(step, phase, 0.5))
+        assert all(piece() for piece in trainer.passes.pieces(step, phase, 0.5))
         windows = {
             id(step.real_b): batch["window_b"],
             id(step.fake_a): batch["window_b"],
