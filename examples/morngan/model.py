@@ -74,6 +74,11 @@ class MornGAN(nn.Module):
         translated: Tensor = self.decoder_a(self.encoder_b(x))
         return translated
 
+    def moved(self, x: Tensor) -> Tensor:
+        """Return a tensor on the networks' device; floats in their precision."""
+        like = next(self.parameters())
+        return x.to(like.device, like.dtype if x.is_floating_point() else None, non_blocking=True)
+
     def generators(self) -> nn.ModuleDict:
         """Return encoders and decoders by name."""
         return nn.ModuleDict({name: getattr(self, name) for name in GENERATORS})

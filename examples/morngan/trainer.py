@@ -24,7 +24,6 @@ from morn_losses.functional import mine_labels
 from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
 from morngan.config import TrainConfig, differences, to_dict, with_defaults
 from morngan.data.folders import TrainingData
-from morngan.data.images import read_color, read_labels, read_thermal
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
 from morngan.devices import World, device_of
 from morngan.faults import explained, how_to_go_on
@@ -32,11 +31,11 @@ from morngan.files import write_atomically
 from morngan.log import RunLog
 from morngan.model import MornGAN, evaluating, parameters, set_requires_grad
 from morngan.objective import Objective, Step, Terms, add_up, make_distillation, term_names
-from morngan.panels import colorize_labels, save_panel
 from morngan.parts import Parts
 from morngan.passes import Passes
 from morngan.pool import ImagePool
 from morngan.progress import Progress
+from morngan.samples import save_samples
 from morngan.schedule import Phase, Schedule
 from morngan.weights import save_generator_weights
 
@@ -242,7 +241,7 @@ class Trainer:
 
     def inputs(self, batch: dict[str, Tensor]) -> Step:
         """Return the batch on the device, as a step that has not begun."""
-        return Step(**{k: self.moved(v) for k, v in batch.items() if k != "index_b"})
+        return Step(**{k: self.model.moved(v) for k, v in batch.items() if k != "index_b"})
 
     @property
     def passes(self) -> Passes:
@@ -267,11 +266,6 @@ class Trainer:
         losses = self.config.losses
         draw = psi(self.config.seed, self.step if losses.sr_every_step else epoch)
         return losses.sr_alpha if draw < 0.5 else losses.sr_beta
-
-    def moved(self, x: Tensor) -> Tensor:
-        """Return a tensor on this process's device; floats in the precision of the networks."""
-        dtype = next(self.model.parameters()).dtype if x.is_floating_point() else None
-        return x.to(self.device, dtype, non_blocking=True)
 
     def checked(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the values; a non-finite one stops the run before it can touch a weight."""
@@ -298,7 +292,7 @@ class Trainer:
         loader = DataLoader(crops, self.parts.size, sampler=share, generator=seeded(config.seed, _LOADER))
         with evaluating(self.model):
             for indices, real_b, windows in loader:
-                descriptors = self.passes.describe(self.moved(real_b), self.moved(windows))
+                descriptors = self.passes.describe(self.model.moved(real_b), self.model.moved(windows))
                 self.memory.write(indices, descriptors.cpu(), windows[:, :2])
 
     def entries_with(self) -> Tensor:
@@ -347,34 +341,11 @@ class Trainer:
         assert isinstance(halves, nn.ModuleDict)
         return halves
 
-    @torch.no_grad()
     def save_panel(self) -> None:
         """Write what the networks make of the first images of both domains."""
-        if not self.world.is_first:
-            return
-        model, rows = self.model, []
-        halves = self.for_inference()
-        translate_ab = nn.Sequential(halves["encoder_a"], halves["decoder_b"])
-        translate_ba = nn.Sequential(halves["encoder_b"], halves["decoder_a"])
-        count = min(3, len(self.data.a), len(self.data.b))
-        with evaluating(model):
-            for path in (self.data.val_b or [f.image for f in self.data.b])[:count]:
-                real = self.moved(_cropped(read_thermal(path)))[None]
-                fake = translate_ba(real)
-                row: list[Any] = [real[0], fake[0], translate_ab(fake)[0]]
-                if self.config.modules.sc:
-                    labels = self.mine(model.segmenter_b(real), model.segmenter_a(fake), real)
-                    row.append(colorize_labels(labels[0], self.space))
-                rows.append(row)
-            for frame in self.data.a[:count]:
-                real = self.moved(_cropped(read_color(frame.image)))[None]
-                fake = translate_ab(real)
-                row = [real[0], fake[0], translate_ba(fake)[0]]
-                if self.config.modules.sc and frame.labels is not None:
-                    row.append(colorize_labels(_cropped(read_labels(frame.labels)), self.space))
-                rows.append(row)
-        titles = ["input", "fake", "cycle", "pseudo-labels"][: len(rows[0])]
-        save_panel(self.out / "panels" / f"step_{self.step:08d}.png", rows, titles)
+        if self.world.is_first:
+            path = self.out / "panels" / f"step_{self.step:08d}.png"
+            save_samples(path, self.model, self.for_inference(), self.data, self.space, self.mine)
 
     def save(self) -> None:
         """Write a checkpoint and the weights for inference."""
@@ -474,12 +445,6 @@ def _be_deterministic() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-
-
-def _cropped(image: Tensor) -> Tensor:
-    """Cut the last two axes to multiples of 4."""
-    H, W = image.shape[-2:]
-    return image[..., : H - H % 4, : W - W % 4]
 
 
 @contextmanager
