@@ -30,7 +30,8 @@ from morngan.faults import explained, how_to_go_on
 from morngan.files import write_atomically
 from morngan.log import RunLog
 from morngan.model import MornGAN, evaluating, parameters, set_requires_grad
-from morngan.objective import Objective, Step, Terms, add_up, make_distillation, term_names
+from morngan.objective import Objective, Step, Terms, add_up, make_distillation
+from morngan.observations import log_columns, observe
 from morngan.parts import Parts
 from morngan.passes import Passes
 from morngan.pool import ImagePool
@@ -162,17 +163,20 @@ class Trainer:
         set_requires_grad(self.model.segmenters(), not frozen)
         for segmenter in self.model.segmenters():
             segmenter.train(not frozen)
-        if frozen and self.config.modules.mgca and not self.memory.is_full:
+        if self.pairs(phase) and not self.memory.is_full:
             self.world.together(self.describe_thermal_images)
             self.memory.synchronize()
             held = int(self.memory.descriptors.ne(0).any(1).sum())
             self.say(f"memory filled: {len(self.memory)} thermal images, {held} of them hold a small-sample class")
         return phase
 
+    def pairs(self, phase: Phase) -> bool:
+        """Whether the memory picks the thermal images of the phase."""
+        return phase >= Phase.COLLABORATE and self.config.modules.mgca
+
     def loader(self, epoch: int, first: int, phase: Phase) -> DataLoader[Any]:
         """Return this process's share of an epoch from step ``first`` on; pairing reads the memory as it is now."""
         config = self.config
-        paired = phase >= Phase.COLLABORATE and config.modules.mgca
         teaches = Phase.SEGMENT_A <= phase < Phase.COLLABORATE
         dataset = PairedCrops(
             self.data,
@@ -182,7 +186,7 @@ class Trainer:
             crop=config.dataset.crop,
             flip=config.dataset.flip,
             classes=self.space.small_sample,
-            sampler=MemorySampler(self.memory, k=config.losses.memory_k) if paired else None,
+            sampler=MemorySampler(self.memory, k=config.losses.memory_k) if self.pairs(phase) else None,
             ignore_index=self.space.ignore_index,
             extra=config.segmenter_crops - 1 if teaches and config.modules.sc else 0,
         )
@@ -233,7 +237,8 @@ class Trainer:
             scores_a, scores_b = self.model.discriminator_a(pooled_a), self.model.discriminator_b(pooled_b)
             terms = self.objective.discriminator_terms(step, scores_a, scores_b)
         self.backward(torch.stack(list(terms.values())).sum())
-        return {**_floats({**summed, "total": total, **terms}), **self.observations(step, batch, phase)}
+        seen = observe(step, batch, self.objective, self.memory if self.pairs(phase) else None)
+        return {**_floats({**summed, "total": total, **terms}), **seen}
 
     def autocast(self) -> torch.autocast:
         """Return the context of the networks' passes: bfloat16 if asked for."""
@@ -295,45 +300,11 @@ class Trainer:
                 descriptors = self.passes.describe(self.model.moved(real_b), self.model.moved(windows))
                 self.memory.write(indices, descriptors.cpu(), windows[:, :2])
 
-    def entries_with(self) -> Tensor:
-        """Return bool ``(capacity, n)``: which small-sample classes each entry of the memory holds."""
-        # a class that is absent has the smallest value of its descriptor, minus the mean
-        shares = self.memory.descriptors
-        return shares > shares.amin(1, keepdim=True)
-
     # ---- log, panels, state --------------------------------------------------------------------------------------
 
     def columns(self) -> list[str]:
         """Return the columns of the log."""
-        present = [f"aca_present_{name}" for name in self.aca_names()]
-        return [
-            *("step", "epoch", "phase", *term_names(), "total", "disc_a", "disc_b"),
-            *("mined", "pair_shared", "pair_random", *present, "seconds"),
-        ]
-
-    def aca_names(self) -> list[str]:
-        """Return a name for each class of ACA."""
-        groups = [c if isinstance(c, tuple) else (c,) for c in self.objective.aca.classes]
-        return ["+".join(self.space.names[c] for c in group).replace(" ", "_") for group in groups]
-
-    def observations(self, step: Step, batch: dict[str, Tensor], phase: Phase) -> dict[str, Any]:
-        """What the log shows beside the losses: share of mined pixels, luck of the pairing, classes that ACA found."""
-        seen: dict[str, Any] = {}
-        if step.labels_b is not None:
-            seen["mined"] = float((step.labels_b != self.space.ignore_index).float().mean())
-        if step.aca_present is not None:
-            found = step.aca_present.sum(0).tolist()
-            seen |= {f"aca_present_{name}": int(n) for name, n in zip(self.aca_names(), found, strict=True)}
-        if phase >= Phase.COLLABORATE and self.config.modules.mgca:
-            held = torch.stack([(batch["labels_a"] == c).flatten(1).any(1) for c in self.space.small_sample], 1)
-            seeks = held.any(1)  # a color image without small-sample classes has nothing to share
-            if bool(seeks.any()):
-                entries = self.entries_with()
-                held, drawn = held[seeks], entries[batch["index_b"][seeks]]
-                seen["pair_shared"] = float((held & drawn).any(1).float().mean())
-                seen["pair_seeking"] = int(seeks.sum())
-                seen["pair_random"] = float((held[:, None] & entries[None]).any(2).float().mean())
-        return seen
+        return log_columns(self.objective)
 
     def for_inference(self) -> nn.ModuleDict:
         """Return the halves of the generators by name: their running average where there is one."""
