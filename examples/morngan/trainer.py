@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import signal
 import time
@@ -28,6 +27,7 @@ from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
 from morngan.devices import World, device_of
 from morngan.faults import explained, how_to_go_on
 from morngan.files import write_atomically
+from morngan.finite import check_terms, check_weights
 from morngan.log import RunLog
 from morngan.model import MornGAN, evaluating, parameters, set_requires_grad
 from morngan.objective import Objective, Step, Terms, add_up, make_distillation
@@ -41,10 +41,6 @@ from morngan.schedule import Phase, Schedule
 from morngan.weights import save_generator_weights
 
 _LOADER = 100
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss is NaN or infinite; the message names it."""
 
 
 class Trainer:
@@ -274,12 +270,7 @@ class Trainer:
 
     def checked(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the values; a non-finite one stops the run before it can touch a weight."""
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise NonFiniteLossError(
-                    f"step {self.step}: the loss term {name!r} is {value}; nothing was updated. "
-                    f"The last good state is in {self.out / 'checkpoints'}"
-                )
+        check_terms(values, self.step, self.out)
         return values
 
     def backward(self, loss: Tensor) -> None:
@@ -320,12 +311,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint and the weights for inference."""
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise NonFiniteLossError(
-                    f"step {self.step}: {name} holds non-finite values, so this state is not saved. "
-                    f"The last good state is in {self.out / 'checkpoints'}"
-                )
+        check_weights(self.model, self.step, self.out)
         if not self.world.is_first:
             return
         state = {

@@ -14,10 +14,11 @@ from morn_losses import CITYSCAPES
 from morngan.checkpoint import CheckpointError, list_checkpoints
 from morngan.config import DataOptions, ModuleOptions, NetworkOptions, TrainConfig, make_config
 from morngan.data.folders import TrainingData, prepare_training_data
+from morngan.finite import NonFiniteLossError
 from morngan.log import read_log
 from morngan.objective import Step, Terms, add_up, term_names
 from morngan.schedule import Phase
-from morngan.trainer import NonFiniteLossError, Trainer
+from morngan.trainer import Trainer
 from morngan.weights import load_translator
 from small_folder import write_folder
 
