@@ -436,6 +436,16 @@ def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
     return over(plain, to_dict(TrainConfig()))
 
 
+def what_matters(config: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the options that may change between two parts of a run."""
+    free = {"out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data"}
+    free |= {"devices", "num_nodes", "strategy", "precision", "accumulate", "compile"}
+    kept = {key: value for key, value in config.items() if key not in free}
+    kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
+    kept["networks"] = {key: value for key, value in kept["networks"].items() if key != "checkpointing"}
+    return kept
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Return one line for each option in which two configurations differ."""
     lines: list[str] = []

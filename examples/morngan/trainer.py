@@ -20,8 +20,17 @@ from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
 from morn_losses.functional import mine_labels
-from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
-from morngan.config import TrainConfig, differences, to_dict, with_defaults
+from morngan.checkpoint import (
+    CheckpointError,
+    Held,
+    load_newest,
+    load_random_states,
+    load_states,
+    random_states,
+    save_checkpoint,
+    states_of,
+)
+from morngan.config import TrainConfig, differences, to_dict, what_matters, with_defaults
 from morngan.data.folders import TrainingData
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
 from morngan.devices import World, device_of
@@ -38,7 +47,7 @@ from morngan.pool import ImagePool
 from morngan.progress import Progress
 from morngan.samples import save_samples
 from morngan.schedule import Phase, Schedule
-from morngan.weights import save_generator_weights
+from morngan.weights import FILE_NAME, describe_generators, save_generator_weights
 
 _LOADER = 100
 
@@ -297,6 +306,16 @@ class Trainer:
         """Return the columns of the log."""
         return log_columns(self.objective)
 
+    def held(self) -> Held:
+        """Return what changes as the run trains, under the names that it has in a checkpoint."""
+        return {
+            "model": self.model,
+            "optimizers": self.optimizers,
+            "pools": {"a": self.pool_a, "b": self.pool_b},
+            "memory": self.memory,
+            "averaged": self.averaged,
+        }
+
     def for_inference(self) -> nn.ModuleDict:
         """Return the halves of the generators by name: their running average where there is one."""
         halves = self.model.generators() if self.averaged is None else self.averaged.module
@@ -317,27 +336,12 @@ class Trainer:
         state = {
             "config": to_dict(self.config),
             "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "pools": {"a": self.pool_a.state_dict(), "b": self.pool_b.state_dict()},
-            "memory": self.memory.state_dict(),
-            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
-            "rng": {
-                "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-            },
+            **states_of(self.held()),
+            "rng": random_states(self.device),
         }
         save_checkpoint(self.out / "checkpoints", state, self.config.keep_checkpoints)
-        options = self.config.networks
         save_generator_weights(
-            self.out / "weights.safetensors",
-            dict(self.for_inference().items()),
-            {
-                "width": options.generator_width,
-                "encoder_blocks": options.encoder_blocks,
-                "decoder_blocks": options.decoder_blocks,
-                "decoder_norm": options.decoder_norm,
-            },
+            self.out / FILE_NAME, dict(self.for_inference().items()), describe_generators(self.config.networks)
         )
 
     def resume(self) -> None:
@@ -351,19 +355,8 @@ class Trainer:
         if changed:
             listed = "\n  ".join(changed)
             raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
-        self.model.load_state_dict(state["model"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.pool_a.load_state_dict(state["pools"]["a"])
-        self.pool_b.load_state_dict(state["pools"]["b"])
-        self.memory.load_state_dict(state["memory"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if self.device.type == "cuda":
-            # there may be fewer devices than there were
-            for device, draws in zip(range(torch.cuda.device_count()), state["rng"]["cuda"], strict=False):
-                torch.cuda.set_rng_state(draws, device)
+        load_states(self.held(), state)
+        load_random_states(state["rng"], self.device)
         self.step = int(state["step"])
         if len(set(self.world.gather(torch.tensor([self.step], device=self.device)).tolist())) > 1:
             raise CheckpointError(
@@ -375,16 +368,6 @@ class Trainer:
         """Write the resolved options as ``config.json``."""
         text = json.dumps(dataclasses.asdict(self.config), indent=2)
         write_atomically(self.out / "config.json", text.encode())
-
-
-def what_matters(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the options that may change between two parts of a run."""
-    free = {"out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data"}
-    free |= {"devices", "num_nodes", "strategy", "precision", "accumulate", "compile"}
-    kept = {key: value for key, value in config.items() if key not in free}
-    kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
-    kept["networks"] = {key: value for key, value in kept["networks"].items() if key != "checkpointing"}
-    return kept
 
 
 def _nothing(_: str) -> None:
