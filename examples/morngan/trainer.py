@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
@@ -33,12 +28,12 @@ from morngan.checkpoint import (
 from morngan.config import TrainConfig, differences, to_dict, what_matters, with_defaults
 from morngan.data.folders import TrainingData
 from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
-from morngan.devices import World, device_of
-from morngan.faults import explained, how_to_go_on
+from morngan.devices import World, be_deterministic, device_of
+from morngan.faults import explained, how_to_go_on, stop_on_signals
 from morngan.files import write_atomically
 from morngan.finite import check_terms, check_weights
 from morngan.log import RunLog
-from morngan.model import MornGAN, evaluating, parameters, set_requires_grad
+from morngan.model import evaluating, make_average, make_model, make_optimizers, set_requires_grad
 from morngan.objective import Objective, Step, Terms, add_up, make_distillation
 from morngan.observations import log_columns, observe
 from morngan.parts import Parts
@@ -74,11 +69,11 @@ class Trainer:
         self.config, self.data, self.space = config, data, space
         self.out = Path(config.out)
         self.world = world or World(device=device_of(config.device))
-        self.say = say if self.world.is_first else _nothing
+        self.say = say if self.world.is_first else lambda _: None
         if config.devices * config.num_nodes != self.world.size:
             raise ValueError(f"devices: expected {self.world.size} in all, got {config.devices} * {config.num_nodes}")
         if config.deterministic:
-            _be_deterministic()
+            be_deterministic()
         self.device = self.world.device
         self.parts = Parts(self.world, config.accumulate, config.batch_size, config.seed)
         longest = max(len(data.a), len(data.b))
@@ -86,21 +81,9 @@ class Trainer:
         self.schedule = Schedule.from_options(config.phases, config.epochs)
 
         torch.manual_seed(config.seed)
-        self.model = MornGAN(config.networks, len(space), config.seed, segmenters=config.modules.sc)
-        self.model.to(self.device, torch.float64 if config.precision == "64-true" else torch.float32)
-        self.optimizers = {
-            name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999))
-            for name, networks, lr in (
-                ("generators", list(self.model.generators().values()), config.lr),
-                ("segmenters", self.model.segmenters(), config.segmenter_lr or config.lr),
-                ("discriminators", self.model.discriminators(), config.lr),
-            )
-            if networks
-        }
-        self.averaged: AveragedModel | None = None
-        if config.ema_decay:
-            average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
-            self.averaged = AveragedModel(self.model.generators(), multi_avg_fn=average)
+        self.model = make_model(config, len(space)).to(self.device)
+        self.optimizers = make_optimizers(self.model, config)
+        self.averaged = make_average(self.model, config.ema_decay) if config.ema_decay else None
         self.pool_a, self.pool_b = ImagePool(config.pool), ImagePool(config.pool)
         self.objective = Objective(config, space)
         self.distill = make_distillation(config, space).to(self.device)
@@ -131,7 +114,7 @@ class Trainer:
         log = RunLog(self.out, self.columns(), last_step=self.step - 1) if self.world.is_first else None
         progress = Progress(self.last_step, self.step, self.say, show=self.world.is_first)
         try:
-            with _stop_on_signals() as requested, progress, explained(self.out, self.save):
+            with stop_on_signals() as requested, progress, explained(self.out, self.save):
                 while self.step < self.last_step and not self.world.any(requested()):
                     epoch, first = divmod(self.step, self.steps_per_epoch)
                     phase = self.enter_epoch(epoch)
@@ -370,38 +353,5 @@ class Trainer:
         write_atomically(self.out / "config.json", text.encode())
 
 
-def _nothing(_: str) -> None:
-    pass
-
-
 def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
     return dict(zip(terms, torch.stack([t.detach() for t in terms.values()]).tolist(), strict=True))
-
-
-def _be_deterministic() -> None:
-    """Choose the kernels that give the same result every time; an operation that has none only warns."""
-    # read when CUDA starts its first product
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request that the loop honours between two steps."""
-    requested = False
-    before: dict[signal.Signals, Any] = {}
-
-    def request(signum: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = True
-        signal.signal(signum, before[signal.Signals(signum)])  # a second one ends the process at once
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        before[signum] = signal.signal(signum, request)
-    try:
-        yield lambda: requested
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
