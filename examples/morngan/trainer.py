@@ -1,4 +1,8 @@
-"""The training loop of MornGAN, read from top to bottom: run, epoch, step."""
+"""The training loop of MornGAN, read from top to bottom: run, epoch, step.
+
+An image comes from ``loading`` with its partner, goes through the networks in ``passes`` and becomes terms in
+``objective``; here are the gradients, the optimizers, the log and the checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
+from morn_losses import CITYSCAPES, LabelSpace, MemoryBank
 from morn_losses.functional import mine_labels
 from morngan.checkpoint import (
     CheckpointError,
@@ -27,11 +31,12 @@ from morngan.checkpoint import (
 )
 from morngan.config import TrainConfig, differences, to_dict, what_matters, with_defaults
 from morngan.data.folders import TrainingData
-from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
+from morngan.data.pairing import psi
 from morngan.devices import World, be_deterministic, device_of
 from morngan.faults import explained, how_to_go_on, stop_on_signals
 from morngan.files import write_atomically
 from morngan.finite import check_terms, check_weights
+from morngan.loading import memory_loader, training_loader
 from morngan.log import RunLog
 from morngan.model import evaluating, make_average, make_model, make_optimizers, set_requires_grad
 from morngan.objective import Objective, Step, Terms, add_up, make_distillation
@@ -43,8 +48,6 @@ from morngan.progress import Progress
 from morngan.samples import save_samples
 from morngan.schedule import Phase, Schedule
 from morngan.weights import FILE_NAME, describe_generators, save_generator_weights
-
-_LOADER = 100
 
 
 class Trainer:
@@ -144,6 +147,8 @@ class Trainer:
             self.say(f"{done}. {how_to_go_on(self.out)}")
         return self.step >= self.total_steps
 
+    # ---- an epoch ------------------------------------------------------------------------------------------------
+
     def enter_epoch(self, epoch: int) -> Phase:
         """Return the epoch's phase; on the way into the last one, freeze the segmenters and fill the memory."""
         phase = self.schedule.phase(epoch)
@@ -162,30 +167,19 @@ class Trainer:
         """Whether the memory picks the thermal images of the phase."""
         return phase >= Phase.COLLABORATE and self.config.modules.mgca
 
+    @torch.no_grad()
+    def describe_thermal_images(self) -> None:
+        """Describe one crop of every thermal image of this process's share by its mined labels (section 3.4.1)."""
+        with evaluating(self.model):
+            for indices, real_b, windows in memory_loader(self.config, self.data, self.parts):
+                descriptors = self.passes.describe(self.model.moved(real_b), self.model.moved(windows))
+                self.memory.write(indices, descriptors.cpu(), windows[:, :2])
+
     def loader(self, epoch: int, first: int, phase: Phase) -> DataLoader[Any]:
         """Return this process's share of an epoch from step ``first`` on; pairing reads the memory as it is now."""
-        config = self.config
-        teaches = Phase.SEGMENT_A <= phase < Phase.COLLABORATE
-        dataset = PairedCrops(
-            self.data,
-            length=self.steps_per_epoch * config.batch_size,
-            epoch=epoch,
-            seed=config.seed,
-            crop=config.dataset.crop,
-            flip=config.dataset.flip,
-            classes=self.space.small_sample,
-            sampler=MemorySampler(self.memory, k=config.losses.memory_k) if self.pairs(phase) else None,
-            ignore_index=self.space.ignore_index,
-            extra=config.segmenter_crops - 1 if teaches and config.modules.sc else 0,
-        )
-        return DataLoader(
-            dataset,
-            batch_size=config.batch_size // self.world.size,
-            sampler=self.parts.positions(first, self.steps_per_epoch),
-            num_workers=config.dataset.workers,
-            # a generator of its own: the loader would draw from the global one, which resuming must not disturb
-            generator=seeded(config.seed, _LOADER, epoch),
-        )
+        memory = self.memory if self.pairs(phase) else None
+        steps = range(first, self.steps_per_epoch)
+        return training_loader(self.config, self.data, self.space, memory, self.parts, epoch, steps, phase)
 
     # ---- a step --------------------------------------------------------------------------------------------------
 
@@ -268,20 +262,6 @@ class Trainer:
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a part's loss, of which the parts of a process are the mean."""
         (loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
-
-    # ---- memory --------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def describe_thermal_images(self) -> None:
-        """Describe one crop of every thermal image of this process's share by its mined labels (section 3.4.1)."""
-        config = self.config
-        crops = MemoryCrops(self.data, config.seed, config.dataset.crop)
-        share = range(self.world.rank, len(crops), self.world.size)
-        loader = DataLoader(crops, self.parts.size, sampler=share, generator=seeded(config.seed, _LOADER))
-        with evaluating(self.model):
-            for indices, real_b, windows in loader:
-                descriptors = self.passes.describe(self.model.moved(real_b), self.model.moved(windows))
-                self.memory.write(indices, descriptors.cpu(), windows[:, :2])
 
     # ---- log, panels, state --------------------------------------------------------------------------------------
 
