@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from morn_losses import LabelSpace, MemoryBank
-from morngan.objective import Objective, Step, term_names
+from morngan.objective import Objective
+from morngan.step import Step, term_names
 
 
 def log_columns(objective: Objective) -> list[str]:

@@ -13,8 +13,9 @@ from morn_losses import OnlineSemanticDistillation
 from morn_losses.functional import fill_unlabeled, semantic_descriptor
 from morngan.model import MornGAN, evaluating, set_requires_grad
 from morngan.networks import Segmenter
-from morngan.objective import Objective, Scores, Step, Terms
+from morngan.objective import Objective
 from morngan.schedule import Phase
+from morngan.step import Scores, Step, Terms
 
 Mine = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From the logits of S_B(x_b), of S_A(G_BA(x_b)), and x_b to pseudo-labels ``(B, H, W)``."""

@@ -39,7 +39,7 @@ from morngan.finite import check_terms, check_weights
 from morngan.loading import memory_loader, training_loader
 from morngan.log import RunLog
 from morngan.model import evaluating, make_average, make_model, make_optimizers, set_requires_grad
-from morngan.objective import Objective, Step, Terms, add_up, make_distillation
+from morngan.objective import Objective, make_distillation
 from morngan.observations import log_columns, observe
 from morngan.parts import Parts
 from morngan.passes import Passes
@@ -47,6 +47,7 @@ from morngan.pool import ImagePool
 from morngan.progress import Progress
 from morngan.samples import save_samples
 from morngan.schedule import Phase, Schedule
+from morngan.step import Step, Terms, add_up
 from morngan.weights import FILE_NAME, describe_generators, save_generator_weights
 
 

@@ -25,8 +25,8 @@ from morngan.config import ModuleOptions, make_config, to_dict
 from morngan.data.folders import prepare_training_data
 from morngan.evaluation import CLASSES_A, Scores
 from morngan.log import read_log
-from morngan.objective import term_names
 from morngan.schedule import Phase, Schedule
+from morngan.step import term_names
 from morngan.trainer import Trainer
 from small_folder import write_folder
 from studies.ablation import main, read_base

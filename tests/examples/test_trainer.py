@@ -16,8 +16,8 @@ from morngan.config import DataOptions, ModuleOptions, NetworkOptions, TrainConf
 from morngan.data.folders import TrainingData, prepare_training_data
 from morngan.finite import NonFiniteLossError
 from morngan.log import read_log
-from morngan.objective import Step, Terms, add_up, term_names
 from morngan.schedule import Phase
+from morngan.step import Step, Terms, add_up, term_names
 from morngan.trainer import Trainer
 from morngan.weights import load_translator
 from small_folder import write_folder
