@@ -28,8 +28,9 @@ from morngan.data.images import DataError
 from morngan.data.scenes import write_scenes
 from morngan.devices import LostError, World, check_launched, connect, started_by_launcher
 from morngan.faults import RunError, how_to_go_on
+from morngan.finite import NonFiniteLossError
 from morngan.processes import GONE, end_with_supervisor, is_supervised, supervise
-from morngan.trainer import NonFiniteLossError, Trainer
+from morngan.trainer import Trainer
 
 
 def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:

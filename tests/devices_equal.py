@@ -24,29 +24,17 @@ import torch.distributed as dist  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from morn_losses import CITYSCAPES  # noqa: E402
-from morngan.config import DataOptions, NetworkOptions, TrainConfig, make_config  # noqa: E402
+from morngan.config import DataOptions, TrainConfig, make_config  # noqa: E402
 from morngan.data.folders import TrainingData, prepare_training_data  # noqa: E402
 from morngan.data.images import read_labels  # noqa: E402
 from morngan.devices import World  # noqa: E402
 from morngan.schedule import Phase  # noqa: E402
 from morngan.trainer import Trainer  # noqa: E402
 from small_folder import write_folder  # noqa: E402
+from tiny_run import NETWORKS, THRESHOLDS, quiet  # noqa: E402
 
 STEPS = 4
 """Steps of each phase."""
-
-TINY = NetworkOptions(
-    generator_width=4,
-    encoder_blocks=1,
-    decoder_blocks=1,
-    discriminator_width=4,
-    discriminator_layers=(3, 3, 2),
-    segmenter_width=4,
-    segmenter_blocks=1,
-    aspp_channels=4,
-    merged_channels=8,
-    dropout=0.0,
-)
 
 
 def make_data(folder: Path) -> TrainingData:
@@ -81,18 +69,11 @@ def same_anyhow(out: Path, **changes: Any) -> TrainConfig:
         keep_checkpoints=100,
         panel_every=1000,
         precision="64-true",
-        networks=TINY,
+        networks=dataclasses.replace(NETWORKS, dropout=0.0),
         dataset=DataOptions(crop=32),
-        # thresholds that an untrained segmenter reaches
-        losses=dataclasses.replace(
-            base.losses, theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05, aca_clusters=1, boundary_weight=0.5
-        ),
+        losses=dataclasses.replace(base.losses, **THRESHOLDS, aca_clusters=1, boundary_weight=0.5),
     )
     return dataclasses.replace(base, **changes)
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 def in_processes(

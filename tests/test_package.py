@@ -53,7 +53,7 @@ def imported(folder: str) -> dict[str, set[str]]:
     return found
 
 
-def test_the_examples_need_nothing_but_the_extra_train() -> None:
+def test_the_examples_need_the_extra_train_and_nothing_else() -> None:
     found = imported("examples")
     assert {"torch", "pillow", "jsonargparse"} <= set(found)
     assert found.pop("lightning") == {"examples/recipes/lightning_module.py"}
@@ -62,7 +62,8 @@ def test_the_examples_need_nothing_but_the_extra_train() -> None:
     assert "lightning-fabric" in TRAIN
     # jinja2 brings markupsafe, whose Markup is part of its interface
     assert set(found) <= TRAIN | {"markupsafe"}
-    assert "tensorboard" in TRAIN, "torch.utils.tensorboard imports it"
+    # torch.utils.tensorboard imports tensorboard
+    assert names(EXTRAS["train"]) - set(found) == {"tensorboard"}
 
 
 def test_the_tests_need_nothing_but_the_extra_dev() -> None:

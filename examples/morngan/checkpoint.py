@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
 from morngan.files import atomic_file
 
 VERSION = 1
+
+
+class Stateful(Protocol):
+    """What has a state: networks, optimizers, pools, the memory."""
+
+    def state_dict(self) -> Any:
+        """Return the state."""
+
+    def load_state_dict(self, state_dict: Any, /) -> Any:
+        """Take a state."""
+
+
+Held = Mapping[str, "Stateful | Held | None"]
+"""What a run holds, by the names of a checkpoint; None is what this run does without."""
 
 
 class CheckpointError(RuntimeError):
@@ -97,3 +111,40 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError("is not a checkpoint of this trainer")
     return state
+
+
+def states_of(held: Held) -> dict[str, Any]:
+    """Return the states of what a run holds, under the same names."""
+    states: dict[str, Any] = {}
+    for name, part in held.items():
+        if isinstance(part, Mapping):
+            states[name] = states_of(part)
+        else:
+            states[name] = None if part is None else part.state_dict()
+    return states
+
+
+def load_states(held: Held, states: Mapping[str, Any]) -> None:
+    """Give what a run holds the states that :func:`states_of` returned."""
+    for name, part in held.items():
+        if isinstance(part, Mapping):
+            load_states(part, states[name])
+        elif part is not None:
+            part.load_state_dict(states[name])
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """Return the states of torch's global random numbers."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if device.type == "cuda" else [],
+    }
+
+
+def load_random_states(states: Mapping[str, Any], device: torch.device) -> None:
+    """Set the states that :func:`random_states` returned."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        # there may be fewer devices than there were
+        for index, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
+            torch.cuda.set_rng_state(state, index)

@@ -129,6 +129,15 @@ def device_of(name: str) -> torch.device:
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
+def be_deterministic() -> None:
+    """Choose the kernels that give the same result every time; an operation that has none only warns."""
+    # read when CUDA starts its first product
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
 def started_by_launcher() -> bool:
     """Whether a launcher has started this process as one of several: torchrun, or this trainer."""
     return "LOCAL_RANK" in os.environ

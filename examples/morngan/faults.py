@@ -1,10 +1,13 @@
-"""What stops a run from outside, a bad image or a dead process, in words that say how to go on."""
+"""What stops a run from outside: a signal, a bad image or a dead process, in words that say how to go on."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from morngan.checkpoint import list_checkpoints
 from morngan.data.images import DataError
@@ -39,6 +42,26 @@ def explained(out: Path, save: Callable[[], None]) -> Iterator[None]:
             f"a data-loader process died: {_last_line(error)}\n"
             f"It may have run out of memory; --dataset.workers 0 needs the least. {how_to_go_on(out)}"
         ) from error
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a request that the loop honours between two steps."""
+    requested = False
+    before: dict[signal.Signals, Any] = {}
+
+    def request(signum: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(signum, before[signal.Signals(signum)])  # a second one ends the process at once
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        before[signum] = signal.signal(signum, request)
+    try:
+        yield lambda: requested
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _last_line(error: Exception) -> str:

@@ -1,13 +1,18 @@
-"""All networks of a run in one module: two generators in halves, two discriminators, two segmenters."""
+"""All networks of a run in one module: two generators in halves, two discriminators, two segmenters.
+
+And what moves them: optimizers, and the running average of the generators.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from morngan.config import NetworkOptions
+from morngan.config import NetworkOptions, TrainConfig
 from morngan.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights
 
 GENERATORS = ("encoder_a", "encoder_b", "decoder_a", "decoder_b")
@@ -73,6 +78,11 @@ class MornGAN(nn.Module):
         translated: Tensor = self.decoder_a(self.encoder_b(x))
         return translated
 
+    def moved(self, x: Tensor) -> Tensor:
+        """Return a tensor on the networks' device; floats in their precision."""
+        like = next(self.parameters())
+        return x.to(like.device, like.dtype if x.is_floating_point() else None, non_blocking=True)
+
     def generators(self) -> nn.ModuleDict:
         """Return encoders and decoders by name."""
         return nn.ModuleDict({name: getattr(self, name) for name in GENERATORS})
@@ -96,3 +106,43 @@ def set_requires_grad(modules: list[nn.Module], value: bool) -> None:
     """Switch the gradients of all parameters on or off."""
     for module in modules:
         module.requires_grad_(value)
+
+
+def make_model(config: TrainConfig, n_classes: int) -> MornGAN:
+    """Return the networks of a run as they start, on the CPU."""
+    model = MornGAN(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
+    model.to(torch.float64 if config.precision == "64-true" else torch.float32)
+    return model
+
+
+def make_optimizers(model: MornGAN, config: TrainConfig) -> dict[str, torch.optim.Optimizer]:
+    """Return Adam for generators, segmenters (if there are any) and discriminators."""
+    groups = {
+        "generators": (list(model.generators().values()), config.lr),
+        "segmenters": (model.segmenters(), config.segmenter_lr or config.lr),
+        "discriminators": (model.discriminators(), config.lr),
+    }
+    return {
+        name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999))
+        for name, (networks, lr) in groups.items()
+        if networks
+    }
+
+
+def make_average(model: MornGAN, decay: float) -> AveragedModel:
+    """Return the running average of the generators' weights."""
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model.generators(), multi_avg_fn=average)
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Switch modules to eval mode and back to what each submodule was."""
+    modes = [(m, m.training) for module in modules for m in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,4 +1,4 @@
-"""Sample panels: what the networks make of a few fixed images, as one contact sheet."""
+"""Contact sheets: pictures in rows under column titles, as one picture."""
 
 from __future__ import annotations
 

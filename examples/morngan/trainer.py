@@ -1,51 +1,54 @@
-"""The training loop of MornGAN, read from top to bottom: run, epoch, step."""
+"""The training loop of MornGAN, read from top to bottom: run, epoch, step.
+
+An image comes from ``loading`` with its partner, goes through the networks in ``passes`` and becomes terms in
+``objective``; here are the gradients, the optimizers, the log and the checkpoints.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from morn_losses import CITYSCAPES, LabelSpace, MemoryBank, MemorySampler
-from morn_losses.functional import fill_unlabeled, mine_labels, semantic_descriptor
-from morngan.checkpoint import CheckpointError, load_newest, save_checkpoint
-from morngan.config import TrainConfig, differences, to_dict, with_defaults
+from morn_losses import CITYSCAPES, LabelSpace, MemoryBank
+from morn_losses.functional import mine_labels
+from morngan.checkpoint import (
+    CheckpointError,
+    Held,
+    load_newest,
+    load_random_states,
+    load_states,
+    random_states,
+    save_checkpoint,
+    states_of,
+)
+from morngan.config import TrainConfig, differences, to_dict, what_matters, with_defaults
 from morngan.data.folders import TrainingData
-from morngan.data.images import read_color, read_labels, read_thermal
-from morngan.data.pairing import MemoryCrops, PairedCrops, psi, seeded
-from morngan.devices import World, device_of
-from morngan.faults import explained, how_to_go_on
+from morngan.data.pairing import psi
+from morngan.devices import World, be_deterministic, device_of
+from morngan.faults import explained, how_to_go_on, stop_on_signals
 from morngan.files import write_atomically
+from morngan.finite import check_terms, check_weights
+from morngan.loading import memory_loader, training_loader
 from morngan.log import RunLog
-from morngan.model import MornGAN, parameters, set_requires_grad
-from morngan.networks import Segmenter
-from morngan.objective import Objective, Scores, Step, Terms, add_up, make_distillation, term_names
-from morngan.panels import colorize_labels, save_panel
+from morngan.model import evaluating, make_average, make_model, make_optimizers, set_requires_grad
+from morngan.objective import Objective, make_distillation
+from morngan.observations import log_columns, observe
 from morngan.parts import Parts
+from morngan.passes import Passes
 from morngan.pool import ImagePool
 from morngan.progress import Progress
+from morngan.samples import save_samples
 from morngan.schedule import Phase, Schedule
-from morngan.weights import save_generator_weights
-
-_LOADER = 100
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss is NaN or infinite; the message names it."""
+from morngan.step import Step, Terms, add_up
+from morngan.weights import FILE_NAME, describe_generators, save_generator_weights
 
 
 class Trainer:
@@ -70,11 +73,11 @@ class Trainer:
         self.config, self.data, self.space = config, data, space
         self.out = Path(config.out)
         self.world = world or World(device=device_of(config.device))
-        self.say = say if self.world.is_first else _nothing
+        self.say = say if self.world.is_first else lambda _: None
         if config.devices * config.num_nodes != self.world.size:
             raise ValueError(f"devices: expected {self.world.size} in all, got {config.devices} * {config.num_nodes}")
         if config.deterministic:
-            _be_deterministic()
+            be_deterministic()
         self.device = self.world.device
         self.parts = Parts(self.world, config.accumulate, config.batch_size, config.seed)
         longest = max(len(data.a), len(data.b))
@@ -82,21 +85,9 @@ class Trainer:
         self.schedule = Schedule.from_options(config.phases, config.epochs)
 
         torch.manual_seed(config.seed)
-        self.model = MornGAN(config.networks, len(space), config.seed, segmenters=config.modules.sc)
-        self.model.to(self.device, torch.float64 if config.precision == "64-true" else torch.float32)
-        self.optimizers = {
-            name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999))
-            for name, networks, lr in (
-                ("generators", list(self.model.generators().values()), config.lr),
-                ("segmenters", self.model.segmenters(), config.segmenter_lr or config.lr),
-                ("discriminators", self.model.discriminators(), config.lr),
-            )
-            if networks
-        }
-        self.averaged: AveragedModel | None = None
-        if config.ema_decay:
-            average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
-            self.averaged = AveragedModel(self.model.generators(), multi_avg_fn=average)
+        self.model = make_model(config, len(space)).to(self.device)
+        self.optimizers = make_optimizers(self.model, config)
+        self.averaged = make_average(self.model, config.ema_decay) if config.ema_decay else None
         self.pool_a, self.pool_b = ImagePool(config.pool), ImagePool(config.pool)
         self.objective = Objective(config, space)
         self.distill = make_distillation(config, space).to(self.device)
@@ -127,7 +118,7 @@ class Trainer:
         log = RunLog(self.out, self.columns(), last_step=self.step - 1) if self.world.is_first else None
         progress = Progress(self.last_step, self.step, self.say, show=self.world.is_first)
         try:
-            with _stop_on_signals() as requested, progress, explained(self.out, self.save):
+            with stop_on_signals() as requested, progress, explained(self.out, self.save):
                 while self.step < self.last_step and not self.world.any(requested()):
                     epoch, first = divmod(self.step, self.steps_per_epoch)
                     phase = self.enter_epoch(epoch)
@@ -157,6 +148,8 @@ class Trainer:
             self.say(f"{done}. {how_to_go_on(self.out)}")
         return self.step >= self.total_steps
 
+    # ---- an epoch ------------------------------------------------------------------------------------------------
+
     def enter_epoch(self, epoch: int) -> Phase:
         """Return the epoch's phase; on the way into the last one, freeze the segmenters and fill the memory."""
         phase = self.schedule.phase(epoch)
@@ -164,38 +157,30 @@ class Trainer:
         set_requires_grad(self.model.segmenters(), not frozen)
         for segmenter in self.model.segmenters():
             segmenter.train(not frozen)
-        if frozen and self.config.modules.mgca and not self.memory.is_full:
+        if self.pairs(phase) and not self.memory.is_full:
             self.world.together(self.describe_thermal_images)
             self.memory.synchronize()
             held = int(self.memory.descriptors.ne(0).any(1).sum())
             self.say(f"memory filled: {len(self.memory)} thermal images, {held} of them hold a small-sample class")
         return phase
 
+    def pairs(self, phase: Phase) -> bool:
+        """Whether the memory picks the thermal images of the phase."""
+        return phase >= Phase.COLLABORATE and self.config.modules.mgca
+
+    @torch.no_grad()
+    def describe_thermal_images(self) -> None:
+        """Describe one crop of every thermal image of this process's share by its mined labels (section 3.4.1)."""
+        with evaluating(self.model):
+            for indices, real_b, windows in memory_loader(self.config, self.data, self.parts):
+                descriptors = self.passes.describe(self.model.moved(real_b), self.model.moved(windows))
+                self.memory.write(indices, descriptors.cpu(), windows[:, :2])
+
     def loader(self, epoch: int, first: int, phase: Phase) -> DataLoader[Any]:
         """Return this process's share of an epoch from step ``first`` on; pairing reads the memory as it is now."""
-        config = self.config
-        paired = phase >= Phase.COLLABORATE and config.modules.mgca
-        teaches = Phase.SEGMENT_A <= phase < Phase.COLLABORATE
-        dataset = PairedCrops(
-            self.data,
-            length=self.steps_per_epoch * config.batch_size,
-            epoch=epoch,
-            seed=config.seed,
-            crop=config.dataset.crop,
-            flip=config.dataset.flip,
-            classes=self.space.small_sample,
-            sampler=MemorySampler(self.memory, k=config.losses.memory_k) if paired else None,
-            ignore_index=self.space.ignore_index,
-            extra=config.segmenter_crops - 1 if teaches and config.modules.sc else 0,
-        )
-        return DataLoader(
-            dataset,
-            batch_size=config.batch_size // self.world.size,
-            sampler=self.parts.positions(first, self.steps_per_epoch),
-            num_workers=config.dataset.workers,
-            # a generator of its own: the loader would draw from the global one, which resuming must not disturb
-            generator=seeded(config.seed, _LOADER, epoch),
-        )
+        memory = self.memory if self.pairs(phase) else None
+        steps = range(first, self.steps_per_epoch)
+        return training_loader(self.config, self.data, self.space, memory, self.parts, epoch, steps, phase)
 
     # ---- a step --------------------------------------------------------------------------------------------------
 
@@ -220,7 +205,7 @@ class Trainer:
         """Add the gradients of a part: generators (and segmenters), then discriminators; return what the log shows."""
         step = self.inputs(batch)
         found: list[Terms] = []
-        for piece in self.pieces(step, phase, self.scale(epoch)):
+        for piece in self.passes.pieces(step, phase, self.scale(epoch)):
             with self.autocast():
                 terms = piece()
             self.backward(torch.stack(list(terms.values())).sum())
@@ -235,7 +220,8 @@ class Trainer:
             scores_a, scores_b = self.model.discriminator_a(pooled_a), self.model.discriminator_b(pooled_b)
             terms = self.objective.discriminator_terms(step, scores_a, scores_b)
         self.backward(torch.stack(list(terms.values())).sum())
-        return {**_floats({**summed, "total": total, **terms}), **self.observations(step, batch, phase)}
+        seen = observe(step, batch, self.objective, self.memory if self.pairs(phase) else None)
+        return {**_floats({**summed, "total": total, **terms}), **seen}
 
     def autocast(self) -> torch.autocast:
         """Return the context of the networks' passes: bfloat16 if asked for."""
@@ -243,93 +229,16 @@ class Trainer:
 
     def inputs(self, batch: dict[str, Tensor]) -> Step:
         """Return the batch on the device, as a step that has not begun."""
-        return Step(**{k: self.moved(v) for k, v in batch.items() if k != "index_b"})
+        return Step(**{k: self.model.moved(v) for k, v in batch.items() if k != "index_b"})
 
-    def pieces(self, step: Step, phase: Phase, scale: float) -> list[Callable[[], Terms]]:
-        """Return Eq. 23 in pieces, to be called in their order: each runs its networks and returns its terms.
-
-        Between them they run the networks that the phase needs, each once. The graphs of two pieces share nothing: one
-        is back-propagated, and thereby freed, before the next is made, so that only the largest takes memory.
-        """
-        objective, modules = self.objective, self.config.modules
-        pieces: list[Callable[[], Terms]] = [partial(self.to_night, step, phase), partial(self.to_day, step, phase)]
-        if modules.sc and Phase.SEGMENT_A <= phase < Phase.COLLABORATE:
-            pieces.append(partial(self.teach_with_color, step, phase))
-        if modules.sc and phase is Phase.SEGMENT_B:
-            pieces.append(partial(self.teach_with_fakes, step, phase))
-        if modules.sc and phase is Phase.DISTILL:
-            pieces.append(partial(self.teach_with_mined, step, phase))
-        if modules.sr and phase >= Phase.DISTILL and self.config.losses.lambda_sr > 0:
-            translate_ab, translate_ba = self.model.translate_ab, self.model.translate_ba
-            pieces.append(lambda: objective.other_scale(translate_ab, step.real_a, step.fake_b, scale))
-            pieces.append(lambda: objective.other_scale(translate_ba, step.real_b, step.fake_a, scale))
-        return pieces
-
-    def to_night(self, step: Step, phase: Phase) -> Terms:
-        """Translate the color images, and back; what becomes thermal is scored and (Eq. 10) segmented."""
-        model = self.model
-        features = model.encoder_a(step.real_a)
-        step.features_real_a = features.detach()
-        step.fake_b = model.decoder_b(features)
-        step.cycle_a = model.decoder_a(model.encoder_b(step.fake_b))
-        step.scores_real_b, step.scores_fake_b = _scores(model.discriminator_b, step.real_b, step.fake_b)
-        if self.config.modules.sc and phase >= Phase.DISTILL:
-            step.logits_fake_b = self.segment_fakes(step.fake_b, step)
-        return self.objective.to_night(step, phase)
-
-    def to_day(self, step: Step, phase: Phase) -> Terms:
-        """Translate the thermal images, and back; mine their labels once the segmenters are frozen."""
-        model = self.model
-        step.fake_a = model.decoder_a(model.encoder_b(step.real_b))
-        step.features_fake_a = model.encoder_a(step.fake_a)
-        step.cycle_b = model.decoder_b(step.features_fake_a)
-        step.scores_real_a, step.scores_fake_a = _scores(model.discriminator_a, step.real_a, step.fake_a)
-        if self.config.modules.sc and phase >= Phase.COLLABORATE:
-            in_b = self.seen(step.window_b)
-            step.logits_fake_a = model.segmenter_a(step.fake_a, in_b)
-            with torch.no_grad():
-                logits_b = model.segmenter_b(step.real_b, in_b)
-                step.labels_b = self.mine(logits_b, step.logits_fake_a.detach(), step.real_b)
-        return self.objective.to_day(step, phase)
-
-    def teach_with_color(self, step: Step, phase: Phase) -> Terms:
-        """L_ra: S_A learns from real color images, their unlabeled pixels filled where it is sure."""
-        s_a, images = self.model.segmenter_a, torch.cat((step.real_a, step.extra_a.flatten(0, 1)))
-        window = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
-        if phase >= Phase.SEGMENT_B:
-            step.logits_real_a, sure = _also_without_dropout(s_a, images, window)
-            step.filled_a = fill_unlabeled(step.taught_labels_a, sure, self.config.losses.fill_threshold)
-        else:
-            step.logits_real_a = s_a(images, window)
-        return self.objective.semantic("seg_ra", step, phase)
-
-    def teach_with_fakes(self, step: Step, phase: Phase) -> Terms:
-        """L_fb before the generator is let in: S_B learns from translations, which are detached."""
-        step.logits_fake_b = self.segment_fakes(step.fake_b.detach(), step)
-        return self.objective.semantic("seg_fb", step, phase)
-
-    def teach_with_mined(self, step: Step, phase: Phase) -> Terms:
-        """L_rb: S_B learns from real thermal images with the labels that it and S_A agree on."""
-        s_a, in_b = self.model.segmenter_a, self.seen(step.window_b)
-        step.logits_real_b, sure = _also_without_dropout(self.model.segmenter_b, step.real_b, in_b)
-        with torch.no_grad(), _evaluating(s_a):
-            step.labels_b = self.distill(sure, s_a(step.fake_a, in_b), step.real_b)
-        return self.objective.semantic("seg_rb", step, phase)
-
-    def segment_fakes(self, fake_b: Tensor, step: Step) -> Tensor:
-        """Return S_B of the fakes, then of the translations of the further crops, which teach S_B but no generator."""
-        extra_a, windows = step.extra_a.flatten(0, 1), step.window_a
-        if len(extra_a):
-            with torch.no_grad():
-                extra_fake_b = self.model.translate_ab(extra_a)
-            fake_b = torch.cat((fake_b, extra_fake_b))
-            windows = torch.cat((windows, step.extra_windows_a.flatten(0, 1)))
-        logits: Tensor = self.model.segmenter_b(fake_b, self.seen(windows))
-        return logits
+    @property
+    def passes(self) -> Passes:
+        """What runs the networks of a step."""
+        return Passes(self.model, self.objective, self.distill, self.mine)
 
     def seen(self, window: Tensor) -> Tensor | None:
         """Return what the segmenters are told of where their crops lie."""
-        return window if self.config.networks.segmenter_coordinates == "frame" else None
+        return self.passes.seen(window)
 
     def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
         """Return the pseudo-labels of thermal images once the segmenters are frozen."""
@@ -346,81 +255,30 @@ class Trainer:
         draw = psi(self.config.seed, self.step if losses.sr_every_step else epoch)
         return losses.sr_alpha if draw < 0.5 else losses.sr_beta
 
-    def moved(self, x: Tensor) -> Tensor:
-        """Return a tensor on this process's device; floats in the precision of the networks."""
-        dtype = next(self.model.parameters()).dtype if x.is_floating_point() else None
-        return x.to(self.device, dtype, non_blocking=True)
-
     def checked(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the values; a non-finite one stops the run before it can touch a weight."""
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise NonFiniteLossError(
-                    f"step {self.step}: the loss term {name!r} is {value}; nothing was updated. "
-                    f"The last good state is in {self.out / 'checkpoints'}"
-                )
+        check_terms(values, self.step, self.out)
         return values
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a part's loss, of which the parts of a process are the mean."""
         (loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
 
-    # ---- memory --------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def describe_thermal_images(self) -> None:
-        """Describe one crop of every thermal image of this process's share by its mined labels (section 3.4.1)."""
-        config, model = self.config, self.model
-        crops = MemoryCrops(self.data, config.seed, config.dataset.crop)
-        share = range(self.world.rank, len(crops), self.world.size)
-        loader = DataLoader(crops, self.parts.size, sampler=share, generator=seeded(config.seed, _LOADER))
-        with _evaluating(model):
-            for indices, real_b, windows in loader:
-                real_b, window = self.moved(real_b), self.seen(self.moved(windows))
-                logits_a = model.segmenter_a(model.translate_ba(real_b), window)
-                labels = self.mine(model.segmenter_b(real_b, window), logits_a, real_b)
-                descriptors = semantic_descriptor(labels, self.space.small_sample).cpu()
-                self.memory.write(indices, descriptors, windows[:, :2])
-
-    def entries_with(self) -> Tensor:
-        """Return bool ``(capacity, n)``: which small-sample classes each entry of the memory holds."""
-        # a class that is absent has the smallest value of its descriptor, minus the mean
-        shares = self.memory.descriptors
-        return shares > shares.amin(1, keepdim=True)
-
     # ---- log, panels, state --------------------------------------------------------------------------------------
 
     def columns(self) -> list[str]:
         """Return the columns of the log."""
-        present = [f"aca_present_{name}" for name in self.aca_names()]
-        return [
-            *("step", "epoch", "phase", *term_names(), "total", "disc_a", "disc_b"),
-            *("mined", "pair_shared", "pair_random", *present, "seconds"),
-        ]
+        return log_columns(self.objective)
 
-    def aca_names(self) -> list[str]:
-        """Return a name for each class of ACA."""
-        groups = [c if isinstance(c, tuple) else (c,) for c in self.objective.aca.classes]
-        return ["+".join(self.space.names[c] for c in group).replace(" ", "_") for group in groups]
-
-    def observations(self, step: Step, batch: dict[str, Tensor], phase: Phase) -> dict[str, Any]:
-        """What the log shows beside the losses: share of mined pixels, luck of the pairing, classes that ACA found."""
-        seen: dict[str, Any] = {}
-        if step.labels_b is not None:
-            seen["mined"] = float((step.labels_b != self.space.ignore_index).float().mean())
-        if step.aca_present is not None:
-            found = step.aca_present.sum(0).tolist()
-            seen |= {f"aca_present_{name}": int(n) for name, n in zip(self.aca_names(), found, strict=True)}
-        if phase >= Phase.COLLABORATE and self.config.modules.mgca:
-            held = torch.stack([(batch["labels_a"] == c).flatten(1).any(1) for c in self.space.small_sample], 1)
-            seeks = held.any(1)  # a color image without small-sample classes has nothing to share
-            if bool(seeks.any()):
-                entries = self.entries_with()
-                held, drawn = held[seeks], entries[batch["index_b"][seeks]]
-                seen["pair_shared"] = float((held & drawn).any(1).float().mean())
-                seen["pair_seeking"] = int(seeks.sum())
-                seen["pair_random"] = float((held[:, None] & entries[None]).any(2).float().mean())
-        return seen
+    def held(self) -> Held:
+        """Return what changes as the run trains, under the names that it has in a checkpoint."""
+        return {
+            "model": self.model,
+            "optimizers": self.optimizers,
+            "pools": {"a": self.pool_a, "b": self.pool_b},
+            "memory": self.memory,
+            "averaged": self.averaged,
+        }
 
     def for_inference(self) -> nn.ModuleDict:
         """Return the halves of the generators by name: their running average where there is one."""
@@ -428,69 +286,26 @@ class Trainer:
         assert isinstance(halves, nn.ModuleDict)
         return halves
 
-    @torch.no_grad()
     def save_panel(self) -> None:
         """Write what the networks make of the first images of both domains."""
-        if not self.world.is_first:
-            return
-        model, rows = self.model, []
-        halves = self.for_inference()
-        translate_ab = nn.Sequential(halves["encoder_a"], halves["decoder_b"])
-        translate_ba = nn.Sequential(halves["encoder_b"], halves["decoder_a"])
-        count = min(3, len(self.data.a), len(self.data.b))
-        with _evaluating(model):
-            for path in (self.data.val_b or [f.image for f in self.data.b])[:count]:
-                real = self.moved(_cropped(read_thermal(path)))[None]
-                fake = translate_ba(real)
-                row: list[Any] = [real[0], fake[0], translate_ab(fake)[0]]
-                if self.config.modules.sc:
-                    labels = self.mine(model.segmenter_b(real), model.segmenter_a(fake), real)
-                    row.append(colorize_labels(labels[0], self.space))
-                rows.append(row)
-            for frame in self.data.a[:count]:
-                real = self.moved(_cropped(read_color(frame.image)))[None]
-                fake = translate_ab(real)
-                row = [real[0], fake[0], translate_ba(fake)[0]]
-                if self.config.modules.sc and frame.labels is not None:
-                    row.append(colorize_labels(_cropped(read_labels(frame.labels)), self.space))
-                rows.append(row)
-        titles = ["input", "fake", "cycle", "pseudo-labels"][: len(rows[0])]
-        save_panel(self.out / "panels" / f"step_{self.step:08d}.png", rows, titles)
+        if self.world.is_first:
+            path = self.out / "panels" / f"step_{self.step:08d}.png"
+            save_samples(path, self.model, self.for_inference(), self.data, self.space, self.mine)
 
     def save(self) -> None:
         """Write a checkpoint and the weights for inference."""
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise NonFiniteLossError(
-                    f"step {self.step}: {name} holds non-finite values, so this state is not saved. "
-                    f"The last good state is in {self.out / 'checkpoints'}"
-                )
+        check_weights(self.model, self.step, self.out)
         if not self.world.is_first:
             return
         state = {
             "config": to_dict(self.config),
             "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "pools": {"a": self.pool_a.state_dict(), "b": self.pool_b.state_dict()},
-            "memory": self.memory.state_dict(),
-            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
-            "rng": {
-                "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-            },
+            **states_of(self.held()),
+            "rng": random_states(self.device),
         }
         save_checkpoint(self.out / "checkpoints", state, self.config.keep_checkpoints)
-        options = self.config.networks
         save_generator_weights(
-            self.out / "weights.safetensors",
-            dict(self.for_inference().items()),
-            {
-                "width": options.generator_width,
-                "encoder_blocks": options.encoder_blocks,
-                "decoder_blocks": options.decoder_blocks,
-                "decoder_norm": options.decoder_norm,
-            },
+            self.out / FILE_NAME, dict(self.for_inference().items()), describe_generators(self.config.networks)
         )
 
     def resume(self) -> None:
@@ -504,19 +319,8 @@ class Trainer:
         if changed:
             listed = "\n  ".join(changed)
             raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
-        self.model.load_state_dict(state["model"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.pool_a.load_state_dict(state["pools"]["a"])
-        self.pool_b.load_state_dict(state["pools"]["b"])
-        self.memory.load_state_dict(state["memory"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if self.device.type == "cuda":
-            # there may be fewer devices than there were
-            for device, draws in zip(range(torch.cuda.device_count()), state["rng"]["cuda"], strict=False):
-                torch.cuda.set_rng_state(draws, device)
+        load_states(self.held(), state)
+        load_random_states(state["rng"], self.device)
         self.step = int(state["step"])
         if len(set(self.world.gather(torch.tensor([self.step], device=self.device)).tolist())) > 1:
             raise CheckpointError(
@@ -530,93 +334,5 @@ class Trainer:
         write_atomically(self.out / "config.json", text.encode())
 
 
-def what_matters(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the options that may change between two parts of a run."""
-    free = {"out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data"}
-    free |= {"devices", "num_nodes", "strategy", "precision", "accumulate", "compile"}
-    kept = {key: value for key, value in config.items() if key not in free}
-    kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
-    kept["networks"] = {key: value for key, value in kept["networks"].items() if key != "checkpointing"}
-    return kept
-
-
-def _nothing(_: str) -> None:
-    pass
-
-
 def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
     return dict(zip(terms, torch.stack([t.detach() for t in terms.values()]).tolist(), strict=True))
-
-
-def _be_deterministic() -> None:
-    """Choose the kernels that give the same result every time; an operation that has none only warns."""
-    # read when CUDA starts its first product
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-
-
-def _cropped(image: Tensor) -> Tensor:
-    """Cut the last two axes to multiples of 4."""
-    H, W = image.shape[-2:]
-    return image[..., : H - H % 4, : W - W % 4]
-
-
-def _scores(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Scores, Scores]:
-    """Score real and fake images: the former for the discriminator's own step, the latter for the generators alone.
-
-    Apart, since the real images' graph waits for that step; with spectral norm a pass also moves the power iteration.
-    """
-    set_requires_grad([discriminator], True)
-    of_real = discriminator(real)
-    set_requires_grad([discriminator], False)
-    return of_real, discriminator(fake)
-
-
-def _also_without_dropout(segmenter: Segmenter, x: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return logits to learn from and, without grad, those of eval mode, which may become labels.
-
-    One pass, unless the whole network differs in eval mode.
-    """
-    if not segmenter.by_batch:
-        logits, sure = segmenter(x, window, also_without_dropout=True)
-        return logits, sure
-    # with grad first: under autocast a pass without grad caches weights without grad
-    logits = segmenter(x, window)
-    with torch.no_grad(), _evaluating(segmenter):
-        sure = segmenter(x, window)
-    return logits, sure
-
-
-@contextmanager
-def _evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Switch modules to eval mode and back to what each submodule was."""
-    modes = [(m, m.training) for module in modules for m in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request that the loop honours between two steps."""
-    requested = False
-    before: dict[signal.Signals, Any] = {}
-
-    def request(signum: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = True
-        signal.signal(signum, before[signal.Signals(signum)])  # a second one ends the process at once
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        before[signum] = signal.signal(signum, request)
-    try:
-        yield lambda: requested
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from morngan.config import NetworkOptions
 from morngan.files import write_atomically
 from morngan.networks import Decoder, Encoder
 
@@ -50,6 +51,16 @@ def save_generator_weights(path: Path, networks: Mapping[str, nn.Module], config
         for key, value in network.state_dict().items()
     }
     write_atomically(path, save(tensors, metadata={"config": json.dumps(dict(config))}))
+
+
+def describe_generators(options: NetworkOptions) -> dict[str, int | str]:
+    """Return what a weights file says of its networks."""
+    return {
+        "width": options.generator_width,
+        "encoder_blocks": options.encoder_blocks,
+        "decoder_blocks": options.decoder_blocks,
+        "decoder_norm": options.decoder_norm,
+    }
 
 
 def load_translator(path: Path | str) -> Translator:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks import data, inference, kmeans, lookups, losses, scaling, training_step
+from tests.benchmarks import data, inference, kmeans, kmeans_peers, lookups, losses, scaling, training_step
 from tests.benchmarks.harness import Row, Settings, Timing, table
 
 MARK = "<!-- measured -->"
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     for part in args.only:
         # the peers of k-means are named where they are missing
-        packages = {n: v for n, v in kmeans.versions().items() if part == "kmeans" or v != "not installed"}
+        packages = {n: v for n, v in kmeans_peers.versions().items() if part == "kmeans" or v != "not installed"}
         about = "; ".join((machine(), *(f"{name} {version}" for name, version in packages.items())))
         if part == "scaling":
             found: Any = scaling.curves(settings)

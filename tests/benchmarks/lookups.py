@@ -8,7 +8,7 @@ import torch
 from morn_losses import MemoryBank, MemorySampler
 from morn_losses.metrics import apce
 from tests.benchmarks.harness import Row, Run, Settings, compare
-from tests.benchmarks.kmeans import optional
+from tests.benchmarks.kmeans_peers import optional
 
 TITLE = "Memory and metrics"
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from morn_losses.functional import fill_unlabeled
 from morngan.model import set_requires_grad
-from morngan.objective import Step, Terms, add_up
 from morngan.schedule import Phase
+from morngan.step import Step, Terms, add_up
 from morngan.trainer import Trainer
 
 

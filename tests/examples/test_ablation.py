@@ -18,15 +18,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_trainer import tiny_config
 
 from morn_losses import CITYSCAPES
 from morngan.config import ModuleOptions, make_config, to_dict
 from morngan.data.folders import prepare_training_data
 from morngan.evaluation import CLASSES_A, Scores
 from morngan.log import read_log
-from morngan.objective import term_names
 from morngan.schedule import Phase, Schedule
+from morngan.step import term_names
 from morngan.trainer import Trainer
 from small_folder import write_folder
 from studies.ablation import main, read_base
@@ -51,6 +50,7 @@ from studies.ablations.stems import find_stem, first_steps, shared_steps, start_
 from studies.ablations.tables import class_cells, difference_cells, make_line
 from studies.ablations.worker import main as train_and_score
 from studies.ablations.worker import steps_done
+from tiny_run import SHAPES, THRESHOLDS, tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
@@ -59,17 +59,7 @@ TINY = {
     "steps_per_epoch": 1,
     "checkpoint_every": 1,
     "pool": 2,
-    "networks": {
-        "generator_width": 4,
-        "encoder_blocks": 1,
-        "decoder_blocks": 1,
-        "discriminator_width": 4,
-        "discriminator_layers": [3, 3, 2],
-        "segmenter_width": 4,
-        "segmenter_blocks": 1,
-        "aspp_channels": 4,
-        "merged_channels": 8,
-    },
+    "networks": SHAPES,
     "dataset": {
         "crop": 32,
         "scene_height": 48,
@@ -79,7 +69,7 @@ TINY = {
         "scenes_val": 3,
         "scenes_judge": 2,
     },
-    "losses": {"theta_fg": 0.04, "theta_bg": 0.04, "fill_threshold": 0.05, "aca_clusters": 2},
+    "losses": {**THRESHOLDS, "aca_clusters": 2},
 }
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from devices_equal import compare, in_processes, largest_difference, make_data, quiet, same_anyhow, states, translated
+from devices_equal import compare, in_processes, largest_difference, make_data, same_anyhow, states, translated
 from morn_losses import CITYSCAPES
 from morngan.checkpoint import list_checkpoints
 from morngan.data.folders import TrainingData
@@ -27,7 +27,7 @@ from morngan.log import read_log
 from morngan.parts import Parts
 from morngan.schedule import Phase
 from morngan.trainer import Trainer
-from tiny_run import TINY, start, wait_for_rows
+from tiny_run import TINY, quiet, start, wait_for_rows
 from train_morngan import main
 
 LIGHT = CITYSCAPES.index("traffic light")

@@ -18,7 +18,7 @@ import evaluate as command
 from morn_losses import CITYSCAPES
 from morn_losses.image import to_gray
 from morn_losses.metrics import apce, edge_scores
-from morngan.config import NetworkOptions, make_config, to_dict
+from morngan.config import make_config, to_dict
 from morngan.data.images import DataError, to_image
 from morngan.data.scenes import render_scene
 from morngan.evaluation import (
@@ -46,12 +46,9 @@ from morngan.judge import class_iou, confusion_matrix, judge_pairs, load_or_trai
 from morngan.model import MornGAN
 from morngan.panels import colorize_labels
 from morngan.weights import save_generator_weights
+from tiny_run import NETWORKS
 
 H, W = 48, 64
-NETWORKS = NetworkOptions(
-    generator_width=4, encoder_blocks=1, decoder_blocks=1, discriminator_width=4, segmenter_width=4, segmenter_blocks=1,
-    aspp_channels=4, merged_channels=4,
-)  # fmt: skip
 
 
 def write_scenes(folder: Path, count: int = 3) -> Path:

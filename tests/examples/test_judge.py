@@ -10,8 +10,7 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from morn_losses import LabelSpace
-from morngan import judge as judging
-from morngan.data.images import DataError
+from morngan.data.images import DataError, read_color, read_labels
 from morngan.judge import (
     Crops,
     Judge,
@@ -24,6 +23,7 @@ from morngan.judge import (
     mean_iou,
     predict,
     train_judge,
+    training,
 )
 
 SPACE = LabelSpace(("ground", "box", "never"), small_sample=(1,), foreground=(1,), stuff=(0,))
@@ -117,12 +117,12 @@ def test_judge_keeps_the_size_of_an_image(size: tuple[int, int]) -> None:
 
 
 def test_a_judge_learns_what_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "WIDTH", 4)
+    monkeypatch.setattr(training, "WIDTH", 4)
     pairs = write_pairs(tmp_path)
     judge = train_judge(pairs, SPACE, steps=60)
     total = np.zeros((3, 3), np.int64)
     for image, labels in pairs:
-        total += confusion_matrix(predict(judge, judging.read_color(image)), judging.read_labels(labels), SPACE)
+        total += confusion_matrix(predict(judge, read_color(image)), read_labels(labels), SPACE)
     assert mean_iou(total, (0, 1)) > 0.9
 
 

@@ -7,23 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import quiet, step_and_terms, tiny_config
 
 from morn_losses import CITYSCAPES
 from morn_losses import functional as M
 from morngan.config import LossOptions
-from morngan.data.folders import TrainingData, prepare_training_data
+from morngan.data.folders import TrainingData
 from morngan.networks import scale_weights
 from morngan.objective import aca_classes, least_squares_loss, make_distillation
 from morngan.schedule import Phase
 from morngan.trainer import Trainer
-from small_folder import write_folder
+from tiny_run import quiet, step_and_terms, tiny_config, tiny_data
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    root = tmp_path_factory.mktemp("data")
-    return prepare_training_data(write_folder(root / "data"), root / "cache", CITYSCAPES, crop=32)
+    return tiny_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.5])

@@ -9,16 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from test_trainer import TINY, quiet, tiny_config
 from torch import Tensor
 
-from morn_losses import CITYSCAPES
-from morngan.data.folders import TrainingData, prepare_training_data
+from morngan.data.folders import TrainingData
 from morngan.schedule import Phase
 from morngan.trainer import Trainer
-from small_folder import write_folder
 from tests.benchmarks import published_step
 from tests.benchmarks.harness import peak_memory
+from tiny_run import NETWORKS, quiet, tiny_config, tiny_data
 
 GENERATORS = {"encoder_a", "encoder_b", "decoder_a", "decoder_b"}
 DISCRIMINATORS = {"discriminator_a", "discriminator_b"}
@@ -34,15 +32,14 @@ TRAINED = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    root = tmp_path_factory.mktemp("data")
-    return prepare_training_data(write_folder(root / "data"), root / "cache", CITYSCAPES, crop=32)
+    return tiny_data(tmp_path_factory.mktemp("data"))
 
 
 def in_phase(
     data: TrainingData, out: Path, phase: Phase, networks: dict[str, Any], **changes: Any
 ) -> tuple[Trainer, dict[str, Tensor]]:
     """Return a trainer that has entered a phase, and a batch of it."""
-    trainer = Trainer(tiny_config(out, networks=dataclasses.replace(TINY, **networks), **changes), data, say=quiet)
+    trainer = Trainer(tiny_config(out, networks=dataclasses.replace(NETWORKS, **networks), **changes), data, say=quiet)
     trainer.enter_epoch(int(phase) - 1)
     return trainer, next(iter(trainer.loader(int(phase) - 1, 0, phase)))
 
@@ -107,7 +104,7 @@ def test_a_step_holds_much_less_than_one_plain_backward_pass(data: TrainingData,
 
 def test_checkpointing_may_change_when_a_run_goes_on(data: TrainingData, tmp_path: Path) -> None:
     Trainer(tiny_config(tmp_path, max_steps=1), data, say=quiet).fit()
-    networks = dataclasses.replace(TINY, checkpointing=True)
+    networks = dataclasses.replace(NETWORKS, checkpointing=True)
     trainer = Trainer(tiny_config(tmp_path, max_steps=2, networks=networks), data, say=quiet)
     trainer.resume()
     assert trainer.step == 1

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_trainer import tiny_config
 from torch import nn
 
 from morn_losses import CITYSCAPES
@@ -19,6 +18,7 @@ from morngan.data.images import DataError
 from morngan.studies.pseudo_labels import STAGES, count, load_trainer, tables
 from morngan.trainer import Trainer
 from small_folder import write_folder
+from tiny_run import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

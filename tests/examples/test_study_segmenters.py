@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import tiny_config
 from torch import nn
 
 from morn_losses import CITYSCAPES
@@ -17,6 +16,7 @@ from morngan.data.images import read_color, read_labels
 from morngan.studies.segmenters import VARIANTS, change, score, windows
 from morngan.trainer import Trainer
 from small_folder import write_folder
+from tiny_run import tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

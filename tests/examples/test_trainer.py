@@ -10,83 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from morn_losses import CITYSCAPES
 from morngan.checkpoint import CheckpointError, list_checkpoints
-from morngan.config import DataOptions, ModuleOptions, NetworkOptions, TrainConfig, make_config
-from morngan.data.folders import TrainingData, prepare_training_data
-from morngan.log import read_log
-from morngan.objective import Step, Terms, add_up, term_names
+from morngan.config import ModuleOptions
+from morngan.data.folders import TrainingData
+from morngan.finite import NonFiniteLossError
 from morngan.schedule import Phase
-from morngan.trainer import NonFiniteLossError, Trainer
+from morngan.step import term_names
+from morngan.trainer import Trainer
 from morngan.weights import load_translator
-from small_folder import write_folder
-
-TINY = NetworkOptions(
-    generator_width=4,
-    encoder_blocks=1,
-    decoder_blocks=1,
-    discriminator_width=4,
-    discriminator_layers=(3, 3, 2),
-    segmenter_width=4,
-    segmenter_blocks=1,
-    aspp_channels=4,
-    merged_channels=8,
-)
-
-
-def tiny_config(out: Path, **changes: Any) -> TrainConfig:
-    """Six epochs of two steps: every phase takes one epoch."""
-    base = dataclasses.replace(
-        make_config("mini", changes.pop("variant", "paper")),
-        out=str(out),
-        epochs=6,
-        steps_per_epoch=2,
-        pool=3,
-        segmenter_lr=1e-3,
-        segmenter_crops=1,
-        ema_decay=0.0,
-        checkpoint_every=3,
-        panel_every=1000,
-        networks=TINY,
-        dataset=DataOptions(crop=32),
-    )
-    # thresholds that an untrained segmenter reaches, so that there are pseudo-labels to work with
-    losses = dataclasses.replace(
-        base.losses,
-        theta_fg=0.04,
-        theta_bg=0.04,
-        fill_threshold=0.05,
-        aca_clusters=2,
-        boundary_weight=0.5,
-        mine_frozen_alone=base.variant == "published",
-    )
-    return dataclasses.replace(base, losses=losses, **changes)
+from tiny_run import NETWORKS, quiet, rows_without_seconds, step_and_terms, tiny_config, tiny_data
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    root = tmp_path_factory.mktemp("data")
-    return prepare_training_data(write_folder(root / "data"), root / "cache", CITYSCAPES, crop=32)
-
-
-def quiet(_: str) -> None:
-    pass
-
-
-def step_and_terms(trainer: Trainer, phase: Phase, scale: float = 0.5) -> tuple[Step, Terms]:
-    """Enter the epoch of a phase and return its first step, all graphs alive, and the terms."""
-    epoch = int(phase) - 1
-    trainer.enter_epoch(epoch)
-    step = trainer.inputs(next(iter(trainer.loader(epoch, 0, phase))))
-    torch.manual_seed(7)
-    return step, add_up(piece() for piece in trainer.pieces(step, phase, scale))
-
-
-def rows_without_seconds(out: Path) -> list[dict[str, str]]:
-    rows = read_log(out / "log.csv")
-    for row in rows:
-        assert float(row.pop("seconds")) > 0
-    return rows
+    return tiny_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +274,7 @@ def test_extra_crops_teach_the_segmenters_alone(data: TrainingData, tmp_path: Pa
 
     def gradients(crops: int, phase: Phase) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         modules = ModuleOptions(sr=False)
-        networks = dataclasses.replace(TINY, dropout=0.0)
+        networks = dataclasses.replace(NETWORKS, dropout=0.0)
         config = tiny_config(tmp_path, segmenter_crops=crops, networks=networks, modules=modules)
         trainer = Trainer(config, data, say=quiet)
         step, terms = step_and_terms(trainer, phase)
@@ -373,7 +310,7 @@ def test_extra_crops_teach_the_segmenters_alone(data: TrainingData, tmp_path: Pa
 
 @pytest.mark.parametrize("coordinates", ["crop", "frame"])
 def test_segmenters_are_told_where_their_crops_lie(coordinates: Any, data: TrainingData, tmp_path: Path) -> None:
-    networks = dataclasses.replace(TINY, segmenter_coordinates=coordinates)
+    networks = dataclasses.replace(NETWORKS, segmenter_coordinates=coordinates)
     trainer = Trainer(tiny_config(tmp_path, batch_size=2, segmenter_crops=2, networks=networks), data, say=quiet)
     seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
     for segmenter in trainer.model.segmenters():
@@ -390,7 +327,7 @@ def test_segmenters_are_told_where_their_crops_lie(coordinates: Any, data: Train
         seen.clear()
         batch = next(iter(trainer.loader(epoch, 0, phase)))
         step = trainer.inputs(batch)
-        assert all(piece() for piece in trainer.pieces(step, phase, 0.5))
+        assert all(piece() for piece in trainer.passes.pieces(step, phase, 0.5))
         windows = {
             id(step.real_b): batch["window_b"],
             id(step.fake_a): batch["window_b"],
@@ -452,7 +389,7 @@ def test_the_boundary_weight_and_he_s_start_reach_the_segmenters(data: TrainingD
     assert losses[1] > losses[0]
 
     plain = Trainer(tiny_config(tmp_path), data, say=quiet).model.state_dict()
-    he = dataclasses.replace(TINY, segmenter_init="he")
+    he = dataclasses.replace(NETWORKS, segmenter_init="he")
     for name, value in Trainer(tiny_config(tmp_path, networks=he), data, say=quiet).model.state_dict().items():
         drawn = name.startswith("segmenter") and value.ndim == 4
         assert torch.equal(value, plain[name]) != drawn, name
@@ -461,7 +398,7 @@ def test_the_boundary_weight_and_he_s_start_reach_the_segmenters(data: TrainingD
 def test_batch_norm_in_segmenters_resumes_exactly_and_stands_still_once_frozen(
     data: TrainingData, tmp_path: Path
 ) -> None:
-    options = {"networks": dataclasses.replace(TINY, segmenter_norm="batch"), "segmenter_crops": 2}
+    options = {"networks": dataclasses.replace(NETWORKS, segmenter_norm="batch"), "segmenter_crops": 2}
     whole = Trainer(tiny_config(tmp_path / "whole", **options), data, say=quiet)
     assert whole.fit()
     parts = Trainer(tiny_config(tmp_path / "parts", max_steps=10, **options), data, say=quiet)

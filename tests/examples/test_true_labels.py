@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from test_ablation import TINY, run
-from test_trainer import tiny_config
 
 from morn_losses import CITYSCAPES
 from morngan.checkpoint import load_newest
@@ -20,6 +19,7 @@ from morngan.data.scenes.render import render_scene
 from morngan.schedule import Phase
 from studies.ablations.truth import KnowingTrainer, Places, true_labels
 from studies.true_labels import main
+from tiny_run import tiny_config
 
 SIZE = (48, 56)
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.calls import IDS, STRANGE
+from fuzz.call import IDS, STRANGE
 from fuzz.counts import COUNTS, examples, no_hang
 from fuzz.drawing import DTYPES, LAYOUTS, Draw, arrange, generator, labels, one_of, size, values
 from morn_losses import CITYSCAPES, LabelFusion, LabelMiner, MemoryBank, MemorySampler, OnlineSemanticDistillation

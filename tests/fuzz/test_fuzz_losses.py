@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fuzz.calls import LOSSES, Call
+from fuzz.call import Call
+from fuzz.calls import LOSSES
 from fuzz.counts import COUNTS, examples, no_hang
 from fuzz.drawing import LAYOUTS, arrange, one_of
 

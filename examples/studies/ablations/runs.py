@@ -22,10 +22,9 @@ from typing import Any, Literal
 
 import torch
 
-from morngan.config import TrainConfig, differences, to_dict, with_defaults
+from morngan.config import TrainConfig, differences, to_dict, what_matters, with_defaults
 from morngan.files import write_atomically
 from morngan.log import read_log
-from morngan.trainer import what_matters
 from studies.ablations.design import Row, apply
 from studies.ablations.frozen import Frozen
 from studies.ablations.stems import find_stem, shared_steps, start_from, stem_steps

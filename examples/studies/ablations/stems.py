@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from morngan.checkpoint import load_newest, save_checkpoint
-from morngan.config import TrainConfig, from_dict, to_dict, with_defaults
+from morngan.config import TrainConfig, from_dict, to_dict, what_matters, with_defaults
 from morngan.files import write_atomically
 from morngan.schedule import Phase, Schedule
-from morngan.trainer import what_matters
 from studies.ablations.design import flatten
 
 # what an option not named here changes may show from the first step on

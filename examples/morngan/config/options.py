@@ -1,0 +1,212 @@
+"""Options of networks, data, phases, modules and losses; the defaults are the paper's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Widths and depths.
+
+    Args:
+        generator_width: channels after the first convolution of encoders and decoders; a multiple of 4.
+        encoder_blocks: residual blocks of an encoder.
+        decoder_blocks: residual blocks of a decoder.
+        discriminator_width: channels after the first layer of a discriminator.
+        discriminator_layers: stride-2 layers of the three discriminators: blurred color, gray, gradients.
+        discriminator_views: what they look at: these three (ToDayGAN), or the color image as it is alone (CycleGAN).
+        spectral_norm: of the discriminators' convolutions; ToDayGAN and CycleGAN have none.
+        decoder_norm: the norm of a decoder's last two layers but one; ToDayGAN and CycleGAN have ``instance``.
+        segmenter_width: channels after the first convolution of a segmenter.
+        segmenter_blocks: residual blocks of a segmenter.
+        aspp_channels: channels of each branch of the segmenter's pyramid.
+        merged_channels: channels after the branches are merged.
+        dropout: dropout before a segmenter's last layer.
+        segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it,
+            and so does ``batch``, which needs several ``segmenter_crops``.
+        segmenter_init: initial weights of a segmenter: N(0, 0.02) as everywhere, or those of He et al.
+        segmenter_coordinates: what a segmenter is told of each pixel: where it lies in the crop (published), or in the
+            frame that the crop was cut out of, which says more where crops are small.
+        checkpointing: keep less of generators and segmenters for the backward pass and run their layers twice: the
+            same gradients in less memory and more time.
+    """
+
+    generator_width: int = 64
+    encoder_blocks: int = 4
+    decoder_blocks: int = 5
+    discriminator_width: int = 64
+    discriminator_layers: tuple[int, int, int] = (4, 4, 3)
+    discriminator_views: Literal["three", "color"] = "three"
+    spectral_norm: bool = True
+    decoder_norm: Literal["group", "instance"] = "group"
+    segmenter_width: int = 64
+    segmenter_blocks: int = 4
+    aspp_channels: int = 64
+    merged_channels: int = 256
+    dropout: float = 0.5
+    segmenter_norm: Literal["instance", "group", "batch"] = "instance"
+    segmenter_init: Literal["normal", "he"] = "normal"
+    segmenter_coordinates: Literal["crop", "frame"] = "crop"
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where training images come from and how they are cut.
+
+    Args:
+        crop: side of the square training crop in pixels; a multiple of 4.
+        flip: probability of a horizontal flip.
+        edge_low: lower Canny threshold of missing edge maps.
+        edge_high: upper Canny threshold of missing edge maps.
+        scene_height: height of the procedural scenes, used without ``data``.
+        scene_width: width of the procedural scenes.
+        scenes_a: number of daytime training scenes.
+        scenes_b: number of night thermal training scenes.
+        scenes_val: number of night thermal scenes with ground truth, for evaluation.
+        scenes_judge: number of daytime scenes that train the segmentation network of ``evaluate.py``.
+        scene_seed: seed of the procedural scenes, apart from the run's own.
+        workers: data-loader processes; 0 loads in the training process.
+    """
+
+    crop: int = 256
+    flip: float = 0.5
+    edge_low: float = 0.1
+    edge_high: float = 0.2
+    scene_height: int = 128
+    scene_width: int = 160
+    scenes_a: int = 160
+    scenes_b: int = 160
+    scenes_val: int = 24
+    scenes_judge: int = 240
+    scene_seed: int = 0
+    workers: int = 0
+
+    def scenes(self) -> dict[str, Any]:
+        """Return the arguments of ``write_scenes`` for these scenes."""
+        return {
+            "seed": self.scene_seed,
+            "n_train_a": self.scenes_a,
+            "n_train_b": self.scenes_b,
+            "n_val": self.scenes_val,
+            "n_judge": self.scenes_judge,
+            "size": (self.scene_height, self.scene_width),
+        }
+
+
+@dataclass(frozen=True)
+class PhaseOptions:
+    """When each phase starts: below 1 a fraction of all epochs, from 1 on an epoch (counted from 0).
+
+    Args:
+        structure: the SSIM term of the cycle loss and the temperature term come in.
+        segment_a: the segmenter of the color domain, S_A, is trained on real images.
+        segment_b: S_A also learns boundaries and its own confident predictions; S_B is trained on translated images.
+        distill: S_B is also trained on real thermal images with mined labels; the semantic loss on translated thermal
+            images reaches the generator; scale robustness comes in.
+        collaborate: the segmenters are frozen and the memory is filled; ACA, CGR and the semantic loss on translated
+            color images come in.
+    """
+
+    structure: float = 10 / 80
+    segment_a: float = 20 / 80
+    segment_b: float = 30 / 80
+    distill: float = 40 / 80
+    collaborate: float = 75 / 80
+
+
+@dataclass(frozen=True)
+class ModuleOptions:
+    """The rows of the paper's Table 5: what is added to the baseline.
+
+    Args:
+        sc: semantic consistency: segmenters, label mining and the segmentation losses (Eq. 8-10).
+        sdp: semantic denoising of the pseudo-labels of both domains (Eq. 5-7); needs ``sc``.
+        mgca: memory-guided collaborative attention: memory, pairing and ACA (Eq. 11-17); needs ``sc``.
+        cgr: conditional gradient repair (Eq. 18-19); without ``sc`` the whole image counts as background.
+        sr: scale robustness (Eq. 20-22).
+    """
+
+    sc: bool = True
+    sdp: bool = True
+    mgca: bool = True
+    cgr: bool = True
+    sr: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("sdp", "mgca"):
+            if getattr(self, name) and not self.sc:
+                raise ValueError(f"modules.{name}: needs modules.sc, which gives the pseudo-labels")
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights of Eq. 23 and the options of its terms; the defaults are the paper's.
+
+    Args:
+        lambda_cyc: weight of the distance inside the cycle loss; its SSIM term weighs 1.
+        lambda_tv: weight of total variation.
+        lambda_sga: weight of structured gradient alignment.
+        lambda_thermal: weight of the monochromatic and the temperature term; the paper's is ``lambda_sga``.
+        lambda_seg: weight of all segmentation losses.
+        boundary_weight: weight of the boundary loss beside the cross-entropy of S_A.
+        lambda_aca: weight of adaptive collaborative attention.
+        lambda_cgr: weight of conditional gradient repair.
+        lambda_sr: weight of scale robustness.
+        adversarial: relativistic least squares, or those of CycleGAN (``least_squares``).
+        published_adversarial: divide each discriminator's adversarial term by its number of scales.
+        cycle_distance: ``l1`` (paper) or ``smooth_l1`` (published).
+        sga_threshold: threshold of SGA; 0.8 for FLIR, 0.44 for KAIST.
+        sga_patches: mean over all patches with an edge, or one of them at random (published).
+        gradient_padding: border of the gradients in SGA and CGR; ``zeros`` is published.
+        theta_fg: mining threshold of foreground classes (Eq. 9).
+        theta_bg: mining threshold of background classes (Eq. 9).
+        mine_frozen_alone: once frozen, mine from S_B(x_b) alone, all classes at ``theta_fg`` (published).
+        fill_threshold: S_A's predictions above it fill unlabeled pixels of real color images.
+        published_fusion: fuse rider into person and trust the second predictor's trucks (published).
+        aca_clusters: clusters of ACA.
+        aca_phi_local: local threshold of Eq. 16.
+        aca_phi_global: global threshold of Eq. 16.
+        aca_metric: distance of the k-means.
+        aca_init: start of the k-means.
+        aca_average: divide by the number of classes (paper) or of those present (published).
+        aca_merge_vehicles: one class of car, truck, bus and train (published).
+        memory_k: candidates that the memory draws from.
+        sr_alpha: smaller scale of Eq. 20.
+        sr_beta: larger scale of Eq. 21.
+        sr_every_step: draw psi of Eq. 22 at every step (published) instead of once an epoch.
+    """
+
+    lambda_cyc: float = 10.0
+    lambda_tv: float = 5.0
+    lambda_sga: float = 0.5
+    lambda_thermal: float = 0.5
+    lambda_seg: float = 1.0
+    boundary_weight: float = 0.5
+    lambda_aca: float = 1.0
+    lambda_cgr: float = 1.0
+    lambda_sr: float = 1.0
+    adversarial: Literal["relativistic", "least_squares"] = "relativistic"
+    published_adversarial: bool = False
+    cycle_distance: Literal["l1", "smooth_l1"] = "l1"
+    sga_threshold: float = 0.8
+    sga_patches: Literal["all", "random"] = "all"
+    gradient_padding: Literal["replicate", "zeros"] = "replicate"
+    theta_fg: float = 0.95
+    theta_bg: float = 0.99
+    mine_frozen_alone: bool = False
+    fill_threshold: float = 0.95
+    published_fusion: bool = False
+    aca_clusters: int = 4
+    aca_phi_local: float = 0.9
+    aca_phi_global: float = 0.9
+    aca_metric: Literal["euclidean", "cosine"] = "euclidean"
+    aca_init: Literal["k-means++", "random"] = "k-means++"
+    aca_average: Literal["all", "present"] = "all"
+    aca_merge_vehicles: bool = False
+    memory_k: int = 10
+    sr_alpha: float = 0.5
+    sr_beta: float = 1.5
+    sr_every_step: bool = False
