@@ -17,6 +17,7 @@ from morn_losses._lloyd.common import (
     Clusters,
     Init,
     Metric,
+    Options,
     squared_tolerance,
     unit_vectors,
 )
@@ -80,23 +81,9 @@ def sum_by_owner(values: Tensor, owner: Tensor, n_owners: int) -> Tensor:
     return total.index_put_((owner,), values, accumulate=True)  # index_add_ adds in no fixed order on CUDA
 
 
-def cluster_tiles(
-    points: Tensor,
-    masks: Tensor,
-    n_clusters: int,
-    *,
-    metric: Metric,
-    init: Init | Tensor,
-    n_init: int,
-    max_iter: int,
-    tol: float,
-    generator: torch.Generator | None,
-    name: str,
-) -> Clusters:
-    """Cluster the points ``(B, N, D)`` of each sample once for each of its masks ``(B, G, N)``: P = B * G problems.
-
-    ``init`` may be centers ``(P, K, D)``; ``name`` is what errors call the points.
-    """
+def cluster_tiles(points: Tensor, masks: Tensor, options: Options) -> Clusters:
+    """Cluster the points ``(B, N, D)`` of each sample once for each of its masks ``(B, G, N)``: P = B * G problems."""
+    init, metric = options.init, options.metric
     B, G, N = masks.shape
     if N == 0:
         points, masks = points.new_zeros(B, 1, points.shape[2]), masks.new_zeros(B, G, 1)
@@ -111,7 +98,7 @@ def cluster_tiles(
         centers_broken = ~init.isfinite().flatten(1).all(1)
         broken = broken | centers_broken
         centers = torch.where(centers_broken[:, None, None], 0, init)
-    _raise_on_host(broken, name)
+    _raise_on_host(broken, options.name)
 
     # a power of two is divided out without rounding, and the squares of what is left neither over- nor underflow
     peak = torch.where(broken, 1, peak).clamp(min=torch.finfo(points.dtype).tiny)
@@ -122,15 +109,15 @@ def cluster_tiles(
         far = (centers / scale - origin).clamp_(-FARTHEST, FARTHEST)
         centers = unit_vectors(centers, 2) if metric == "cosine" else far
 
-    tolerance = (squared_tolerance(tol, points.dtype) * variance).sqrt()
+    tolerance = (squared_tolerance(options.tol, points.dtype) * variance).sqrt()
     best: Clusters | None = None
-    for _ in range(1 if centers is not None else n_init):
+    for _ in range(options.n_init):
         if isinstance(init, str):
-            start, alive = _draw(tiles, n_clusters, init, generator)
+            start, alive = _draw(tiles, options.n_clusters, init, options.generator)
         else:
             assert centers is not None
             start, alive = centers, _first_of_its_kind(centers)
-        found = _lloyd(tiles, start, alive, (size > 0) & ~broken, metric, max_iter, tolerance)
+        found = _lloyd(tiles, start, alive, (size > 0) & ~broken, metric, options.max_iter, tolerance)
         best = found if best is None else _better(found, best, owner)
     assert best is not None
 
