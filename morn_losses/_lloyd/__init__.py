@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from morn_losses._lloyd import common
+from morn_losses._lloyd.batch import cluster_tiles
 from morn_losses._lloyd.common import Clusters, Init, Metric, Options, unit_vectors
+from morn_losses._lloyd.products import Array
 from morn_losses._lloyd.single import cluster_one
-from morn_losses._lloyd.tiles import cluster_tiles
 from morn_losses._precision import full_precision, promote
 
 __all__ = ["Clusters", "Init", "Metric", "Options", "cluster", "unit_vectors"]
@@ -51,7 +52,7 @@ def cluster(points: Tensor, masks: Tensor, options: Options) -> Clusters:
 def _one_by_one(points: Tensor, masks: Tensor, large: Tensor, options: Options, found: Clusters) -> None:
     """Cluster the large problems ``(P,)``, and write what is found to their places."""
     alone = large.nonzero().flatten()
-    uniforms = None
+    present, uniforms = masks.numpy(), None
     if isinstance(options.init, str):
         device = points.device if options.generator is None else options.generator.device
         shape = (options.n_init, len(alone), options.n_clusters)
@@ -59,10 +60,10 @@ def _one_by_one(points: Tensor, masks: Tensor, large: Tensor, options: Options, 
     centroids, assignments, inertia, counts, n_iter = (x.numpy() for x in found)
     for i, p in enumerate(alone.tolist()):
         b, g = divmod(p, masks.shape[1])
-        rows = masks[b, g].nonzero().flatten()
+        rows = np.flatnonzero(present[b, g])
         init = options.init if isinstance(options.init, str) else options.init[p].numpy()
         one = cluster_one(_take(points[b], rows), init, None if uniforms is None else uniforms[:, i], options)
-        assignments[p, rows.numpy()] = one.assignments
+        assignments[p, rows] = one.assignments
         centroids[p], inertia[p], counts[p], n_iter[p] = one.centroids, one.inertia, one.counts, one.n_iter
 
 
@@ -78,10 +79,10 @@ def _nothing(points: Tensor, n_problems: int, n_points: int, n_clusters: int) ->
     )
 
 
-def _take(points: Tensor, rows: Tensor) -> Tensor:
+def _take(points: Tensor, rows: Array) -> Tensor:
     """Return the rows of ``(N, D)``, which ascend; a view if they are the first."""
     if points.stride(0) < points.stride(1):  # a feature map seen as points: its rows are not in one piece
-        return points.mT.index_select(1, rows).mT.contiguous()
-    if int(rows[-1]) + 1 == len(rows):
+        return points.mT.index_select(1, torch.from_numpy(rows)).mT.contiguous()
+    if rows[-1] + 1 == len(rows):
         return points[: len(rows)]
-    return points.index_select(0, rows)
+    return points.index_select(0, torch.from_numpy(rows))

@@ -40,7 +40,7 @@ def prepare(points: Tensor, metric: Metric, *, directions: bool, name: str) -> P
         scale = 2.0 ** (math.frexp(max(peak, torch.finfo(points.dtype).tiny))[1] - 1)
         values, origin, squares, variance = _near_origin(points / scale, metric)
     compared = values
-    if metric == "cosine" and (directions or not (squares.min() > 1 / ORDINARY and squares.max() < ORDINARY)):
+    if metric == "cosine" and (directions or not _ordinary(squares)):
         compared = unit_vectors(points, 1).numpy()
         squares = squared_lengths(compared)
     return Points(values, compared, squares, metric, origin, scale, variance)
@@ -68,7 +68,12 @@ def _near_origin(points: Tensor, metric: Metric) -> tuple[Array, Array, Array, f
 def unit_rows(centers: Array) -> Array:
     """Return the rows at length 1; a zero vector stays 0."""
     squares = squared_lengths(centers)
-    if squares.min() > 1 / ORDINARY and squares.max() < ORDINARY:
+    if _ordinary(squares):
         unit: Array = centers / np.sqrt(squares)[:, None]
         return unit
     return unit_vectors(torch.from_numpy(centers), 1).numpy()
+
+
+def _ordinary(squares: Array) -> bool:
+    few = squares.tolist()  # quicker than numpy's minimum and maximum of a few
+    return bool(min(few) > 1 / ORDINARY and max(few) < ORDINARY)

@@ -130,7 +130,7 @@ def _lloyd(problem: Points, centers: Array, alive: Array, max_iter: int, toleran
     settled = False  # the members are those of the centers
     for n_iter in range(1, max_iter + 1):
         members, best = _assign(problem, centers, alive)
-        rows = None if previous is None else np.flatnonzero(np.bitwise_or.reduce(members ^ previous))
+        rows = None if previous is None else np.bitwise_or.reduce(members ^ previous).nonzero()[0]
         if rows is not None and len(rows) == 0 and exact and alive.all():
             settled = True
             break
