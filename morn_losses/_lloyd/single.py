@@ -16,7 +16,7 @@ from morn_losses._lloyd.products import MOST, Array, products, squared_lengths, 
 FARTHEST = 2.0**50  # starting centers are brought within this, so that their squares stay finite
 EARLY = 4  # iterations whose sums are over all points anyway: a problem that ends in them is done at once
 FEW = 256  # points that are summed up as fast as those among them that change their cluster
-PRODUCTS = 8  # clusters up to which sums are products; torch's index_add_ is faster for more
+PRODUCTS = 16  # clusters up to which sums are products; torch's index_add_ is faster for more
 CLOSE = 16  # distances this many times smaller than the squares that they are taken of are taken by differences
 
 
