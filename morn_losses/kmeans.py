@@ -16,7 +16,7 @@ from morn_losses._checks import (
     check_shape,
     check_tensor,
 )
-from morn_losses._lloyd import Init, Metric, cluster
+from morn_losses._lloyd import Init, Metric, Options, cluster
 
 
 class KMeansResult(NamedTuple):
@@ -132,18 +132,8 @@ def kmeans(
     if not batched:
         points, mask = points[None], mask[None]
         init = init[None] if isinstance(init, Tensor) else init
-    found = cluster(
-        points,
-        (mask != 0)[:, None],
-        n_clusters,
-        metric=metric,
-        init=init,
-        n_init=n_init,
-        max_iter=max_iter,
-        tol=tol,
-        generator=generator,
-        name="points",
-    )
+    options = Options(n_clusters, metric, init, n_init, max_iter, tol, generator, name="points")
+    found = cluster(points, (mask != 0)[:, None], options)
     return KMeansResult(*(found if batched else (x[0] for x in found)))
 
 

@@ -115,6 +115,29 @@ def test_ragged_batches_equal_scikit_learn_from_the_same_centers() -> None:
             assert result.n_iter[b].item() == expected.n_iter_
 
 
+@pytest.mark.parametrize("n_clusters", [4, 20])
+def test_a_large_problem_equals_scikit_learn_from_the_same_centers(n_clusters: int) -> None:
+    points = torch.randn(3000, 40, dtype=torch.float64).relu()
+    result = kmeans(points, n_clusters, init=points[:n_clusters])
+    expected = reference(points, points[:n_clusters])
+    assert result.n_iter.item() == expected.n_iter_ > 20
+    assert result.assignments.tolist() == expected.labels_.tolist()
+    assert result.inertia.item() == pytest.approx(expected.inertia_, rel=1e-9)
+    np.testing.assert_allclose(result.centroids.numpy(), expected.cluster_centers_, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("spread", [1.0, 0.1, 1e-3])
+def test_inertia_of_tight_clusters_keeps_its_digits_in_float32(spread: float, metric: Any) -> None:
+    points = (torch.eye(3, 20)[torch.arange(600) % 3] * 3 + torch.randn(600, 20) * spread).double()
+    result = kmeans(points.float(), 3, init=points[:3].float(), metric=metric)
+    expected = kmeans(points, 3, init=points[:3], metric=metric)
+    assert torch.equal(result.assignments, expected.assignments)
+    # 1 - cos has no more digits than cos
+    absolute = 600 * 1e-7 if metric == "cosine" else 0
+    torch.testing.assert_close(result.inertia.double(), expected.inertia, rtol=2e-5, atol=absolute)
+
+
 @pytest.mark.parametrize(("max_iter", "tol"), [(1, 1e-4), (3, 1e-4), (100, 0.0), (100, 1e-2), (100, 0.3)])
 def test_stopping_equals_scikit_learn(max_iter: int, tol: float) -> None:
     points = torch.randn(400, 3, dtype=torch.float64) * 50
@@ -314,6 +337,14 @@ def test_an_emptied_cluster_restarts_at_the_point_farthest_from_its_centroid() -
     assert result.assignments.tolist() == [0, 0, 1, 1, 2]
 
 
+def test_far_points_at_their_center_do_not_hide_a_near_one_off_its_own() -> None:
+    # in float32 the squares of the far points know of no distance of 3
+    points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, 5.0], [3e5, 7e5], [3e5, 7e5]])
+    result = kmeans(points, 3, init=torch.tensor([[0.0, 2.0], [3e5, 7e5], [-9e8, 0.0]]), max_iter=1)
+    assert result.centroids[2].tolist() == [0.0, 5.0]
+    assert result.counts.tolist() == [2, 2, 1]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equal_centers_do_not_share_the_points_by_rounding(dtype: torch.dtype) -> None:
     points = torch.randn(200, 31, dtype=dtype)
@@ -433,14 +464,14 @@ def test_plus_plus_draws_by_squared_distance() -> None:
 def test_every_point_may_be_drawn_first_and_none_twice(init: Any) -> None:
     points = torch.arange(5.0)[:, None].expand(12000, 5, 1)
     generator = torch.Generator().manual_seed(0)
-    tiles, *_ = _lloyd.tiles._tiles(
-        *_lloyd.tiles._lay_out(points, torch.ones(12000, 5, dtype=torch.bool), 1)[:2],
+    tiles, *_ = _lloyd.tiles.make_tiles(
+        *_lloyd.tiles.lay_out(points, torch.ones(12000, 5, dtype=torch.bool), 1)[:2],
         torch.arange(12000),
         torch.full((12000,), 5),
         torch.ones(12000, 1, 1),
         "euclidean",
     )
-    centers, alive = _lloyd.tiles._draw(tiles, 5, init, generator)
+    centers, alive = _lloyd.batch._draw(tiles, 5, init, generator)
     assert alive.all()
     assert (centers[..., 0].sort(1).values + 2 == torch.arange(5)).all()
     ids = (centers[..., 0] + 2).long()

@@ -2,93 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from morn_losses._lloyd import common
-from morn_losses._lloyd.common import Clusters, Init, Metric, unit_vectors
+from morn_losses._lloyd.batch import cluster_tiles
+from morn_losses._lloyd.common import Clusters, Init, Metric, Options, unit_vectors
+from morn_losses._lloyd.products import Array
 from morn_losses._lloyd.single import cluster_one
-from morn_losses._lloyd.tiles import cluster_tiles
 from morn_losses._precision import full_precision, promote
 
-__all__ = ["Clusters", "Init", "Metric", "cluster", "unit_vectors"]
+__all__ = ["Clusters", "Init", "Metric", "Options", "cluster", "unit_vectors"]
 
 # numbers in a problem from which on the host is faster with it alone
 LARGE = 2**12
 
 
 @torch.no_grad()
-def cluster(
-    points: Tensor,
-    masks: Tensor,
-    n_clusters: int,
-    *,
-    metric: Metric,
-    init: Init | Tensor,
-    n_init: int,
-    max_iter: int,
-    tol: float,
-    generator: torch.Generator | None,
-    name: str,
-) -> Clusters:
+def cluster(points: Tensor, masks: Tensor, options: Options) -> Clusters:
     """Cluster the points ``(B, N, D)`` of each sample once for each of its masks ``(B, G, N)``: P = B * G problems.
 
-    ``init`` may be centers ``(P, K, D)``; ``name`` is what errors call the points. Which way a problem takes depends on
-    its own size alone.
+    Which way a problem takes depends on its own size alone.
     """
     points = promote(points)
     B, G, N = masks.shape
-    D = points.shape[2]
     sizes = masks.sum(2).flatten()
-    if isinstance(init, Tensor):
-        init = torch.where((sizes > 0)[:, None, None], init.to(points.dtype), 0)
-        if common.on_host(init) and not bool(init.isfinite().all()):
+    host = common.on_host(points)
+    if isinstance(options.init, Tensor):
+        centers = torch.where((sizes > 0)[:, None, None], options.init.to(points.dtype), 0)
+        if host and not bool(centers.isfinite().all()):
             raise ValueError("init: expected finite values, got NaN or inf")
-        n_init = 1
-    large = (sizes * D >= LARGE) if common.on_host(points) else torch.zeros_like(sizes, dtype=torch.bool)
+        options = replace(options, init=centers, n_init=1)
     with full_precision(points):
-        if not common.on_host(points) or not bool(large.all()):
-            found = cluster_tiles(
-                points,
-                masks & ~large.view(B, G, 1),
-                n_clusters,
-                metric=metric,
-                init=init,
-                n_init=n_init,
-                max_iter=max_iter,
-                tol=tol,
-                generator=generator,
-                name=name,
-            )
+        if not host:
+            return cluster_tiles(points, masks, options)
+        large = sizes * points.shape[2] >= LARGE
+        if bool(large.all()):
+            found = _nothing(points, B * G, N, options.n_clusters)
         else:
-            found = _nothing(points, B * G, N, n_clusters)
-        if common.on_host(points) and bool(large.any()):
-            alone = large.nonzero().flatten()
-            uniforms = None
-            if isinstance(init, str):
-                device = points.device if generator is None else generator.device
-                shape = (n_init, len(alone), n_clusters)
-                uniforms = torch.rand(shape, dtype=torch.float64, device=device, generator=generator).to(points.device)
-            ones = []
-            for i, p in enumerate(alone.tolist()):
-                rows = masks[p // G, p % G].nonzero().flatten()
-                one = cluster_one(
-                    _take(points[p // G], rows),
-                    n_clusters,
-                    metric=metric,
-                    init=init if isinstance(init, str) else init[p],
-                    uniforms=None if uniforms is None else uniforms[:, i],
-                    max_iter=max_iter,
-                    tol=tol,
-                    name=name,
-                )
-                found.assignments[p].index_copy_(0, rows, one.assignments)
-                ones.append(one)
-            found.centroids[alone] = torch.stack([one.centroids for one in ones])
-            found.inertia[alone] = torch.stack([one.inertia for one in ones])
-            found.counts[alone] = torch.stack([one.counts for one in ones])
-            found.n_iter[alone] = alone.new_tensor([one.n_iter for one in ones])
+            found = cluster_tiles(points, masks & ~large.view(B, G, 1), options)
+        _one_by_one(points, masks, large, options, found)
     return found
+
+
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
+def _one_by_one(points: Tensor, masks: Tensor, large: Tensor, options: Options, found: Clusters) -> None:
+    """Cluster the large problems ``(P,)``, and write what is found to their places."""
+    alone = large.nonzero().flatten()
+    present, uniforms = masks.numpy(), None
+    if isinstance(options.init, str):
+        device = points.device if options.generator is None else options.generator.device
+        shape = (options.n_init, len(alone), options.n_clusters)
+        uniforms = torch.rand(shape, dtype=torch.float64, device=device, generator=options.generator).cpu().numpy()
+    centroids, assignments, inertia, counts, n_iter = (x.numpy() for x in found)
+    for i, p in enumerate(alone.tolist()):
+        b, g = divmod(p, masks.shape[1])
+        rows = np.flatnonzero(present[b, g])
+        init = options.init if isinstance(options.init, str) else options.init[p].numpy()
+        one = cluster_one(_take(points[b], rows), init, None if uniforms is None else uniforms[:, i], options)
+        assignments[p, rows] = one.assignments
+        centroids[p], inertia[p], counts[p], n_iter[p] = one.centroids, one.inertia, one.counts, one.n_iter
 
 
 def _nothing(points: Tensor, n_problems: int, n_points: int, n_clusters: int) -> Clusters:
@@ -103,10 +79,10 @@ def _nothing(points: Tensor, n_problems: int, n_points: int, n_clusters: int) ->
     )
 
 
-def _take(points: Tensor, rows: Tensor) -> Tensor:
+def _take(points: Tensor, rows: Array) -> Tensor:
     """Return the rows of ``(N, D)``, which ascend; a view if they are the first."""
     if points.stride(0) < points.stride(1):  # a feature map seen as points: its rows are not in one piece
-        return points.mT.index_select(1, rows).mT.contiguous()
-    if int(rows[-1]) + 1 == len(rows):
+        return points.mT.index_select(1, torch.from_numpy(rows)).mT.contiguous()
+    if rows[-1] + 1 == len(rows):
         return points[: len(rows)]
-    return points.index_select(0, rows)
+    return points.index_select(0, torch.from_numpy(rows))

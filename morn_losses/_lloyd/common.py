@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,6 +12,20 @@ Metric = Literal["euclidean", "cosine"]
 Init = Literal["k-means++", "random"]
 
 ROUNDING = 64  # means that differ by this many units of rounding, relative to the spread, count as equal
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of k-means; see :func:`morn_losses.functional.kmeans`."""
+
+    n_clusters: int
+    metric: Metric
+    init: Init | Tensor  # centers: (P, K, D)
+    n_init: int
+    max_iter: int
+    tol: float
+    generator: torch.Generator | None
+    name: str  # what errors call the points
 
 
 class Clusters(NamedTuple):

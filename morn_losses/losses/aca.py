@@ -21,7 +21,7 @@ from morn_losses._checks import (
     check_same_shape,
     check_shape,
 )
-from morn_losses._lloyd import Init, Metric, cluster, common, unit_vectors
+from morn_losses._lloyd import Init, Metric, Options, cluster, common, unit_vectors
 from morn_losses._masked import safe_divide
 from morn_losses._precision import full_precision, promote
 from morn_losses._reduction import Reduction, reduce
@@ -214,18 +214,9 @@ def _terms(
     in_fake = in_fake & (fake.detach() != 0).any(1, keepdim=True)
     present = (in_real.sum(2) >= min_positions) & (in_fake.sum(2) >= min_positions)
     in_real, in_fake = in_real & present[..., None], in_fake & present[..., None]
-    clusters = cluster(
-        real.mT,
-        in_real,
-        n_clusters,
-        metric=metric,
-        init=init.flatten(0, 1) if isinstance(init, Tensor) else init,
-        n_init=n_init,
-        max_iter=max_iter,
-        tol=tol,
-        generator=generator,
-        name="features_real",
-    )
+    starts = init.flatten(0, 1) if isinstance(init, Tensor) else init
+    options = Options(n_clusters, metric, starts, n_init, max_iter, tol, generator, name="features_real")
+    clusters = cluster(real.mT, in_real, options)
     centroids = clusters.centroids.view(*present.shape, n_clusters, -1)
     occupied = clusters.counts.view(*present.shape, n_clusters) > 0
     mu_real, tau_real = _responses(real, in_real, centroids, occupied)

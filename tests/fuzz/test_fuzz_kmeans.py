@@ -1,4 +1,4 @@
-"""K-means under fire: many small problems with copies, empty sets and any spread of scales.
+"""K-means under fire: many small problems with copies, empty sets and any spread of scales, one by one and in tiles.
 
 Always: no NaN, an end, sums that fit. Euclidean: the end comes long before ``max_iter``; inertia is at most that of the
 starting centers, and in float64, without ties, that of scikit-learn from the same centers within 1 %. Under cosine the
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from sklearn.cluster import KMeans as ReferenceKMeans
 from torch import Tensor
 
 from fuzz.counts import COUNTS, FULL, no_hang
+from morn_losses import _lloyd
 from morn_losses.functional import kmeans
 
 PROBLEMS = 100_000 if FULL else 1_500
@@ -70,7 +72,7 @@ def check_problem(
     assert after <= before * (1 + rounding) + exact, (float(before), float(after))
 
 
-def test_kmeans_under_fire() -> None:
+def test_kmeans_under_fire(monkeypatch: pytest.MonkeyPatch) -> None:
     source = torch.Generator()
     source.seed() if FULL else source.manual_seed(0)
     seed = source.initial_seed()
@@ -92,6 +94,8 @@ def test_kmeans_under_fire() -> None:
                 chosen = chosen[torch.randperm(len(chosen), generator=source)][:K]
                 init[b, : len(chosen)] = points[b, chosen]
         tol = (1e-4, 0.0)[integer(0, 1, source)]
+        way = integer(0, 1, source)
+        monkeypatch.setattr(_lloyd, "LARGE", (1, 2**60)[way])
         with no_hang():
             result = kmeans(points, K, mask=mask, metric=metric, init=init, tol=tol, max_iter=300, generator=source)
         for b, kind in enumerate(kinds):
@@ -99,7 +103,8 @@ def test_kmeans_under_fire() -> None:
             start = init[b] if isinstance(init, Tensor) and metric == "euclidean" else None
             centroids, labels, inertia, counts, n_iter = (value[b] for value in result)
             assert (labels[~exists] == -1).all()
-            where = f"seed {seed}, problem {tried + b}: {kind}, {how}, {metric}, {dtype}, tol {tol}"
+            by = ("one by one", "in tiles")[way]
+            where = f"seed {seed}, problem {tried + b} {by}: {kind}, {how}, {metric}, {dtype}, tol {tol}"
             try:
                 check_problem(points[b][exists], start, centroids, labels[exists], inertia, counts)
                 settles = metric == "euclidean" and (tol > 0 or kind != "spread")
@@ -116,10 +121,11 @@ def test_kmeans_under_fire() -> None:
         print(f"\nseed {seed}: at most {longest} iterations")
 
 
-def test_kmeans_without_ties_equals_scikit_learn_from_the_same_points() -> None:
+def test_kmeans_without_ties_equals_scikit_learn_from_the_same_points(monkeypatch: pytest.MonkeyPatch) -> None:
     source = torch.Generator().manual_seed(1)
     furthest = 0.0
-    for _ in range(COMPARED // 50):
+    for i in range(COMPARED // 50):
+        monkeypatch.setattr(_lloyd, "LARGE", (1, 2**60)[i % 2])
         N, D, K = (integer(*limits, source) for limits in ((6, 60), (1, 4), (1, 6)))
         scale = 10.0 ** integer(-20, 20, source)
         points = torch.randn(50, N, D, generator=source, dtype=torch.float64) * scale

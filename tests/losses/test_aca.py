@@ -469,19 +469,18 @@ def test_same_seed_same_value() -> None:
 
 
 def test_the_options_of_k_means_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, Any] = {}
+    seen: list[_lloyd.Options] = []
 
-    def spy(*args: Any, **options: Any) -> Any:
-        seen.update(options, n_clusters=args[2])
-        return _lloyd.cluster(*args, **options)
+    def spy(points: Tensor, masks: Tensor, options: _lloyd.Options) -> Any:
+        seen.append(options)
+        return _lloyd.cluster(points, masks, options)
 
     monkeypatch.setattr("morn_losses.losses.aca.cluster", spy)
     x = scene(1)
     generator = torch.Generator()
     module = ACALoss([1, 2], n_clusters=3, metric="cosine", init="random", max_iter=7, tol=0.1, n_init=2)
     module(*x, generator=generator)
-    expected = {"n_clusters": 3, "metric": "cosine", "init": "random", "max_iter": 7, "tol": 0.1, "n_init": 2}
-    assert seen == {**expected, "generator": generator, "name": "features_real"}
+    assert seen == [_lloyd.Options(3, "cosine", "random", 2, 7, 0.1, generator, "features_real")]
 
 
 def test_module_holds_every_option() -> None:
