@@ -298,7 +298,7 @@ class MemorySampler(nn.Module):
             raise ValueError("descriptors: expected finite values, got NaN or infinity")
         # a copy, since another process may be writing
         filled = self.bank.filled.clone()
-        n_filled = int(filled.sum())
+        n_filled = int(filled.count_nonzero())
         k = min(self.k, n_filled)
         if k == 0:
             raise RuntimeError("bank: expected at least one filled entry, got an empty memory")

@@ -15,16 +15,50 @@ from morn_losses._reduction import Reduction, reduce
 
 
 def _prepare(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Check the inputs; return logits that are 0 where unlabeled, labels 0 there, and ``(B, H, W)`` where labeled."""
+    """Check the inputs; return promoted logits, labels that are 0 where unlabeled, and ``(B, H, W)`` where labeled."""
     check_image(logits, "logits", channels=None)
     B, K, H, W = logits.shape
     check_labels(labels, "labels", (B, H, W))
     check_integer(ignore_index, "ignore_index", minimum=-(2**63))
     check_class_ids(labels, "labels", K, ignore_index)
     labeled = (labels != ignore_index) & (labels >= 0) & (labels < K)
-    # before the softmax, whose backward would turn a NaN of an ignored pixel into a NaN gradient
-    logits = torch.where(labeled[:, None], promote(logits), 0)
-    return logits, torch.where(labeled, labels, 0), labeled
+    return promote(logits), torch.where(labeled, labels, 0), labeled
+
+
+def _cleared(logits: Tensor, labeled: Tensor) -> Tensor:
+    """Return logits that are 0 where unlabeled.
+
+    Before the softmax, whose backward would turn a NaN of an ignored pixel into a NaN gradient.
+    """
+    return torch.where(labeled[:, None], logits, 0)
+
+
+class _NegativeLogLikelihood(torch.autograd.Function):
+    """``sum -weights * log softmax(logits)[labels]`` per sample, ``(B,)``; labels and weights are ``(B, 1, H, W)``.
+
+    The exponentials, which take most of the time, are taken once and kept for the backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        largest = logits.amax(1, keepdim=True)
+        shifted = logits - largest
+        of_label = shifted.gather(1, labels)
+        # the total alone says that a logit was not finite: what ignored pixels keep can be multiplied by 0
+        exponentials = shifted.exp_().nan_to_num_(nan=0)
+        total = exponentials.sum(1, keepdim=True) + (largest - largest)
+        ctx.save_for_backward(logits, exponentials, total, labels, weights)
+        return torch.where(weights > 0, weights * (total.log() - of_label), 0).flatten(1).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        logits, exponentials, total, labels, weights = ctx.saved_tensors
+        scale = grad[:, None, None, None] * weights
+        if torch.is_grad_enabled():  # a gradient to be differentiated again is one of the logits themselves
+            probabilities = _cleared(logits, weights[:, 0] > 0).softmax(1)
+            return (probabilities * scale).scatter_add(1, labels, -scale), None, None
+        of_exponentials = torch.where(weights > 0, scale / total, 0)
+        return (exponentials * of_exponentials).scatter_add_(1, labels, -scale), None, None
 
 
 def class_balanced_cross_entropy(
@@ -85,9 +119,13 @@ def class_balanced_cross_entropy(
     small = areas < math.ceil(small_area * H * W)
     weights = torch.where(small, small_weight, logits.new_ones(())).gather(1, labels.flatten(1))
     weights = torch.where(labeled.flatten(1), weights, 0)
-    # finite where the weight is 0, as the logits there are 0
-    log_likelihood = logits.log_softmax(1).gather(1, labels[:, None]).flatten(1)
-    return reduce(safe_divide((-log_likelihood * weights).sum(1), weights.sum(1)), reduction)
+    if torch.compiler.is_compiling():  # what is kept for the backward pass is then the compiler's choice
+        log_likelihood = _cleared(logits, labeled).log_softmax(1).gather(1, labels[:, None]).flatten(1)
+        total = (-log_likelihood * weights).sum(1)
+    else:
+        weights_of_pixels = weights.view(len(weights), 1, H, W)
+        total = _NegativeLogLikelihood.apply(logits, labels[:, None], weights_of_pixels)  # type: ignore[no-untyped-call]
+    return reduce(safe_divide(total, weights.sum(1)), reduction)
 
 
 def _edges(x: Tensor) -> Tensor:
@@ -161,7 +199,7 @@ def boundary_loss(
     # nine times the edges, small whole numbers
     target = _edges(((labels[:, None] == ids) & labeled[:, None]).to(torch.int8)).abs()
     # finite, since the logits are 0 where unlabeled
-    predicted = logits.softmax(1) * labeled[:, None]
+    predicted = _cleared(logits, labeled).softmax(1) * labeled[:, None]
     if torch.compiler.is_compiling():  # what is kept for the backward pass is then the compiler's choice
         missed = (target - _edges(predicted).abs()).abs().flatten(1).sum(1)
     else:

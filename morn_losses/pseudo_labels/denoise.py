@@ -30,10 +30,10 @@ def _check_rules(rules: Rules, ignore_index: int) -> None:
             raise ValueError(f"rules: expected one or more confusion classes other than {label}, got {rule!r}")
 
 
-def _mean_color(image: Tensor, mask: Tensor, count: Tensor) -> Tensor:
-    """Mean over ``mask`` ``(B, H, W)`` for each channel, ``(B, C, 1, 1)``; 0 where the mask is empty."""
+def _mean_color(image: Tensor, mask: Tensor) -> Tensor:
+    """Mean over ``mask`` ``(B, H, W)`` for each channel, ``(B, C, 1, 1)``; NaN where the mask is empty."""
     total = torch.where(mask[:, None], image, 0).sum((2, 3), keepdim=True)
-    return total / count.clamp(min=1)[:, None, None, None]
+    return total / mask.sum((1, 2))[:, None, None, None]
 
 
 @torch.no_grad()
@@ -83,23 +83,26 @@ def denoise_labels(labels: Tensor, image: Tensor, rules: Rules, *, ignore_index:
     image = promote(image)
     classes = sorted({class_id for label, confusions in rules for class_id in (label, *confusions)})
     masks = {class_id: labels == class_id for class_id in classes}
-    counts = {class_id: mask.sum((1, 2)) for class_id, mask in masks.items()}
-    means = {class_id: _mean_color(image, masks[class_id], counts[class_id]) for class_id in classes}
+    # an absent class has no mean, and nothing is nearer to NaN
+    means = {class_id: _mean_color(image, mask) for class_id, mask in masks.items()}
+    distances: dict[int, Tensor] = {}  # to the means as they are
 
-    labels = labels.clone()
-    for label, confusions in rules:
-        own = (image - means[label]).square().sum(1)
-        noise = torch.zeros_like(masks[label])
+    dropped = torch.zeros_like(labels, dtype=torch.bool)
+    for i, (label, confusions) in enumerate(rules):
+        for class_id in (label, *confusions):
+            if class_id not in distances:
+                distances[class_id] = (image - means[class_id]).square_().sum(1)
+        noise = torch.zeros_like(dropped)
         for other in confusions:
-            nearer = own > (image - means[other]).square().sum(1)
-            noise = noise | (nearer & (counts[other] > 0)[:, None, None])
-        noise = noise & masks[label]
-        labels = torch.where(noise, ignore_index, labels)
-        masks[label] = masks[label] & ~noise
-        left = masks[label].sum((1, 2))
-        retaken = _mean_color(image, masks[label], left)
-        means[label] = torch.where((left > 0)[:, None, None, None], retaken, means[label])
-    return labels
+            noise |= distances[label] > distances[other]
+        noise &= masks[label]
+        dropped |= noise
+        if any(label in (later, *others) for later, others in rules[i + 1 :]):
+            masks[label] = masks[label] & ~noise
+            retaken = _mean_color(image, masks[label])
+            means[label] = torch.where(retaken.isnan(), means[label], retaken)
+            del distances[label]
+    return torch.where(dropped, ignore_index, labels)
 
 
 class SemanticDenoiser(nn.Module):

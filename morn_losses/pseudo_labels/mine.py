@@ -111,15 +111,22 @@ def mine_labels(
     check_bool(from_logits, "from_logits")
     _check_ignore_index(ignore_index, logits_real.shape[1])
 
+    real, translated = (_probabilities(logits, from_logits) for logits in (logits_real, logits_translated))
+    if not from_logits:  # a NaN stays with its class, and the caller's tensors are not written to
+        real, translated = (p.nan_to_num(nan=-1, neginf=-1) for p in (real, translated))
+    dtype = torch.promote_types(real.dtype, translated.dtype)
+    real, translated = real.to(dtype), translated.to(dtype)
+    # in place, with 0 and 1 as numbers: on the CPU memory from the system and bools take most of the time
     # the smaller of the two reaches a threshold where both do
-    smaller = torch.minimum(_probabilities(logits_real, from_logits), _probabilities(logits_translated, from_logits))
-    qualifies = smaller >= _per_class(thresholds, smaller)
-    smaller = torch.where(qualifies, smaller, -1)
+    smaller = torch.minimum(real, translated, out=real)
+    qualifies = torch.ge(smaller, _per_class(thresholds, smaller), out=translated)
+    smaller.mul_(qualifies)
     best = smaller.amax(1, keepdim=True)
-    # the first class that has it; argmax takes several times longer on the CPU
-    ids = torch.arange(smaller.shape[1], dtype=torch.int16, device=smaller.device)[:, None, None]
-    label = torch.where(smaller == best, ids, torch.iinfo(torch.int16).max).amin(1)
-    return torch.where(best[:, 0] >= 0, label.long(), ignore_index)
+    # the first class that has it, counted from the last; argmax takes several times longer on the CPU
+    K = smaller.shape[1]
+    rank = torch.arange(K, 0, -1, dtype=dtype, device=smaller.device)[:, None, None]
+    first = smaller.eq_(best).mul_(qualifies).mul_(rank).amax(1)
+    return torch.where(first > 0, K - first.long(), ignore_index)
 
 
 @torch.no_grad()

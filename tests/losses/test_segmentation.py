@@ -145,6 +145,62 @@ def test_cross_entropy_equals_torchs_weighted_mean_of_each_sample() -> None:
     assert weighted, "no sample mixes small and large classes"
 
 
+def test_cross_entropy_has_the_gradient_of_torchs() -> None:
+    logits, labels = random_inputs(3)
+    logits[:, 1] += 500  # exponentials of the others vanish
+    ours, torchs = (logits.clone().requires_grad_() for _ in range(2))
+    class_balanced_cross_entropy(ours, labels, small_area=0.15, reduction="none").square().sum().backward()
+    total = torch.zeros((), dtype=torch.float64)
+    for b in range(3):
+        count = torch.bincount(labels[b][labels[b] != 255], minlength=4)
+        weight = torch.where(count < 0.15 * 30, 7.0, 1.0).double()
+        total += F.cross_entropy(torchs[b : b + 1], labels[b : b + 1], weight=weight, ignore_index=255).square()
+    total.backward()
+    torch.testing.assert_close(ours.grad, torchs.grad)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_cross_entropy_shows_a_labeled_pixel_that_is_not_finite_and_spoils_no_other(bad: float) -> None:
+    logits, labels = random_inputs(2)
+    labels[0, 2, 3] = 1
+    clean, dirty = (logits.clone().requires_grad_() for _ in range(2))
+    with torch.no_grad():
+        dirty[0, 0, 2, 3] = bad
+    values = class_balanced_cross_entropy(dirty, labels, reduction="none")
+    expected = class_balanced_cross_entropy(clean, labels, reduction="none")
+    assert values[0].isnan()
+    assert values[1].item() == expected[1].item()
+    values.sum().backward()
+    expected.sum().backward()
+    assert dirty.grad is not None
+    assert clean.grad is not None
+    assert dirty.grad[0, :, 2, 3].isnan().all()
+    dirty.grad[0, :, 2, 3] = clean.grad[0, :, 2, 3] = 0
+    assert torch.equal(dirty.grad, clean.grad)
+
+
+def test_cross_entropy_of_a_class_that_is_impossible_is_infinite() -> None:
+    logits = torch.zeros(1, 3, 1, 2)
+    logits[0, 2, 0, 0] = -math.inf
+    assert class_balanced_cross_entropy(logits, torch.tensor([[[2, 0]]])).item() == math.inf
+    value = class_balanced_cross_entropy(logits, torch.tensor([[[1, 0]]])).item()
+    assert value == pytest.approx((math.log(2) + math.log(3)) / 2)
+
+
+def test_cross_entropy_can_be_differentiated_again() -> None:
+    logits, labels = random_inputs(2)
+    logits[:, :, 0, 0] = torch.where(labels[:, None, 0, 0] == 255, math.nan, logits[:, :, 0, 0])
+    logits.requires_grad_()
+    value = class_balanced_cross_entropy(logits, labels)
+    first, second = (torch.autograd.grad(value, logits, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    (third,) = torch.autograd.grad(value, logits, create_graph=True)
+    torch.testing.assert_close(third, first)
+    logits, labels = random_inputs(2)
+    function = functools.partial(class_balanced_cross_entropy, labels=labels, small_area=0.15, reduction="none")
+    assert torch.autograd.gradgradcheck(function, logits.requires_grad_())
+
+
 def test_cross_entropy_by_hand() -> None:
     # class 1 holds 1 pixel of 64 * 2: small; class 0 the rest: -log p is log 2 for it and log 4 for class 1
     labels = torch.zeros(1, 8, 16, dtype=torch.long)

@@ -63,6 +63,49 @@ def test_mining_equals_the_equation_written_with_loops() -> None:
     assert torch.equal(mine_labels(real, translated, 0.55), high)
 
 
+def mined_class_by_class(real: Tensor, translated: Tensor, thresholds: tuple[float, ...]) -> Tensor:
+    """The same of probabilities, for one class after another: exactly what the thresholds and ties say."""
+    best, labels = torch.full_like(real[:, 0], -1), torch.full(real[:, 0].shape, 255)
+    for c, threshold in enumerate(thresholds):
+        smaller = torch.minimum(real[:, c], translated[:, c])
+        better = (smaller >= threshold) & (smaller > best)
+        best, labels = torch.where(better, smaller, best), torch.where(better, c, labels)
+    return labels
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mining_equals_a_loop_over_the_classes_to_the_last_bit(dtype: torch.dtype) -> None:
+    real = (3 * torch.randn(2, 19, 32, 32, dtype=dtype)).round()  # whole numbers: many ties
+    translated = real + torch.randint(-1, 2, real.shape)
+    p, q = real.softmax(1), translated.softmax(1)
+    # thresholds that some probabilities equal, and zeros, which every class reaches
+    for thresholds in (p[0, :, 3, 4], p[1, :, 8, 9] / 4, torch.zeros(19, dtype=dtype)):
+        expected = mined_class_by_class(p, q, tuple(thresholds.tolist()))
+        assert torch.equal(mine_labels(real, translated, thresholds), expected)
+        assert torch.equal(mine_labels(p, q, tuple(thresholds.tolist()), from_logits=False), expected)
+
+
+def test_probabilities_that_are_nan_or_below_zero_qualify_for_nothing_and_stay() -> None:
+    good = [0.6, 0.4]
+    real, fake = (
+        of_classes([math.nan, 0.7], [0.7, math.nan], [-math.inf, 0.0], [-1.0, 0.0], good),
+        of_classes(*[good] * 5),
+    )
+    before = real.clone(), fake.clone()
+    for given in ((real, fake), (fake, real)):
+        assert mine_labels(*given, (0.5, 0.0), from_logits=False).tolist() == [[[1, 0, 1, 1, 0]]]
+    assert torch.equal(real.nan_to_num(9), before[0].nan_to_num(9))
+    assert torch.equal(fake, before[1])
+
+
+def test_two_precisions_are_compared_in_the_higher_one() -> None:
+    exact = of_classes([0.7, 0.3])
+    # the nearest float32 to 0.7 is below it
+    assert mine_labels(exact, exact, 0.7, from_logits=False).item() == 0
+    for given in ((exact.float(), exact), (exact, exact.float())):
+        assert mine_labels(*given, 0.7, from_logits=False).item() == 255
+
+
 def of_classes(*probabilities: list[float]) -> Tensor:
     """One pixel for each list."""
     return torch.tensor(probabilities, dtype=torch.float64).T[None, :, None, :]
