@@ -27,6 +27,22 @@ def test_the_scripts_run(part: str, tmp_path: Path) -> None:
     assert "replaced" not in page.read_text()
 
 
+def test_results_in_full_stand_beside_the_others_and_phases_can_be_chosen(tmp_path: Path) -> None:
+    threads, results = torch.get_num_threads(), tmp_path / "results.json"
+    for full, phases in (([], ["baseline", "distill"]), (["--full"], ["baseline"])):
+        main(["--tiny", *full, "--only", "step", "--phases", *phases, "--out", str(results)])
+    torch.set_num_threads(threads)
+    tasks = {name: [row["task"] for row in part["results"]] for name, part in json.loads(results.read_text()).items()}
+    assert [task.split(",")[0] for task in tasks["step"]] == ["baseline", "distill", "distill"]
+    assert [task.split(",")[0] for task in tasks["step in full"]] == ["baseline"]
+
+
+def test_what_is_warm_is_called_once_a_repetition() -> None:
+    calls = []
+    compare("task", {"ours": lambda: calls.append(1)}, Settings(4), warm_up=False)
+    assert len(calls) == 4
+
+
 def test_ratios_are_to_the_first_function_and_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(harness, "clock", lambda: now[0])

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from morngan.schedule import Phase
 from tests.benchmarks import data, inference, kmeans, kmeans_peers, lookups, losses, scaling, training_step
 from tests.benchmarks.harness import Row, Settings, Timing, table
 
@@ -25,6 +26,9 @@ MODULES = {
     "inference": inference,
 }
 PARTS = (*MODULES, "scaling")
+WITH_FULL = ("step", "inference")
+FULL = " in full"
+"""What the results of ``--full`` are called beside those without."""
 
 
 def machine() -> str:
@@ -43,14 +47,16 @@ def machine() -> str:
 def render(results: dict[str, Any]) -> str:
     """Return the tables of all parts that have been measured."""
     parts = []
-    for part in (p for p in PARTS if p in results):
-        found = results[part]["results"]
+    for part, name in ((part, f"{part}{full}") for part in PARTS for full in ("", FULL)):
+        if name not in results:
+            continue
+        found = results[name]["results"]
         if part == "scaling":
             parts.append(scaling.table(found))
         else:
             rows = [Row(**{**row, "timings": [Timing(**t) for t in row["timings"]]}) for row in found]
-            parts.append(table(MODULES[part].TITLE, rows))
-        parts.append(f"{results[part]['machine']}\n")
+            parts.append(table(name.replace(part, MODULES[part].TITLE, 1), rows))
+        parts.append(f"{results[name]['machine']}\n")
     return "\n".join(parts)
 
 
@@ -64,10 +70,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--full", action="store_true", help="networks of the paper's size, and compiled: hours")
+    phases = [phase.name.lower() for phase in Phase]
+    parser.add_argument("--phases", nargs="*", choices=phases, default=[], help="of the training step; all if none")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, one repetition: do the scripts run?")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    settings = Settings(args.repeats, args.tiny, args.full)
+    settings = Settings(args.repeats, args.tiny, args.full, tuple(args.phases))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     for part in args.only:
@@ -78,7 +86,8 @@ def main(argv: list[str] | None = None) -> None:
             found: Any = scaling.curves(settings)
         else:
             found = [asdict(row) for row in MODULES[part].rows(settings)]
-        results[part] = {"machine": f"{about}; repetitions: {args.repeats}.", "results": found}
+        name = f"{part}{FULL}" if args.full and part in WITH_FULL else part
+        results[name] = {"machine": f"{about}; repetitions: {args.repeats}.", "results": found}
         args.out.write_text(json.dumps(results, indent=1))
     tables = render(results)
     if args.page is not None:

@@ -43,6 +43,8 @@ class Settings:
     tiny: bool = False
     full: bool = False
     """Whether networks have the paper's size, which takes hours."""
+    phases: tuple[str, ...] = ()
+    """Phases of the training step that are measured; all of them if empty."""
 
 
 def clock() -> float:
@@ -50,17 +52,17 @@ def clock() -> float:
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
-def compare(task: str, runs: dict[str, Run | None], settings: Settings, note: str = "") -> Row:
+def compare(task: str, runs: dict[str, Run | None], settings: Settings, note: str = "", *, warm_up: bool = True) -> Row:
     """Time the functions in turns, the first one being the library's; one that is None is named as skipped.
 
-    A repetition calls a function as often as it takes to last 2 ms at least; every other one runs them in reverse.
+    A repetition calls a function as often as it takes to last 2 ms at least, once where it has been warmed up before;
+    every other one runs them in reverse.
     """
     there = {name: run for name, run in runs.items() if run is not None}
-    calls = {}
-    for name, run in there.items():
+    calls = dict.fromkeys(there, 1)
+    for name, run in there.items() if warm_up else ():
         start = clock()
         run()  # warm-up
-        calls[name] = 1
         if not settings.tiny and clock() - start < 0.1:
             start = clock()
             run()

@@ -21,7 +21,7 @@ TITLE = "Training step"
 
 def sizes(settings: Settings) -> tuple[int, NetworkOptions]:
     """Return the side of the crops and the networks: the paper's, a quarter of their width, or hardly any."""
-    if settings.full:
+    if settings.full and not settings.tiny:
         return 256, NetworkOptions()
     width, size = (4, 32) if settings.tiny else (16, 128)
     options = NetworkOptions(
@@ -91,6 +91,8 @@ def phase_rows(settings: Settings) -> list[Row]:
     size, networks = sizes(settings)
     found = []
     for phase, scale in [*((phase, 0.5) for phase in Phase), (Phase.DISTILL, 1.5), (Phase.COLLABORATE, 1.5)]:
+        if settings.phases and phase.name.lower() not in settings.phases:
+            continue
         runs = steps(phase, scale, settings)
         ours, theirs = (peak_memory(run, warm_up=False) for run in runs.values())
         task = f"{phase.name.lower()}{f', other scale {scale}' if phase >= Phase.DISTILL else ''}"
@@ -100,6 +102,7 @@ def phase_rows(settings: Settings) -> list[Row]:
                 {**runs},
                 settings,
                 f"peak memory {ours / 2**20:.0f} MiB, {ours / theirs:.2f} of the published manner's",
+                warm_up=False,
             )
         )
     return found
@@ -135,4 +138,4 @@ def option_rows(settings: Settings) -> list[Row]:
 def rows(settings: Settings) -> list[Row]:
     """Measure the phases and the options."""
     fewer = dataclasses.replace(settings, repeats=min(settings.repeats, 2 if settings.full else 3))
-    return phase_rows(fewer) + option_rows(fewer)
+    return phase_rows(fewer) + ([] if settings.phases else option_rows(fewer))
