@@ -123,7 +123,7 @@ def summarize(study: Path, names: Sequence[str], seeds: Sequence[int]) -> str:
 
 def summarize_clusters(study: Path, clusters: Sequence[int], seeds: Sequence[int]) -> str:
     """Return the table of all numbers of clusters, and their differences to the first."""
-    titles = {n: f"{n} cluster{'s' if n != 1 else ''}" for n in clusters}
+    titles = {n: f"{n} cluster{'s' if n > 1 else ''}" if n else "without ACA" for n in clusters}
     places = {title: folder_of(study, CLUSTERED, n) for n, title in titles.items()}
     first, *others = titles.values()
     return make_page(places, [(title, first) for title in others], seeds)

@@ -111,7 +111,7 @@ def test_the_command_goes_on_from_the_study(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "mgca seed 0, 3 clusters: the last phase with true labels" in said
     table = (study / "results" / "true_labels_clusters.md").read_text()
-    for line in ("| 0 clusters |", "| 1 cluster |", "| 3 clusters minus 0 clusters |"):
+    for line in ("| without ACA |", "| 1 cluster |", "| 3 clusters minus without ACA |"):
         assert line in table
     losses = {
         n: load_newest(study / "true_labels" / f"mgca_{n}_clusters" / "seed_0" / "checkpoints")["config"]["losses"]

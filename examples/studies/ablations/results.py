@@ -49,7 +49,7 @@ SIDE = {
     "true_labels_clusters.md": (
         "Table 7 with true thermal labels",
         "The row + MGCA with other numbers of clusters, from the same states before the last phase, where ACA has "
-        "something to cluster. 0 is MGCA without ACA: the memory's partners alone.",
+        "something to cluster. Without ACA the memory's partners are left.",
     ),
 }
 """What other studies may have left in the folder of results: heading and remark."""
