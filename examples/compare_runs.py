@@ -16,10 +16,9 @@ if importlib.util.find_spec("jsonargparse") is None:
 
 import numpy as np
 from jsonargparse import auto_cli
-from rich.console import Console
 
 from colorize import choose_device
-from evaluate import show
+from evaluate import check_options, show, wide_console
 from morn_losses import CITYSCAPES
 from morngan.comparison import LEVEL, cells, compare, over_frames, to_json
 from morngan.data.images import DataError
@@ -96,8 +95,7 @@ def main(
         0, or 1 where the runs cannot be compared.
     """
     try:
-        if judge_steps < 1 or limit < 0 or judge_seed < 0:
-            raise DataError("options: expected judge_steps of at least 1, and limit and judge_seed of at least 0")
+        check_options(judge_steps, judge_seed, limit)
         place = choose_device(device)
         folder, files = find_frames((run, against), data, limit)
         config, names = load_config(run), short_names(run, against)
@@ -145,9 +143,7 @@ def main(
     write_atomically(target / "comparison.json", (json.dumps(facts, indent=2, allow_nan=False) + "\n").encode())
     write_atomically(target / "comparison.csv", by_frame([f["night"].stem for f in files], scores, keys).encode())
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a file is as wide as it needs to be
+    console = wide_console()
     show(table[0], table[1:], console)
     for note in notes:
         console.print(note, highlight=False)

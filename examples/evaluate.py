@@ -25,6 +25,18 @@ from morngan.judge import STEPS
 from morngan.weights import WeightsError
 
 
+def check_options(judge_steps: int, judge_seed: int, limit: int) -> None:
+    """Raise a DataError for a number that is too small."""
+    if judge_steps < 1 or limit < 0 or judge_seed < 0:
+        raise DataError("options: expected judge_steps of at least 1, and limit and judge_seed of at least 0")
+
+
+def wide_console() -> Console:
+    """Return the console; a file that stands for it is as wide as tables need."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 def show(head: list[str], rows: list[list[str]], console: Console) -> None:
     """Print a table."""
     table = Table()
@@ -58,8 +70,7 @@ def main(
         0, or 1 where the run cannot be evaluated.
     """
     try:
-        if judge_steps < 1 or limit < 0 or judge_seed < 0:
-            raise DataError("options: expected judge_steps of at least 1, and limit and judge_seed of at least 0")
+        check_options(judge_steps, judge_seed, limit)
         result = evaluate_run(
             run, CITYSCAPES, data=data, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit,
             device=choose_device(device), say=print,
@@ -67,9 +78,7 @@ def main(
     except (DataError, WeightsError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a file is as wide as it needs to be
+    console = wide_console()
     show(*format_cells(result), console)
     head, rows = format_classes(result)
     if rows:

@@ -236,10 +236,6 @@ class Trainer:
         """What runs the networks of a step."""
         return Passes(self.model, self.objective, self.distill, self.mine)
 
-    def seen(self, window: Tensor) -> Tensor | None:
-        """Return what the segmenters are told of where their crops lie."""
-        return self.passes.seen(window)
-
     def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
         """Return the pseudo-labels of thermal images once the segmenters are frozen."""
         if not self.config.losses.mine_frozen_alone:

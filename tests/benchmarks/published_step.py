@@ -57,7 +57,7 @@ def generator_terms(trainer: Trainer, step: Step, phase: Phase, scale: float) ->
     step.scores_fake_a, step.scores_fake_b = model.discriminator_a(step.fake_a), model.discriminator_b(step.fake_b)
 
     s_a, s_b = model.segmenter_a, model.segmenter_b
-    in_a, in_b = trainer.seen(step.window_a), trainer.seen(step.window_b)
+    in_a, in_b = (trainer.passes.seen(window) for window in (step.window_a, step.window_b))
     logits_real_a = s_a(step.real_a, in_a)
     with torch.no_grad():
         _, sure_real_a = s_a(step.real_a, in_a, also_without_dropout=True)

@@ -91,7 +91,7 @@ def score(trainer: Trainer, frames: TrainingData, space: LabelSpace) -> tuple[fl
         image, labels = read_color(frame.image), read_labels(frame.labels)
         H, W = labels.shape
         for row, col in windows((H, W), crop):
-            window = trainer.seen(torch.tensor([[row, col, H, W]]))
+            window = trainer.passes.seen(torch.tensor([[row, col, H, W]]))
             found = segmenter(image[None, :, row : row + crop, col : col + crop], window)[0].argmax(0)
             true = labels[row : row + crop, col : col + crop]
             known = true != space.ignore_index
@@ -123,7 +123,7 @@ def train(config: TrainConfig, data: TrainingData, options: Options, space: Labe
         labels = torch.cat((batch["labels_a"], batch["extra_labels_a"].flatten(0, 1)))
         where = torch.cat((batch["window_a"], batch["extra_windows_a"].flatten(0, 1)))
         optimizer.zero_grad()
-        value: Tensor = loss(segmenter(images, trainer.seen(where)), labels)
+        value: Tensor = loss(segmenter(images, trainer.passes.seen(where)), labels)
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % options.score_every == 0 and step > options.steps - 3 * options.score_every:

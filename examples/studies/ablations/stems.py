@@ -18,7 +18,8 @@ from morngan.files import write_atomically
 from morngan.schedule import Phase, Schedule
 from studies.ablations.design import flatten
 
-# what an option not named here changes may show from the first step on
+# what an option not named here changes may show from the first step on, or in the log's columns, as that of
+# losses.aca_merge_vehicles does
 _ACTS_FROM = {
     "modules.sr": Phase.DISTILL,
     "modules.mgca": Phase.COLLABORATE,
@@ -27,7 +28,6 @@ _ACTS_FROM = {
     "losses.aca_metric": Phase.COLLABORATE,
     "losses.aca_init": Phase.COLLABORATE,
     "losses.aca_average": Phase.COLLABORATE,
-    "losses.aca_merge_vehicles": Phase.COLLABORATE,
     "losses.aca_phi_local": Phase.COLLABORATE,
     "losses.aca_phi_global": Phase.COLLABORATE,
     "losses.lambda_aca": Phase.COLLABORATE,
