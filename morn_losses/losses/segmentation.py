@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from morn_losses._checks import check_class_ids, check_image, check_integer, che
 from morn_losses._masked import safe_divide
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, reduce
+
+CACHED = 2**17
+"""Numbers that are worked on at once on the host, where float32 has a cache of half a MiB."""
 
 
 def _prepare(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,40 +29,50 @@ def _prepare(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor,
     return promote(logits), torch.where(labeled, labels, 0), labeled
 
 
-def _cleared(logits: Tensor, labeled: Tensor) -> Tensor:
-    """Return logits that are 0 where unlabeled.
+def _of_labeled(loss: Callable[[Tensor], Tensor], logits: Tensor, labeled: Tensor) -> Tensor:
+    """Return ``loss(logits)``, ``(B,)``, whatever unlabeled pixels hold; the loss has to weigh them with 0.
 
-    Before the softmax, whose backward would turn a NaN of an ignored pixel into a NaN gradient.
+    Their logits are cleared before the softmax, whose backward would turn a NaN into a NaN gradient. On the host, where
+    looking is free, only if a value says that something was not finite.
     """
-    return torch.where(labeled[:, None], logits, 0)
+    if logits.device.type == "cpu" and not torch.compiler.is_compiling():
+        values = loss(logits)
+        if bool(values.isfinite().all()):
+            return values
+    return loss(torch.where(labeled[:, None], logits, 0))
+
+
+def _from_largest(logits: Tensor) -> Tensor:
+    """Return the logits minus the pixel's largest."""
+    return logits - logits.amax(1, keepdim=True)
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
     """``sum -weights * log softmax(logits)[labels]`` per sample, ``(B,)``; labels and weights are ``(B, 1, H, W)``.
 
-    The exponentials, which take most of the time, are taken once and kept for the backward pass.
+    The exponentials, which take most of the time, are taken once: the backward pass makes them the gradient in place.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        largest = logits.amax(1, keepdim=True)
-        shifted = logits - largest
+        shifted = _from_largest(logits)
         of_label = shifted.gather(1, labels)
-        # the total alone says that a logit was not finite: what ignored pixels keep can be multiplied by 0
-        exponentials = shifted.exp_().nan_to_num_(nan=0)
-        total = exponentials.sum(1, keepdim=True) + (largest - largest)
-        ctx.save_for_backward(logits, exponentials, total, labels, weights)
-        return torch.where(weights > 0, weights * (total.log() - of_label), 0).flatten(1).sum(1)
+        ctx.exponentials = shifted.exp_()
+        total = ctx.exponentials.sum(1, keepdim=True)
+        ctx.save_for_backward(logits, total, labels, weights)
+        losses: Tensor = total.log().sub_(of_label).mul_(weights)
+        return losses.flatten(1).sum(1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        logits, exponentials, total, labels, weights = ctx.saved_tensors
+        logits, total, labels, weights = ctx.saved_tensors
         scale = grad[:, None, None, None] * weights
         if torch.is_grad_enabled():  # a gradient to be differentiated again is one of the logits themselves
-            probabilities = _cleared(logits, weights[:, 0] > 0).softmax(1)
-            return (probabilities * scale).scatter_add(1, labels, -scale), None, None
-        of_exponentials = torch.where(weights > 0, scale / total, 0)
-        return (exponentials * of_exponentials).scatter_add_(1, labels, -scale), None, None
+            return (logits.softmax(1) * scale).scatter_add(1, labels, -scale), None, None
+        exponentials, ctx.exponentials = ctx.exponentials, None
+        if exponentials is None:  # another pass over the same graph
+            exponentials = _from_largest(logits).exp_()
+        return exponentials.mul_(scale / total).scatter_add_(1, labels, -scale), None, None
 
 
 def class_balanced_cross_entropy(
@@ -119,40 +133,67 @@ def class_balanced_cross_entropy(
     small = areas < math.ceil(small_area * H * W)
     weights = torch.where(small, small_weight, logits.new_ones(())).gather(1, labels.flatten(1))
     weights = torch.where(labeled.flatten(1), weights, 0)
-    if torch.compiler.is_compiling():  # what is kept for the backward pass is then the compiler's choice
-        log_likelihood = _cleared(logits, labeled).log_softmax(1).gather(1, labels[:, None]).flatten(1)
-        total = (-log_likelihood * weights).sum(1)
-    else:
-        weights_of_pixels = weights.view(len(weights), 1, H, W)
-        total = _NegativeLogLikelihood.apply(logits, labels[:, None], weights_of_pixels)  # type: ignore[no-untyped-call]
-    return reduce(safe_divide(total, weights.sum(1)), reduction)
+
+    def total(logits: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # what is kept for the backward pass is then the compiler's choice
+            log_likelihood = logits.log_softmax(1).gather(1, labels[:, None]).flatten(1)
+            return (-log_likelihood * weights).sum(1)
+        of_pixels = weights.view(len(weights), 1, H, W)
+        found: Tensor = _NegativeLogLikelihood.apply(logits, labels[:, None], of_pixels)  # type: ignore[no-untyped-call]
+        return found
+
+    return reduce(safe_divide(_of_labeled(total, logits, labeled), weights.sum(1)), reduction)
 
 
 def _edges(x: Tensor) -> Tensor:
-    """Return ``9 x`` minus the sum over each 3 x 3 window, zeros outside; a symmetric map, and so its own adjoint."""
+    """Return the sum over each 3 x 3 window, zeros outside, minus ``9 x``; a symmetric map, and so its own adjoint."""
     rows = x.clone()
     rows[..., 1:, :] += x[..., :-1, :]
     rows[..., :-1, :] += x[..., 1:, :]
     windows = rows.clone()
     windows[..., 1:] += rows[..., :-1]
     windows[..., :-1] += rows[..., 1:]
-    return 9 * x - windows
+    return windows.sub_(x, alpha=9)
+
+
+def _label_edges(labels: Tensor, labeled: Tensor, ids: Tensor) -> Tensor:
+    """Return nine times the edges of some classes of the labels, small whole numbers, ``(B, len(ids), H, W)``."""
+    return _edges(((labels[:, None] == ids[:, None, None]) & labeled[:, None]).to(torch.int8)).abs_()
 
 
 class _Mismatch(torch.autograd.Function):
-    """``sum |target - |edges(x)||`` per sample; only signs are kept for the backward pass, a byte for each value."""
+    """``sum |target - |edges(labeled p)||`` per sample, ``(B,)``, and the sum of the target, the edges of the labels.
+
+    Few classes at a time, so that on the host they stay in cache. Only signs are kept for the backward pass, a byte for
+    each value.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, target: Tensor) -> Tensor:
-        edges = _edges(x)
-        missed = target - edges.abs()
-        ctx.save_for_backward(edges.sign().to(torch.int8) * missed.sign().to(torch.int8))
-        return missed.abs().flatten(1).sum(1)
+    def forward(ctx: Any, p: Tensor, labels: Tensor, labeled: Tensor) -> tuple[Tensor, Tensor]:
+        B, K, H, W = p.shape
+        step = max(1, CACHED // (B * H * W)) if p.device.type == "cpu" else K
+        ctx.pieces = [slice(k, k + step) for k in range(0, K, step)]
+        ids, signs = torch.arange(K, device=p.device), torch.empty_like(p, dtype=torch.int8)
+        missed, total = p.new_zeros(B), p.new_zeros(B)
+        for piece in ctx.pieces:
+            target, edges = _label_edges(labels, labeled, ids[piece]), _edges(p[:, piece] * labeled[:, None])
+            sign = edges.sign()
+            difference = target - edges.abs_()
+            missed += difference.abs().flatten(1).sum(1)
+            total += target.flatten(1).sum(1)
+            signs[:, piece] = sign.mul_(difference.sign_())
+        ctx.save_for_backward(signs, labeled)
+        ctx.mark_non_differentiable(total)
+        return missed, total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (signs,) = ctx.saved_tensors
-        return _edges(-grad[:, None, None, None] * signs), None
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        signs, labeled = ctx.saved_tensors
+        scale = -grad[:, None, None, None]
+        found = torch.empty_like(signs, dtype=grad.dtype)
+        for piece in ctx.pieces:
+            found[:, piece] = _edges(scale * signs[:, piece]) * labeled[:, None]
+        return found, None, None
 
 
 def boundary_loss(
@@ -195,16 +236,18 @@ def boundary_loss(
     Source: Eq. 10 (boundary), section 3.3.4; Zhen et al. (2020).
     """
     logits, labels, labeled = _prepare(logits, labels, ignore_index)
-    ids = torch.arange(logits.shape[1], device=labels.device)[:, None, None]
-    # nine times the edges, small whole numbers
-    target = _edges(((labels[:, None] == ids) & labeled[:, None]).to(torch.int8)).abs()
-    # finite, since the logits are 0 where unlabeled
-    predicted = _cleared(logits, labeled).softmax(1) * labeled[:, None]
-    if torch.compiler.is_compiling():  # what is kept for the backward pass is then the compiler's choice
-        missed = (target - _edges(predicted).abs()).abs().flatten(1).sum(1)
-    else:
-        missed = _Mismatch.apply(predicted, target)  # type: ignore[no-untyped-call]
-    return reduce(safe_divide(missed, target.flatten(1).sum(1).to(missed.dtype)), reduction)
+
+    def share(logits: Tensor) -> Tensor:
+        p = logits.softmax(1)
+        if torch.compiler.is_compiling():  # what is kept for the backward pass is then the compiler's choice
+            target = _label_edges(labels, labeled, torch.arange(p.shape[1], device=p.device))
+            missed = (target - _edges(p * labeled[:, None]).abs()).abs().flatten(1).sum(1)
+            total = target.flatten(1).sum(1).to(p.dtype)
+        else:
+            missed, total = _Mismatch.apply(p, labels, labeled)  # type: ignore[no-untyped-call]
+        return safe_divide(missed, total)
+
+    return reduce(_of_labeled(share, logits, labeled), reduction)
 
 
 def segmentation_loss(

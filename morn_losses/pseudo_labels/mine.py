@@ -50,6 +50,13 @@ def _per_class(thresholds: Thresholds, like: Tensor) -> float | Tensor:
     return levels[:, None, None]
 
 
+def _above_half(thresholds: Thresholds) -> bool:
+    """Return whether no two classes of probabilities that add up to 1 can reach their thresholds."""
+    if isinstance(thresholds, Tensor):  # not looked at: it may lie on a device
+        return False
+    return (thresholds if isinstance(thresholds, (float, int)) else min(thresholds)) > 0.5
+
+
 def _check_ignore_index(ignore_index: int, K: int) -> None:
     check_integer(ignore_index, "ignore_index", minimum=-(2**63))
     if 0 <= ignore_index < K:
@@ -119,13 +126,17 @@ def mine_labels(
     # in place, with 0 and 1 as numbers: on the CPU memory from the system and bools take most of the time
     # the smaller of the two reaches a threshold where both do
     smaller = torch.minimum(real, translated, out=real)
-    qualifies = torch.ge(smaller, _per_class(thresholds, smaller), out=translated)
-    smaller.mul_(qualifies)
-    best = smaller.amax(1, keepdim=True)
-    # the first class that has it, counted from the last; argmax takes several times longer on the CPU
-    K = smaller.shape[1]
-    rank = torch.arange(K, 0, -1, dtype=dtype, device=smaller.device)[:, None, None]
-    first = smaller.eq_(best).mul_(qualifies).mul_(rank).amax(1)
+    levels = _per_class(thresholds, smaller)
+    if from_logits and _above_half(thresholds):
+        qualifies = smaller.ge_(levels)
+    else:  # several classes may qualify
+        qualifies = torch.ge(smaller, levels, out=translated)
+        smaller.mul_(qualifies)
+        qualifies.mul_(smaller.eq_(smaller.amax(1, keepdim=True)))
+    # the first class left, counted from the last; argmax takes several times longer on the CPU
+    K = qualifies.shape[1]
+    rank = torch.arange(K, 0, -1, dtype=dtype, device=qualifies.device)[:, None, None]
+    first = qualifies.mul_(rank).amax(1)
     return torch.where(first > 0, K - first.long(), ignore_index)
 
 

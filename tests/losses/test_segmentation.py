@@ -259,6 +259,19 @@ def test_boundary_equals_its_equation_written_with_loops(ignore: int) -> None:
         assert value[b].item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_boundary_is_the_same_for_any_number_of_classes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = random_inputs(4)
+    found = []
+    for cached in (1, 3 * 2 * 30, 2**17):  # one class at a time, two of four, all
+        monkeypatch.setattr("morn_losses.losses.segmentation.CACHED", cached)
+        x = logits.clone().requires_grad_()
+        values = boundary_loss(x, labels, reduction="none")
+        found.append((values, *torch.autograd.grad(values.square().sum(), x)))
+    for value, grad in found[1:]:
+        torch.testing.assert_close(value, found[0][0])
+        torch.testing.assert_close(grad, found[0][1])
+
+
 def test_boundary_by_hand() -> None:
     # a single pixel: e(y) is 8/9 for its class and 0 else; e(p) is 8/9 of each probability
     logits = torch.tensor([3.0, 1.0], dtype=torch.float64).log().view(1, 2, 1, 1)

@@ -60,7 +60,8 @@ def test_mining_equals_the_equation_written_with_loops() -> None:
     assert torch.equal(mine_labels(real, translated, torch.tensor(THRESHOLDS)), expected)
     assert torch.equal(mine_labels(real.softmax(1), translated.softmax(1), THRESHOLDS, from_logits=False), expected)
     high = mined_by_loops(real, translated, (0.55,) * 4)
-    assert torch.equal(mine_labels(real, translated, 0.55), high)
+    for thresholds in (0.55, (0.55,) * 4, torch.full((4,), 0.55)):
+        assert torch.equal(mine_labels(real, translated, thresholds), high)
 
 
 def mined_class_by_class(real: Tensor, translated: Tensor, thresholds: tuple[float, ...]) -> Tensor:
