@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -11,9 +13,10 @@ def promote(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def full_precision(x: Tensor) -> torch.autocast:
-    """Return a context that switches autocast off on the device of ``x``."""
-    return torch.autocast(device_type=x.device.type, enabled=False)
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context that switches autocast off on the device of ``x``; the meta device knows none."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:

@@ -176,5 +176,48 @@ class LossContract:
         torch.testing.assert_close(value, expected)
         value.backward()
 
+    def test_elsewhere_than_on_the_cpu_it_looks_at_no_value_and_brings_no_tensor_of_the_cpu(self) -> None:
+        """On the meta device, whose tensors have no values and mix with no other device's."""
+        if not self.compiles:
+            pytest.skip("documented exception: the host waits for the device")
+        value = self.run(*self.on("meta", self.inputs(2, torch.float32)))
+        assert (value.device.type, value.shape, value.dtype) == ("meta", (), torch.float32)
+        value.backward()
+
+    @pytest.mark.gpu
+    def test_on_cuda_the_host_does_not_wait(self) -> None:
+        if not self.compiles:
+            pytest.skip("documented exception: the host waits for the device")
+        inputs = self.on("cuda", self.inputs(2, torch.float32))
+        mode = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            self.run(*inputs).backward()
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+
+    @pytest.mark.gpu
+    def test_on_cuda_values_and_gradients_are_those_of_the_cpu(self) -> None:
+        inputs = self.inputs(2, torch.float64)
+        draws = "generator" in inspect.signature(type(self).function).parameters
+        found = []
+        for device in ("cpu", "cuda"):
+            given = self.on(device, inputs)
+            value = self.run(*given, **({"generator": torch.Generator().manual_seed(1)} if draws else {}))
+            leaves: list[Tensor] = []
+            _map_tensors(given, lambda x, leaves=leaves: leaves.append(x) or x if x.requires_grad else x)
+            gradients = torch.autograd.grad(value, leaves, allow_unused=True)  # a target may be detached
+            found.append([value.cpu(), *(grad.cpu() for grad in gradients if grad is not None)])
+        assert len(found[0]) > 1
+        for of_cpu, of_cuda in zip(*found, strict=True):
+            torch.testing.assert_close(of_cuda, of_cpu)
+
+    def on(self, device: str, inputs: tuple[Any, ...]) -> list[Any]:
+        """Return the inputs on a device, those that carry grad as leaves."""
+        given = [_map_tensors(x, lambda x: x.detach().clone().to(device)) for x in inputs]
+        for i in self.differentiable:
+            _map_tensors(given[i], lambda x: x.requires_grad_())
+        return given
+
     def test_value_is_finite_and_a_python_float(self) -> None:
         assert math.isfinite(float(self.run(*self.inputs(2, torch.float32))))
