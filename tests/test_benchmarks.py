@@ -45,7 +45,7 @@ def test_what_is_warm_is_called_once_a_repetition() -> None:
 
 def test_ratios_are_to_the_first_function_and_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(harness, "clock", lambda: now[0])
+    monkeypatch.setattr(harness, "clock", lambda _: now[0])
 
     def takes(seconds: float) -> harness.Run:
         def run() -> None:

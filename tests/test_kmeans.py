@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans as ReferenceKMeans
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from morn_losses import _lloyd
 from morn_losses.kmeans import KMeans, KMeansResult, kmeans
@@ -510,6 +512,59 @@ def test_the_path_of_other_devices_gives_the_same(metric: Any, tol: float, monke
     monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
     for value, of_host in zip(kmeans(points, 6, mask=mask, init=init, metric=metric, tol=tol), expected, strict=True):
         torch.testing.assert_close(value, of_host, rtol=1e-9, atol=1e-9)
+
+
+class Looks(TorchDispatchMode):
+    """Counts the operations that wait for a device: a value is read, or a size depends on one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        aten = torch.ops.aten
+        by_mask = func == aten.index.Tensor and any(i is not None and i.dtype == torch.bool for i in args[1])
+        self.count += by_mask or func in (aten._local_scalar_dense.default, aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_on_other_devices_it_looks_every_few_iterations(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
+    points, problems = torch.randn(3, 2000, 4), 3
+
+    def looks(max_iter: int) -> tuple[int, int]:
+        with Looks() as seen:
+            result = kmeans(points, 12, init=points[:, :12], metric=metric, max_iter=max_iter, tol=0)
+        return seen.count, int(result.n_iter.max())
+
+    (once, _), (often, n_iter) = looks(1), looks(60)
+    assert n_iter > 30
+    # beside a look every few iterations two more where a problem is done: whether to drop it, and which tiles
+    assert often - once <= n_iter / _lloyd.batch.CHECK_EVERY + 1 + 2 * problems
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_on_cuda_it_gives_the_same_and_seldom_waits(metric: Any, recwarn: pytest.WarningsRecorder) -> None:
+    points = torch.randn(6, 700, 16, dtype=torch.float64)
+    mask = torch.arange(700) < torch.tensor([30, 80, 200, 500, 700, 0])[:, None]
+    expected = kmeans(points, 4, mask=mask, init=points[:, :4], metric=metric)
+    given = {"mask": mask.cuda(), "init": points[:, :4].cuda(), "metric": metric}
+    on_device = points.cuda()
+    kmeans(on_device, 4, **given)  # libraries that wait while they start
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("warn")
+    warnings.simplefilter("always")
+    recwarn.clear()
+    try:
+        found = kmeans(on_device, 4, **given)
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    n_iter = int(expected.n_iter.max())
+    assert len(recwarn) <= n_iter / _lloyd.batch.CHECK_EVERY + 2 * len(points)
+    for value, of_cpu in zip(found, expected, strict=True):
+        torch.testing.assert_close(value.cpu(), of_cpu, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

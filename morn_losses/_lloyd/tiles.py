@@ -52,14 +52,15 @@ class Tiles:
         return top, tile * TILE + column[tile]
 
     def keep(self, which: Tensor) -> Tiles:
-        """Return the tiles that ``which`` (n,) selects."""
+        """Return the tiles that ``which`` (n,) selects; a device is waited for once."""
+        rows = which.nonzero()[:, 0]
         return replace(
             self,
-            counted=self.counted[which],
-            directions=None if self.directions is None else self.directions[which],
-            exists=self.exists[which],
-            seedable=self.seedable[which],
-            owner=self.owner[which],
+            counted=self.counted[rows],
+            directions=None if self.directions is None else self.directions[rows],
+            exists=self.exists[rows],
+            seedable=self.seedable[rows],
+            owner=self.owner[rows],
         )
 
 

@@ -13,7 +13,17 @@ from typing import Any
 import torch
 
 from morngan.schedule import Phase
-from tests.benchmarks import data, inference, kmeans, kmeans_peers, lookups, losses, scaling, training_step
+from tests.benchmarks import (
+    data,
+    inference,
+    kmeans,
+    kmeans_peers,
+    lookups,
+    losses,
+    precisions,
+    scaling,
+    training_step,
+)
 from tests.benchmarks.harness import Row, Settings, Timing, table
 
 MARK = "<!-- measured -->"
@@ -22,17 +32,23 @@ MODULES = {
     "losses": losses,
     "lookups": lookups,
     "step": training_step,
+    "precisions": precisions,
     "data": data,
     "inference": inference,
 }
 PARTS = (*MODULES, "scaling")
-WITH_FULL = ("step", "inference")
+WITH_FULL = ("step", "precisions", "inference")
 FULL = " in full"
 """What the results of ``--full`` are called beside those without."""
+ON_GPU = " on a GPU"
+"""What the results of ``--device cuda`` are called beside those of the CPU."""
 
 
-def machine() -> str:
+def machine(device: str) -> str:
     """Describe what this runs on."""
+    if device != "cpu":
+        name = torch.cuda.get_device_name(device)
+        return f"{name}, torch {torch.__version__}, CUDA {torch.version.cuda}, wall-clock time"
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -47,12 +63,13 @@ def machine() -> str:
 def render(results: dict[str, Any]) -> str:
     """Return the tables of all parts that have been measured."""
     parts = []
-    for part, name in ((part, f"{part}{full}") for part in PARTS for full in ("", FULL)):
+    names = [(part, f"{part}{full}{gpu}") for gpu in ("", ON_GPU) for part in PARTS for full in ("", FULL)]
+    for part, name in names:
         if name not in results:
             continue
         found = results[name]["results"]
         if part == "scaling":
-            parts.append(scaling.table(found))
+            parts.append(scaling.table(found, name.replace(part, scaling.TITLE, 1)))
         else:
             rows = [Row(**{**row, "timings": [Timing(**t) for t in row["timings"]]}) for row in found]
             parts.append(table(name.replace(part, MODULES[part].TITLE, 1), rows))
@@ -66,7 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks.json"), help="parts in it are kept")
     parser.add_argument("--page", type=Path, help="Markdown page whose end, from the mark on, the tables replace")
     parser.add_argument("--picture", type=Path, help="file for the plot of the scaling")
-    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="none of them: tables anew")
+    parser.add_argument("--only", nargs="*", choices=PARTS, help="all if not given; none of them: tables anew")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--full", action="store_true", help="networks of the paper's size, and compiled: hours")
@@ -75,18 +93,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, one repetition: do the scripts run?")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    settings = Settings(args.repeats, args.tiny, args.full, tuple(args.phases))
+    settings = Settings(args.repeats, args.tiny, args.full, tuple(args.phases), args.device)
+    if args.only is None:  # precisions are a GPU's matter
+        args.only = [part for part in PARTS if settings.on_gpu or part != "precisions"]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     for part in args.only:
         # the peers of k-means are named where they are missing
         packages = {n: v for n, v in kmeans_peers.versions().items() if part == "kmeans" or v != "not installed"}
-        about = "; ".join((machine(), *(f"{name} {version}" for name, version in packages.items())))
+        about = "; ".join((machine(args.device), *(f"{name} {version}" for name, version in packages.items())))
         if part == "scaling":
             found: Any = scaling.curves(settings)
         else:
             found = [asdict(row) for row in MODULES[part].rows(settings)]
-        name = f"{part}{FULL}" if args.full and part in WITH_FULL else part
+        name = f"{part}{FULL if args.full and part in WITH_FULL else ''}{ON_GPU if settings.on_gpu else ''}"
         results[name] = {"machine": f"{about}; repetitions: {args.repeats}.", "results": found}
         args.out.write_text(json.dumps(results, indent=1))
     tables = render(results)

@@ -43,8 +43,8 @@ def rows(settings: Settings) -> list[Row]:
             sampler=MemorySampler(memory, k=config.losses.memory_k),
         )  # fmt: skip
         position = iter(range(10**9))
-        trainer = make_trainer(Phase.COLLABORATE, 0.5, options.crop, config.networks)
-        batch = make_batch(options.crop)
+        trainer = make_trainer(Phase.COLLABORATE, 0.5, options.crop, config.networks, device=settings.device)
+        batch = make_batch(options.crop, device=settings.device)
         fewer = dataclasses.replace(settings, repeats=min(settings.repeats, 5))
         with torch.random.fork_rng():
             row = compare(

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -45,11 +46,23 @@ class Settings:
     """Whether networks have the paper's size, which takes hours."""
     phases: tuple[str, ...] = ()
     """Phases of the training step that are measured; all of them if empty."""
+    device: str = "cpu"
+    """Where tensors lie, those of peers that know devices included."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is not the CPU."""
+        return self.device != "cpu"
 
 
-def clock() -> float:
-    """CPU time of the process where one thread runs, as other programs then count little; else wall-clock time."""
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+def clock(device: str = "cpu") -> float:
+    """CPU time of the process where one thread runs, as other programs then count little; else wall-clock time.
+
+    On a device wall-clock time, once it has done all that it was given.
+    """
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() if device != "cpu" or torch.get_num_threads() > 1 else time.process_time()
 
 
 def compare(task: str, runs: dict[str, Run | None], settings: Settings, note: str = "", *, warm_up: bool = True) -> Row:
@@ -59,21 +72,22 @@ def compare(task: str, runs: dict[str, Run | None], settings: Settings, note: st
     every other one runs them in reverse.
     """
     there = {name: run for name, run in runs.items() if run is not None}
+    now = partial(clock, settings.device)
     calls = dict.fromkeys(there, 1)
     for name, run in there.items() if warm_up else ():
-        start = clock()
+        start = now()
         run()  # warm-up
-        if not settings.tiny and clock() - start < 0.1:
-            start = clock()
+        if not settings.tiny and now() - start < 0.1:
+            start = now()
             run()
-            calls[name] = max(1, int(2e-3 / max(clock() - start, 1e-5)))
+            calls[name] = max(1, int(2e-3 / max(now() - start, 1e-5)))
     seconds: dict[str, list[float]] = {name: [] for name in there}
     for i in range(1 if settings.tiny else settings.repeats):
         for name in list(there)[:: 1 if i % 2 == 0 else -1]:
-            start = clock()
+            start = now()
             for _ in range(calls[name]):
                 there[name]()
-            seconds[name].append((clock() - start) / calls[name])
+            seconds[name].append((now() - start) / calls[name])
     first = seconds[next(iter(there))]
     timings = []
     for name, samples in seconds.items():
@@ -91,13 +105,18 @@ def quartiles(samples: list[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def peak_memory(run: Run, *, warm_up: bool = True) -> int:
-    """Bytes that a call on the CPU holds at most beyond what it was given: tensors, saved ones and gradients included.
+def peak_memory(run: Run, device: str = "cpu", *, warm_up: bool = True) -> int:
+    """Bytes that a call holds at most beyond what it was given: tensors, saved ones and gradients included.
 
-    Summed up over the allocations that the profiler reports in the order of time.
+    On the CPU summed up over the allocations that the profiler reports in the order of time.
     """
     if warm_up:
         run()
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     held = peak = 0

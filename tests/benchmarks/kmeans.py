@@ -18,6 +18,7 @@ from tests.benchmarks.kmeans_peers import (
     Problems,
     by_faiss,
     by_fast_pytorch_kmeans,
+    by_flash_kmeans,
     by_kmeans_pytorch,
     by_sklearn,
     plain_loop,
@@ -27,7 +28,7 @@ TITLE = "k-means"
 SIZES = (30, 80, 200, 500, 1000, 2000)
 
 
-def problems(kind: str, images: int, sizes: tuple[int, ...], seed: int = 0) -> Problems:
+def problems(kind: str, images: int, sizes: tuple[int, ...], seed: int = 0, device: str = "cpu") -> Problems:
     """Return points and starting centers: rectified noise without structure, or four clusters far apart."""
     generator = torch.Generator().manual_seed(seed)
     found = []
@@ -37,14 +38,16 @@ def problems(kind: str, images: int, sizes: tuple[int, ...], seed: int = 0) -> P
             x += 2 * torch.randn(K, D, generator=generator)[torch.randint(K, (n,), generator=generator)]
         else:
             x = x.relu()
-        found.append((x, x[torch.randperm(n, generator=generator)[:K]].clone()))
+        found.append((x.to(device), x[torch.randperm(n, generator=generator)[:K]].to(device)))
     return found
 
 
 def pad(data: Problems) -> tuple[Tensor, Tensor, Tensor]:
     """Return the problems as one padded batch, its mask, and the starting centers."""
     N = max(len(x) for x, _ in data)
-    points, mask = torch.zeros(len(data), N, D), torch.zeros(len(data), N, dtype=torch.bool)
+    device = data[0][0].device
+    points = torch.zeros(len(data), N, D, device=device)
+    mask = torch.zeros(len(data), N, dtype=torch.bool, device=device)
     for i, (x, _) in enumerate(data):
         points[i, : len(x)], mask[i, : len(x)] = x, True
     return points, mask, torch.stack([c for _, c in data])
@@ -58,7 +61,7 @@ def rows(settings: Settings) -> list[Row]:
     for kind in ("noise", "clusters"):
         for metric in metrics:
             for images in (1,) if settings.tiny else (1, 8, 32):
-                data = problems(kind, images, sizes)
+                data = problems(kind, images, sizes, device=settings.device)
                 points, mask, starts = pad(data)
 
                 def ours(init: Any = starts, points: Tensor = points, mask: Tensor = mask, m: Metric = metric) -> Any:
@@ -70,6 +73,8 @@ def rows(settings: Settings) -> list[Row]:
                 runs["faiss-cpu"] = by_faiss(data, metric)
                 runs["fast-pytorch-kmeans"] = by_fast_pytorch_kmeans(data, metric)
                 runs["kmeans_pytorch"] = by_kmeans_pytorch(data, metric)
+                if settings.on_gpu and metric == "euclidean":
+                    runs["flash-kmeans"] = by_flash_kmeans(data)
                 runs["plain loop"] = partial(plain_loop, data, metric)
                 note = ""
                 if metric == "euclidean":

@@ -1,4 +1,4 @@
-"""What k-means is measured against: scikit-learn, faiss, two torch packages, and a plain loop."""
+"""What k-means is measured against: scikit-learn and faiss on the CPU, torch packages, and a plain loop."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def plain_loop(data: Problems, metric: Metric) -> list[Tensor]:
 def by_sklearn(data: Problems, init: str | None = None) -> list[Any]:
     """Run scikit-learn's Lloyd algorithm."""
     return [
-        SklearnKMeans(K, init=init or c.numpy(), n_init=1, max_iter=MAX_ITER, algorithm="lloyd", random_state=0).fit(
-            x.numpy()
-        )
+        SklearnKMeans(
+            K, init=init or c.cpu().numpy(), n_init=1, max_iter=MAX_ITER, algorithm="lloyd", random_state=0
+        ).fit(x.cpu().numpy())
         for x, c in data
     ]
 
@@ -72,7 +72,7 @@ def by_faiss(data: Problems, metric: Metric) -> Run | None:
     if faiss is None:
         return None
     faiss.omp_set_num_threads(torch.get_num_threads())
-    arrays = [(normalized(x).numpy() if metric == "cosine" else x.numpy(), c.numpy()) for x, c in data]
+    arrays = [((normalized(x) if metric == "cosine" else x).cpu().numpy(), c.cpu().numpy()) for x, c in data]
 
     def run() -> list[Any]:
         found = []
@@ -129,11 +129,26 @@ def by_kmeans_pytorch(data: Problems, metric: Metric) -> Run | None:
             centers = c.clone()
             package.initialize = lambda *_, centers=centers: centers
             with contextlib.suppress(_CappedError):
-                package.kmeans(x, K, distance=metric)
+                package.kmeans(x, K, distance=metric, device=x.device)
             found.append(centers)  # changed in place
         return found
 
     return run
+
+
+def by_flash_kmeans(data: Problems) -> Run | None:
+    """Run flash-kmeans, which takes a batch of problems of one size: all images at once, one size after another."""
+    package = optional("flash_kmeans")
+    if package is None:
+        return None
+    sizes = dict.fromkeys(len(x) for x, _ in data)
+    batches = [
+        (torch.stack([x for x, _ in data if len(x) == n]), torch.stack([c for x, c in data if len(x) == n]))
+        for n in sizes
+    ]
+    return lambda: [
+        package.batch_kmeans_Euclid(x, K, max_iters=MAX_ITER, tol=1e-4, init_centroids=c.clone()) for x, c in batches
+    ]
 
 
 def versions() -> dict[str, str]:
@@ -144,6 +159,7 @@ def versions() -> dict[str, str]:
         "faiss-cpu",
         "fast-pytorch-kmeans",
         "kmeans-pytorch",
+        "flash-kmeans",
         "scikit-image",
         "pytorch-msssim",
     ):

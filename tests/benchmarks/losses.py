@@ -12,7 +12,7 @@ from torch import Tensor
 from morn_losses import CITYSCAPES, LabelMiner, OnlineSemanticDistillation, SemanticDenoiser
 from morn_losses import functional as L
 from tests.benchmarks import published
-from tests.benchmarks.harness import Row, Settings, compare, peak_memory
+from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
 
 TITLE = "Losses, forward and backward"
 
@@ -28,7 +28,9 @@ def backward(loss: Callable[[], Tensor], *inputs: Tensor) -> Callable[[], None]:
     return run
 
 
-def aca_inputs(batch: int, size: int, counts: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def aca_inputs(
+    batch: int, size: int, counts: tuple[int, ...], device: str = "cpu"
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return rectified noise as features and label maps that hold so many positions of classes 1, 2, ..."""
     generator = torch.Generator().manual_seed(0)
     real, fake = (torch.randn(batch, 256, size, size, generator=generator).relu() for _ in range(2))
@@ -38,8 +40,8 @@ def aca_inputs(batch: int, size: int, counts: tuple[int, ...]) -> tuple[Tensor, 
         for row in labels:
             order = torch.randperm(size * size, generator=generator)
             row[order[: sum(counts)]] = torch.repeat_interleave(torch.arange(1, len(counts) + 1), torch.tensor(counts))
-        maps.append(labels.view(batch, size, size))
-    return real, fake.requires_grad_(), maps[0], maps[1]
+        maps.append(labels.view(batch, size, size).to(device))
+    return real.to(device), fake.to(device).requires_grad_(), maps[0], maps[1]
 
 
 def aca_rows(settings: Settings) -> list[Row]:
@@ -48,7 +50,7 @@ def aca_rows(settings: Settings) -> list[Row]:
     classes = tuple(range(1, len(counts) + 1))
     found = []
     for batch in (1, 2) if settings.tiny else (1, 8):
-        real, fake, labels_real, labels_fake = aca_inputs(batch, size, counts)
+        real, fake, labels_real, labels_fake = aca_inputs(batch, size, counts, settings.device)
 
         def ours(real: Tensor = real, fake: Tensor = fake, a: Tensor = labels_real, b: Tensor = labels_fake) -> Tensor:
             value = L.aca_loss(real, fake, a, b, classes, metric="cosine", init="random", average="present")
@@ -66,7 +68,8 @@ def aca_rows(settings: Settings) -> list[Row]:
                 f"ACA, batch {batch}, 256 x {size} x {size}, {len(counts)} classes of {counts[0]} to {counts[-1]}",
                 {"morn_losses": backward(ours, fake), "published manner": backward(loop, fake)},
                 settings,
-                f"peak memory {peak_memory(backward(ours, fake)) / real.nbytes / 2:.1f} of both feature maps",
+                f"peak memory {peak_memory(backward(ours, fake), settings.device) / real.nbytes / 2:.1f} "
+                "of both feature maps",
             )
         )
     return found
@@ -83,18 +86,18 @@ def rows(settings: Settings) -> list[Row]:
     found = aca_rows(settings)
     size = 32 if settings.tiny else 256
     generator = torch.Generator().manual_seed(0)
-    real = torch.rand(1, 3, size, size, generator=generator) * 2 - 1
-    fake = (torch.rand(1, 3, size, size, generator=generator) * 2 - 1).requires_grad_()
-    edges = (torch.rand(1, size, size, generator=generator) > 0.9).float()
-    labels = blocks((*range(19), 255), size, generator)
-    logits = torch.randn(1, 19, size, size, generator=generator).requires_grad_()
+    real, fake = (torch.rand(1, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
+    real, fake = real.to(settings.device), fake.to(settings.device).requires_grad_()
+    edges = (torch.rand(1, size, size, generator=generator) > 0.9).float().to(settings.device)
+    labels = blocks((*range(19), 255), size, generator).to(settings.device)
+    logits = torch.randn(1, 19, size, size, generator=generator).to(settings.device).requires_grad_()
     sure = [
         (12.0 * F.one_hot(blocks((0, 2, 5, 8, 10, 11, 13), size, generator), 19).movedim(3, 1)
          + torch.randn(1, 19, size, size, generator=generator)) for _ in range(2)
     ]  # fmt: skip
     distill = OnlineSemanticDistillation(LabelMiner.from_label_space(CITYSCAPES), SemanticDenoiser.thermal(CITYSCAPES))
-    sure = [logits_sure.contiguous() for logits_sure in sure]
-    ssim = SSIM(data_range=1, win_size=3, channel=3)
+    sure = [logits_sure.to(settings.device).contiguous() for logits_sure in sure]
+    ssim = SSIM(data_range=1, win_size=3, channel=3).to(settings.device)
 
     def background() -> Tensor:
         return CITYSCAPES.mask(labels, CITYSCAPES.stuff) | (labels == 255)
@@ -116,15 +119,11 @@ def rows(settings: Settings) -> list[Row]:
          "pytorch-msssim + smooth_l1_loss"),
     ]  # fmt: skip
     for name, ours, theirs, x, peer in cases:
-        memory = peak_memory(backward(ours, x)) / x.nbytes
-        found.append(
-            compare(
-                f"{name}, {size} x {size}",
-                {"morn_losses": backward(ours, x), peer: backward(theirs, x)},
-                settings,
-                f"peak memory {memory:.1f} of the input",
-            )
-        )
+        memory = peak_memory(backward(ours, x), settings.device) / x.nbytes
+        runs: dict[str, Run | None] = {"morn_losses": backward(ours, x), peer: backward(theirs, x)}
+        if settings.on_gpu:
+            runs["morn_losses, compiled"] = backward(torch.compile(ours), x)
+        found.append(compare(f"{name}, {size} x {size}", runs, settings, f"peak memory {memory:.1f} of the input"))
     found.append(
         compare(
             f"label mining and denoising, {size} x {size}",

@@ -52,7 +52,7 @@ def _gray(x: Tensor) -> Tensor:
 
 
 def _gradient(gray: Tensor) -> Tensor:
-    across = torch.tensor([[0.0, 0, 0], [-1, 0, 1], [0, 0, 0]])
+    across = torch.tensor([[0.0, 0, 0], [-1, 0, 1], [0, 0, 0]], device=gray.device)
     gx = F.conv2d(gray, across.view(1, 1, 3, 3), padding=1)
     gy = F.conv2d(gray, across.T.reshape(1, 1, 3, 3), padding=1)
     return (gx**2 + gy**2 + 1e-6).sqrt()
@@ -129,7 +129,7 @@ def boundary(logits: Tensor, labels: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Class-balanced cross-entropy; weights are found class by class."""
-    weights = torch.ones(logits.shape[1])
+    weights = logits.new_ones(logits.shape[1])
     for c in range(logits.shape[1]):
         if (labels == c).sum().item() < 32 * 32:
             weights[c] = 7

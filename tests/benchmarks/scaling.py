@@ -19,17 +19,17 @@ from tests.benchmarks.losses import aca_inputs, backward
 TITLE = "Scaling"
 
 
-def _kmeans(problems: int, n: int, k: int) -> Run:
+def _kmeans(device: str, problems: int, n: int, k: int) -> Run:
     generator = torch.Generator().manual_seed(0)
-    points = torch.randn(problems, n, 64, generator=generator)
+    points = torch.randn(problems, n, 64, generator=generator).to(device)
     # a fixed number of iterations, so that the work is what grows
     return lambda: kmeans(points, k, init=points[:, :k], max_iter=5, tol=0)
 
 
-def _aca(batch: int, size: int) -> Run:
+def _aca(device: str, batch: int, size: int) -> Run:
     share = size * size // 64
-    real, fake, a, b = aca_inputs(batch, size, (share, 4 * share, 16 * share))
-    start = torch.randn(batch, 3, 4, 256)
+    real, fake, a, b = aca_inputs(batch, size, (share, 4 * share, 16 * share), device)
+    start = torch.randn(batch, 3, 4, 256).to(device)
 
     def loss() -> torch.Tensor:
         value = aca_loss(real, fake, a, b, (1, 2, 3), init=start, max_iter=5, tol=0)
@@ -39,8 +39,8 @@ def _aca(batch: int, size: int) -> Run:
     return backward(loss, fake)
 
 
-def _lookup(entries: int) -> Run:
-    sampler, query = MemorySampler(bank(entries)), torch.randn(1, 6)
+def _lookup(device: str, entries: int) -> Run:
+    sampler, query = MemorySampler(bank(entries).to(device)), torch.randn(1, 6).to(device)
     return lambda: sampler(query)
 
 
@@ -51,19 +51,22 @@ def _apce(size: int, thresholds: int) -> Run:
 
 def curves(settings: Settings) -> dict[str, list[tuple[int, float]]]:
     """Return, for each axis, the size and the median milliseconds at it."""
+    device = settings.device
     axes: dict[str, tuple[Callable[[int], Run], list[int]]] = {
-        "k-means: problems B (N 1000, K 4)": (lambda b: _kmeans(b, 1000, 4), [1, 2, 4, 8, 16, 32]),
-        "k-means: points N (B 4, K 4)": (lambda n: _kmeans(4, n, 4), [250, 500, 1000, 2000, 4000, 8000]),
-        "k-means: clusters K (B 4, N 1000)": (lambda k: _kmeans(4, 1000, k), [2, 4, 8, 16, 32, 64]),
-        "ACA: batch B (256 x 32 x 32)": (lambda b: _aca(b, 32), [1, 2, 4, 8]),
-        "ACA: positions h x w (batch 1)": (lambda p: _aca(1, round(p**0.5)), [256, 1024, 4096]),
-        "memory: entries": (_lookup, [12_500, 25_000, 50_000, 100_000, 200_000]),
+        "k-means: problems B (N 1000, K 4)": (lambda b: _kmeans(device, b, 1000, 4), [1, 2, 4, 8, 16, 32]),
+        "k-means: points N (B 4, K 4)": (lambda n: _kmeans(device, 4, n, 4), [250, 500, 1000, 2000, 4000, 8000]),
+        "k-means: clusters K (B 4, N 1000)": (lambda k: _kmeans(device, 4, 1000, k), [2, 4, 8, 16, 32, 64]),
+        "ACA: batch B (256 x 32 x 32)": (lambda b: _aca(device, b, 32), [1, 2, 4, 8]),
+        "ACA: positions h x w (batch 1)": (lambda p: _aca(device, 1, round(p**0.5)), [256, 1024, 4096]),
+        "memory: entries": (lambda n: _lookup(device, n), [12_500, 25_000, 50_000, 100_000, 200_000]),
         "APCE: pixels (99 thresholds)": (lambda p: _apce(round(p**0.5), 99), [4096, 16384, 65536]),
         "APCE: thresholds (128 x 128)": (lambda t: _apce(128, t), [12, 25, 50, 99, 198]),
     }
-    fewer = Settings(min(settings.repeats, 5), settings.tiny)
+    fewer = Settings(min(settings.repeats, 5), settings.tiny, device=device)
     found = {}
     for name, (make, sizes) in axes.items():
+        if settings.on_gpu and name.startswith("APCE"):  # runs on the CPU
+            continue
         if settings.tiny:
             sizes = sizes[:1]
         found[name] = [(n, compare(name, {"morn_losses": make(n)}, fewer).timings[0].median) for n in sizes]
@@ -92,9 +95,9 @@ def picture(found: dict[str, list[tuple[int, float]]]) -> Image.Image:
     )  # fmt: skip
 
 
-def table(found: dict[str, list[tuple[int, float]]]) -> str:
+def table(found: dict[str, list[tuple[int, float]]], title: str = TITLE) -> str:
     """Return a Markdown table: sizes, milliseconds, and the exponent of the growth over the last half of the sizes."""
-    lines = ["### Scaling", "", "| axis | size: ms | grows as size^ |", "|---|---|---:|"]
+    lines = [f"### {title}", "", "| axis | size: ms | grows as size^ |", "|---|---|---:|"]
     for name, points in found.items():
         (n0, t0), (n1, t1) = points[len(points) // 2 - 1] if len(points) > 1 else points[0], points[-1]
         power = f"{torch.tensor(t1 / t0).log() / torch.tensor(n1 / n0).log():.2f}" if n1 > n0 else "-"

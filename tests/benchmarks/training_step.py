@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,12 +39,16 @@ def sizes(settings: Settings) -> tuple[int, NetworkOptions]:
     return size, options
 
 
-def make_trainer(phase: Phase, scale: float, size: int, networks: NetworkOptions) -> Trainer:
-    """Return a trainer in a phase, with thresholds that untrained segmenters reach; nothing is read or written."""
+def make_trainer(phase: Phase, scale: float, size: int, networks: NetworkOptions, **options: Any) -> Trainer:
+    """Return a trainer in a phase, with thresholds that untrained segmenters reach; nothing is read or written.
+
+    ``options`` are those of the configuration: device, precision, compile.
+    """
     config: TrainConfig = make_config("flir")
     losses = dataclasses.replace(config.losses, theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05)
+    options = {"device": "cpu", **options}
     config = dataclasses.replace(
-        config, device="cpu", networks=networks, losses=losses, dataset=DataOptions(crop=size), out="unused"
+        config, networks=networks, losses=losses, dataset=DataOptions(crop=size), out="unused", **options
     )
     frame = Frame(Path("unused"), Path("unused"), Path("unused"))
     trainer = Trainer(config, TrainingData((frame,), (frame,), ()), say=lambda _: None)
@@ -54,32 +59,33 @@ def make_trainer(phase: Phase, scale: float, size: int, networks: NetworkOptions
     return trainer
 
 
-def make_batch(size: int) -> dict[str, Tensor]:
-    """Return noise with label maps of blocks, batch 1."""
+def make_batch(size: int, batch: int = 1, device: str = "cpu") -> dict[str, Tensor]:
+    """Return noise with label maps of blocks."""
     generator = torch.Generator().manual_seed(0)
-    real_a, real_b = (torch.rand(1, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
-    edges_a, edges_b = ((torch.rand(1, size, size, generator=generator) > 0.9).float() for _ in range(2))
-    window = torch.tensor([[0, 0, size, size]])
-    return {
+    real_a, real_b = (torch.rand(batch, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
+    edges_a, edges_b = ((torch.rand(batch, size, size, generator=generator) > 0.9).float() for _ in range(2))
+    window = torch.tensor([[0, 0, size, size]] * batch)
+    made = {
         "real_a": real_a,
         "window_a": window,
         "window_b": window,
         "real_b": real_b[:, :1].expand(-1, 3, -1, -1).contiguous(),
         "edges_a": edges_a,
         "edges_b": edges_b,
-        "labels_a": blocks((*range(19), 255), size, generator),
-        "extra_a": torch.empty(1, 0, 3, size, size),
-        "extra_labels_a": torch.empty(1, 0, size, size, dtype=torch.long),
-        "extra_windows_a": torch.empty(1, 0, 4, dtype=torch.long),
-        "index_b": torch.tensor([0]),
+        "labels_a": torch.cat([blocks((*range(19), 255), size, generator) for _ in range(batch)]),
+        "extra_a": torch.empty(batch, 0, 3, size, size),
+        "extra_labels_a": torch.empty(batch, 0, size, size, dtype=torch.long),
+        "extra_windows_a": torch.empty(batch, 0, 4, dtype=torch.long),
+        "index_b": torch.zeros(batch, dtype=torch.long),
     }
+    return {name: x if name == "index_b" else x.to(device) for name, x in made.items()}
 
 
 def steps(phase: Phase, scale: float, settings: Settings) -> dict[str, Run]:
     """Return our step and the published manner's, each on networks of its own from the same start."""
     size, networks = sizes(settings)
-    ours, theirs = (make_trainer(phase, scale, size, networks) for _ in range(2))
-    batch = make_batch(size)
+    ours, theirs = (make_trainer(phase, scale, size, networks, device=settings.device) for _ in range(2))
+    batch = make_batch(size, device=settings.device)
     return {
         "morngan": lambda: ours.training_step(batch, phase, 0),
         "published manner": lambda: published_step.training_step(theirs, batch, phase, 0),
@@ -94,7 +100,7 @@ def phase_rows(settings: Settings) -> list[Row]:
         if settings.phases and phase.name.lower() not in settings.phases:
             continue
         runs = steps(phase, scale, settings)
-        ours, theirs = (peak_memory(run, warm_up=False) for run in runs.values())
+        ours, theirs = (peak_memory(run, settings.device, warm_up=False) for run in runs.values())
         task = f"{phase.name.lower()}{f', other scale {scale}' if phase >= Phase.DISTILL else ''}"
         found.append(
             compare(
@@ -111,10 +117,10 @@ def phase_rows(settings: Settings) -> list[Row]:
 def option_rows(settings: Settings) -> list[Row]:
     """Measure what can be switched on, in the last phase."""
     size, networks = sizes(settings)
-    phase, batch = Phase.COLLABORATE, make_batch(size)
+    phase, batch = Phase.COLLABORATE, make_batch(size, device=settings.device)
     plain, last, fused, checkpointed = (
-        make_trainer(phase, 0.5, size, dataclasses.replace(networks, checkpointing=checkpointing))
-        for checkpointing in (False, False, False, True)
+        make_trainer(phase, 0.5, size, dataclasses.replace(networks, checkpointing=on), device=settings.device)
+        for on in (False, False, False, True)
     )
     last.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     in_channels_last = {
@@ -130,7 +136,8 @@ def option_rows(settings: Settings) -> list[Row]:
         "fused Adam": lambda: fused.training_step(batch, phase, 0),
         "networks.checkpointing": lambda: checkpointed.training_step(batch, phase, 0),
     }
-    peaks = [peak_memory(run, warm_up=False) for run in (runs["as it is"], runs["networks.checkpointing"]) if run]
+    two = (runs["as it is"], runs["networks.checkpointing"])
+    peaks = [peak_memory(run, settings.device, warm_up=False) for run in two if run]
     note = f"checkpointing takes {peaks[1] / peaks[0]:.2f} of the peak memory"
     return [compare(f"options, {size} x {size}, width {networks.generator_width}", runs, settings, note)]
 
