@@ -210,8 +210,9 @@ def _terms(
 ) -> ACATerms:
     """Return the terms of features ``(B, C, P)``, of which ``(B, n_classes, P)`` belong to the classes."""
     real, fake = promote(real), promote(fake)
-    in_real = in_real & (real != 0).any(1, keepdim=True)
-    in_fake = in_fake & (fake.detach() != 0).any(1, keepdim=True)
+    # by the largest, several times faster on the CPU than by any()
+    in_real = in_real & (real.abs().amax(1, keepdim=True) != 0)
+    in_fake = in_fake & (fake.detach().abs().amax(1, keepdim=True) != 0)
     present = (in_real.sum(2) >= min_positions) & (in_fake.sum(2) >= min_positions)
     in_real, in_fake = in_real & present[..., None], in_fake & present[..., None]
     starts = init.flatten(0, 1) if isinstance(init, Tensor) else init
