@@ -20,6 +20,7 @@ from tests.benchmarks import (
     kmeans_peers,
     lookups,
     losses,
+    options,
     precisions,
     scaling,
     training_step,
@@ -32,12 +33,13 @@ MODULES = {
     "losses": losses,
     "lookups": lookups,
     "step": training_step,
+    "options": options,
     "precisions": precisions,
     "data": data,
     "inference": inference,
 }
 PARTS = (*MODULES, "scaling")
-WITH_FULL = ("step", "precisions", "inference")
+WITH_FULL = ("step", "options", "precisions", "inference")
 FULL = " in full"
 """What the results of ``--full`` are called beside those without."""
 ON_GPU = " on a GPU"

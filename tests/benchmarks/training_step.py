@@ -1,4 +1,4 @@
-"""A training step of every phase against one in the manner of the published code, and what its options are worth."""
+"""A training step of every phase against one in the manner of the published code."""
 
 from __future__ import annotations
 
@@ -114,35 +114,6 @@ def phase_rows(settings: Settings) -> list[Row]:
     return found
 
 
-def option_rows(settings: Settings) -> list[Row]:
-    """Measure what can be switched on, in the last phase."""
-    size, networks = sizes(settings)
-    phase, batch = Phase.COLLABORATE, make_batch(size, device=settings.device)
-    plain, last, fused, checkpointed = (
-        make_trainer(phase, 0.5, size, dataclasses.replace(networks, checkpointing=on), device=settings.device)
-        for on in (False, False, False, True)
-    )
-    last.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    in_channels_last = {
-        n: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for n, x in batch.items()
-    }
-    fused.optimizers = {
-        name: torch.optim.Adam(optimizer.param_groups[0]["params"], lr=2e-4, betas=(0.5, 0.999), fused=True)
-        for name, optimizer in fused.optimizers.items()
-    }
-    runs: dict[str, Run | None] = {
-        "as it is": lambda: plain.training_step(batch, phase, 0),
-        "channels_last": lambda: last.training_step(in_channels_last, phase, 0),
-        "fused Adam": lambda: fused.training_step(batch, phase, 0),
-        "networks.checkpointing": lambda: checkpointed.training_step(batch, phase, 0),
-    }
-    two = (runs["as it is"], runs["networks.checkpointing"])
-    peaks = [peak_memory(run, settings.device, warm_up=False) for run in two if run]
-    note = f"checkpointing takes {peaks[1] / peaks[0]:.2f} of the peak memory"
-    return [compare(f"options, {size} x {size}, width {networks.generator_width}", runs, settings, note)]
-
-
 def rows(settings: Settings) -> list[Row]:
-    """Measure the phases and the options."""
-    fewer = dataclasses.replace(settings, repeats=min(settings.repeats, 2 if settings.full else 3))
-    return phase_rows(fewer) + ([] if settings.phases else option_rows(fewer))
+    """Measure the phases."""
+    return phase_rows(dataclasses.replace(settings, repeats=min(settings.repeats, 2 if settings.full else 3)))

@@ -1,0 +1,54 @@
+"""What the options of a training step are worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import torch
+
+from morngan.schedule import Phase
+from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
+from tests.benchmarks.training_step import make_batch, make_trainer, sizes
+
+TITLE = "Options of the training step"
+
+
+def rows(settings: Settings) -> list[Row]:
+    """Measure what can be switched on, in the last phase; compiling takes minutes the first time."""
+    size, networks = sizes(settings)
+    settings = dataclasses.replace(settings, repeats=min(settings.repeats, 2 if settings.full else 5))
+    phase, batch = Phase.COLLABORATE, make_batch(size, device=settings.device)
+    plain, last, fused, checkpointed, compiled = (
+        make_trainer(
+            phase,
+            0.5,
+            size,
+            dataclasses.replace(networks, checkpointing=on == "checkpointing"),
+            device=settings.device,
+            compile=on == "compile" and not settings.tiny,
+        )
+        for on in ("", "", "", "checkpointing", "compile")
+    )
+    last.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_channels_last = {
+        n: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for n, x in batch.items()
+    }
+    fused.optimizers = {
+        name: torch.optim.Adam(optimizer.param_groups[0]["params"], lr=2e-4, betas=(0.5, 0.999), fused=True)
+        for name, optimizer in fused.optimizers.items()
+    }
+    runs: dict[str, Run | None] = {
+        "as it is": lambda: plain.training_step(batch, phase, 0),
+        "channels_last": lambda: last.training_step(in_channels_last, phase, 0),
+        "fused Adam": lambda: fused.training_step(batch, phase, 0),
+        "--networks.checkpointing": lambda: checkpointed.training_step(batch, phase, 0),
+        "--compile": lambda: compiled.training_step(batch, phase, 0),
+    }
+    two = (runs["as it is"], runs["--networks.checkpointing"])
+    peaks = [peak_memory(run, settings.device, warm_up=False) for run in two if run]
+    start = time.perf_counter()
+    compiled.training_step(batch, phase, 0)
+    seconds = time.perf_counter() - start
+    note = f"checkpointing takes {peaks[1] / peaks[0]:.2f} of the peak memory, compiling {seconds:.0f} s by the clock"
+    return [compare(f"collaborate, {size} x {size}, width {networks.generator_width}", runs, settings, note)]
