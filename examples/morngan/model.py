@@ -123,7 +123,7 @@ def make_optimizers(model: MornGAN, config: TrainConfig) -> dict[str, torch.opti
         "discriminators": (model.discriminators(), config.lr),
     }
     return {
-        name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999))
+        name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999), fused=True)
         for name, (networks, lr) in groups.items()
         if networks
     }
