@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from morngan.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
+from morngan.devices import device_of
 from morngan.weights import WeightsError, load_translator
 
 
 def choose_device(name: str) -> torch.device:
     """Return the device of a name; ``"auto"`` is a GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "auto" and not torch.cuda.is_available() and torch.backends.mps.is_available():
+        name = "mps"
     try:
-        return torch.empty(0, device=name).device
-    # builds without CUDA raise an AssertionError
-    except (RuntimeError, AssertionError) as error:
-        raise DataError(f"device {name}: cannot be used ({str(error).splitlines()[0]})") from None
+        return device_of(name)
+    except ValueError as error:
+        raise DataError(str(error)) from None
 
 
 def pad(x: Tensor) -> Tensor:
@@ -69,6 +69,8 @@ def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
         pairs = [(source, output)]
     elif output.exists() and not output.is_dir():
         raise DataError(f"{output}: is a file, expected a folder")
+    elif source.is_file() and output.suffix and not output.is_dir():
+        raise DataError(f"{output}: expected a folder, or a file with one of the suffixes {', '.join(SUFFIXES)}")
     else:
         pairs = [(p, output / (p.name if p.suffix.lower() in (".jpg", ".jpeg") else f"{p.stem}.png")) for p in images]
     inputs = {p.resolve() for p in images}

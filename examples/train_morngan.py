@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("train_morngan.py needs: pip install 'morn-losses[train]'")
@@ -21,8 +22,8 @@ if importlib.util.find_spec("jsonargparse") is None:
 from jsonargparse import ArgumentParser
 
 from morn_losses import CITYSCAPES
-from morngan.checkpoint import CheckpointError
-from morngan.config import TrainConfig, from_dict, make_config, to_dict
+from morngan.checkpoint import CheckpointError, list_checkpoints, load_newest
+from morngan.config import TrainConfig, from_dict, make_config, to_dict, with_defaults
 from morngan.data.folders import TrainingData, prepare_training_data
 from morngan.data.images import DataError
 from morngan.data.scenes import write_scenes
@@ -31,6 +32,15 @@ from morngan.faults import RunError, how_to_go_on
 from morngan.finite import NonFiniteLossError
 from morngan.processes import GONE, end_with_supervisor, is_supervised, supervise
 from morngan.trainer import Trainer
+
+
+class Parser(ArgumentParser):
+    """Says what is wrong with the options, and not how to type all of them."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Exit with status 2."""
+        print(f"error: {message}\n(--help lists all options)", file=sys.stderr)
+        sys.exit(2)
 
 
 def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
@@ -42,7 +52,9 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(arguments)
 
-    parser = ArgumentParser(prog="train_morngan.py", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(
+        prog="train_morngan.py", description=__doc__.splitlines()[0] if __doc__ else None, allow_abbrev=False
+    )
     parser.add_argument(
         "--config", action="config", help="YAML or JSON file with options; config.json of a run is one."
     )
@@ -52,13 +64,8 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
         base = make_config(known.preset, known.variant)
     except ValueError as error:
         parser.error(str(error))
-    out = Path(known.out or base.out)
-    if known.resume and (out / "config.json").is_file():
-        try:
-            base = from_dict(json.loads((out / "config.json").read_text()))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            # the checkpoint holds the options as well, and is compared with those asked for
-            print(f"{out / 'config.json'}: passed over, it does not fit this trainer ({error})", file=sys.stderr)
+    if known.resume:
+        base = options_of(Path(known.out or base.out)) or base
     parser.set_defaults(to_dict(base))
     options = parser.parse_args(arguments)
     resume = bool(options.pop("resume"))
@@ -67,6 +74,28 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
         return from_dict(options.as_dict()), resume
     except ValueError as error:
         parser.error(str(error))
+
+
+def options_of(out: Path) -> TrainConfig | None:
+    """Return the options of the run in ``out``, or None where they do not fit this trainer, which is then said.
+
+    The checkpoint holds the options as well, and is compared with those asked for.
+    """
+    file = out / "config.json"
+    unfit = (ValueError, TypeError, KeyError, AttributeError)
+    try:
+        return from_dict(json.loads(file.read_text()))
+    except (OSError, *unfit) as error:
+        why = str(error)
+    try:
+        config = from_dict(with_defaults(load_newest(out / "checkpoints", lambda _: None)["config"]))
+    except CheckpointError:  # said when it is loaded
+        return None
+    except unfit as error:
+        why = f"{why}; nor do those of the checkpoint fit: {error}"
+        config = None
+    print(f"{file}: passed over ({why})", file=sys.stderr)
+    return config
 
 
 def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> TrainingData:
@@ -111,7 +140,10 @@ def run(config: TrainConfig, resume: bool, world: World) -> int:
 
     try:
         data = world.first_then_others(lambda: prepare(config, resume, say))
-        trainer = Trainer(config, data, say=say, world=world)
+        try:
+            trainer = Trainer(config, data, say=say, world=world)
+        except ValueError as error:  # options that do not go together
+            return fail(f"error: {error}", 2)
         if resume:
             trainer.resume()
         if world.is_first:
@@ -135,16 +167,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the trainer, in several processes if asked for; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     config, resume = parse(arguments)
+    if resume and not list_checkpoints(Path(config.out) / "checkpoints"):  # before anything is made there
+        print(f"error: {config.out}: no checkpoint to resume from", file=sys.stderr)
+        return 1
     if not started_by_launcher() and config.devices > 1 and config.num_nodes == 1:
         command = [sys.executable, str(Path(__file__).resolve()), *arguments]
         return supervise(command, config.devices, lambda: how_to_go_on(Path(config.out)))
     end_with_supervisor()
     try:
         check_launched(config)
+        world = connect(config)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return run(config, resume, connect(config))
+    return run(config, resume, world)
 
 
 if __name__ == "__main__":

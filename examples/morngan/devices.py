@@ -125,8 +125,18 @@ class World:
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device of a run in one process."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """Return the device of a run in one process; ``"auto"`` is a GPU where there is one.
+
+    Raises:
+        ValueError: one that does not exist, or that cannot be used.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    # builds without CUDA raise an AssertionError
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name}: cannot be used ({str(error).splitlines()[0]})") from None
 
 
 def be_deterministic() -> None:

@@ -17,11 +17,11 @@ class RunError(RuntimeError):
     """A run that had to stop; the message says why, and how to go on."""
 
 
-def how_to_go_on(out: Path) -> str:
-    """Return what to type to continue the run in ``out``."""
+def how_to_go_on(out: Path, *options: str) -> str:
+    """Return what to type to continue the run in ``out``, with further options."""
     command = f"python examples/train_morngan.py --out {out}"
     if list_checkpoints(out / "checkpoints"):
-        return f"Go on with\n  {command} --resume"
+        return f"Go on with\n  {' '.join((command, '--resume', *options))}"
     return "There is no checkpoint yet: start the run again."
 
 

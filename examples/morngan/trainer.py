@@ -114,6 +114,9 @@ class Trainer:
 
     def fit(self) -> bool:
         """Train to the end, to ``max_steps`` or to the first Ctrl-C; return whether the whole run is done."""
+        if self.step >= self.total_steps:
+            self.say(f"the run is finished: all {self.total_steps} steps are done")
+            return True
         self.say(self.schedule.describe())
         log = RunLog(self.out, self.columns(), last_step=self.step - 1) if self.world.is_first else None
         progress = Progress(self.last_step, self.step, self.say, show=self.world.is_first)
@@ -143,9 +146,10 @@ class Trainer:
             if log is not None:
                 log.close()
         if self.step < self.total_steps:
-            why = "interrupted" if self.step < self.last_step else "max_steps reached"
+            interrupted = self.step < self.last_step
+            why, options = ("interrupted", []) if interrupted else ("max_steps reached", ["--max_steps 0"])
             done = f"{why} after {self.step} of {self.total_steps} steps; everything is saved"
-            self.say(f"{done}. {how_to_go_on(self.out)}")
+            self.say(f"{done}. {how_to_go_on(self.out, *options)}")
         return self.step >= self.total_steps
 
     # ---- an epoch ------------------------------------------------------------------------------------------------

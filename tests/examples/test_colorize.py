@@ -195,6 +195,7 @@ def test_unusable_arguments_are_named(run: Path, tmp_path: Path, capsys: pytest.
     assert "empty: holds no image" in message(tmp_path / "empty", tmp_path / "day", run)
     assert "none: no such file or folder" in message(tmp_path / "none", tmp_path / "day", run)
     assert "file: is a file, expected a folder" in message(source.parent, tmp_path / "file", run)
+    assert "day.webp: expected a folder, or a file with one of" in message(source, tmp_path / "day.webp", run)
     assert "missing: no such file or folder" in message(source, tmp_path / "day", tmp_path / "missing")
     assert "empty: holds no weights" in message(source, tmp_path / "day", tmp_path / "empty")
     assert "device gpu: cannot be used" in message(source, tmp_path / "day", run, device="gpu")

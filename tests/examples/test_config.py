@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from morngan.config import (
     to_dict,
     with_defaults,
 )
+from morngan.config.ranges import RANGES
 
 
 @pytest.mark.parametrize("preset", ["demo", "mini", "flir", "kaist"])
@@ -72,6 +76,45 @@ def test_impossible_options_are_refused() -> None:
         TrainConfig(ema_decay=1.0)
     with pytest.raises(ValueError, match="segmenter_crops"):
         TrainConfig(segmenter_crops=0)
+
+
+def numbers(plain: dict[str, Any], prefix: str = "") -> set[str]:
+    """The dotted names of all options that are numbers."""
+    found: set[str] = set()
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            found |= numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found.add(prefix + name)
+    return found
+
+
+def with_option(config: TrainConfig, name: str, value: float) -> TrainConfig:
+    """The configuration with one option, named as on the command line, changed."""
+    *group, option = name.split(".")
+    if not group:
+        return dataclasses.replace(config, **{option: value})
+    part = dataclasses.replace(getattr(config, group[0]), **{option: value})
+    return dataclasses.replace(config, **{group[0]: part})
+
+
+def test_every_number_has_a_range() -> None:
+    assert set(RANGES) == numbers(to_dict(TrainConfig()))
+
+
+@pytest.mark.parametrize("name", sorted(RANGES))
+def test_a_number_out_of_its_range_is_refused_by_name(name: str) -> None:
+    allowed = RANGES[name]
+    bad = [math.nan, math.inf, allowed.low if allowed.above_low else allowed.low - 1]
+    if allowed.high < math.inf:
+        bad.append(allowed.high if allowed.below_high else allowed.high + 1)
+    if allowed.multiple_of > 1:
+        bad.append(allowed.low + 1)
+    for value in bad:
+        with pytest.raises(ValueError, match=f"^{re.escape(name)}: expected "):
+            with_option(TrainConfig(), name, value)
+    good = allowed.low + allowed.multiple_of if allowed.high == math.inf else (allowed.low + min(allowed.high, 1)) / 2
+    assert allowed.holds(good)
 
 
 def test_only_the_short_presets_depart_from_the_papers_segmenters_and_weights() -> None:

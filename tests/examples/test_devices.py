@@ -266,7 +266,7 @@ def test_a_killed_process_ends_all_and_any_number_goes_on(data_folder: Path, tmp
         (["--devices=2"], "batch_size: expected a multiple of devices * num_nodes * accumulate = 2, got 1"),
         (["--accumulate=2", "--batch_size=3"], "accumulate = 2, got 3"),
         (["--devices=2", "--batch_size=2", "--device=cuda:1"], "device: expected auto, cpu or cuda"),
-        (["--accumulate=0"], "accumulate: expected an int >= 1"),
+        (["--accumulate=0"], "accumulate: expected a number >= 1"),
         (["--precision=16-mixed"], "precision"),
     ],
 )

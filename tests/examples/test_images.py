@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from morngan.data.images import (
     DataError,
@@ -225,6 +227,19 @@ def test_save_image_as_jpeg_is_close(tmp_path: Path) -> None:
     saved = Image.open(tmp_path / "x.jpeg")
     assert saved.format == "JPEG"
     assert np.abs(np.asarray(saved).astype(int) - smooth).max() < 12
+
+
+@pytest.mark.parametrize("read", [read_color, read_thermal])
+def test_a_photograph_is_turned_as_its_camera_noted(read: Callable[[Path], Tensor], tmp_path: Path) -> None:
+    image = Image.fromarray(color())
+    for name, note in (("plain", None), ("turned", 6), ("odd", 77)):  # 6: to be turned clockwise
+        exif = Image.Exif()
+        if note is not None:
+            exif[0x0112] = note
+        image.save(tmp_path / f"{name}.png", exif=exif)
+    plain, turned, odd = (read(tmp_path / f"{name}.png") for name in ("plain", "turned", "odd"))
+    assert torch.equal(turned, plain.rot90(-1, (1, 2)))
+    assert torch.equal(odd, plain)
 
 
 def test_save_image_of_an_unknown_suffix(tmp_path: Path) -> None:

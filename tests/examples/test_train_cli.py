@@ -60,14 +60,23 @@ def test_flags_go_over_the_preset_and_the_run_over_both(tmp_path: Path) -> None:
         (["--epochz", "3"], "epochz"),
         (["--epochs", "many"], "epochs"),
         (["--modules.sc", "false"], "modules.sdp"),
-        (["--dataset.crop", "30"], "crop"),
+        (["--dataset.crop", "30"], "dataset.crop: expected a multiple of 4 >= 32, got 30"),
+        (["--losses.memory_k", "0"], "losses.memory_k: expected a number >= 1, got 0"),
+        (["--losses.sr_alpha", "2"], "losses.sr_alpha: expected a number in (0, 1], got 2"),
+        (["--networks.generator_width", "6"], "networks.generator_width: expected a multiple of 4"),
+        (["--networks.discriminator_layers", "[1, 0, 1]"], "networks.discriminator_layers"),
+        (["--dataset.edge_low", "0.9"], "dataset.edge_low: expected at most dataset.edge_high"),
+        (["--data", "here", "--out", "./here"], "out: expected another folder than that of the data"),
+        (["--max_step", "6"], "max_step"),
     ],
 )
 def test_wrong_flags_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         parse(arguments)
-    assert stopped.value.code != 0
-    assert message in capsys.readouterr().err
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") <= 3
 
 
 def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,6 +96,7 @@ def test_problems_end_with_one_line_and_status_1(
     assert "nowhere: no such folder" in capsys.readouterr().err
     assert main(["--data", str(data_folder), "--out", str(tmp_path / "b"), "--resume", *TINY]) == 1
     assert "no checkpoint to resume from" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
     image = data_folder / "trainB" / "b1.png"
     image.write_bytes(image.read_bytes()[:50])
     assert main(["--data", str(data_folder), "--out", str(tmp_path / "c"), *TINY]) == 1
@@ -94,6 +104,35 @@ def test_problems_end_with_one_line_and_status_1(
     assert "b1.png" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "c" / "log.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "nosuch"], "device nosuch: cannot be used"),
+        (["--phases.distill", "0.01"], "phases.distill: expected a start at or after that of segment_b"),
+        (["--networks.discriminator_layers", "[5, 5, 5]"], "networks.discriminator_layers: [5, 5, 5] need crops of"),
+    ],
+)
+def test_options_that_do_not_go_together_end_before_the_first_step(
+    arguments: list[str], message: str, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"--data={data_folder}", f"--out={tmp_path / 'run'}", *TINY, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_says_how_it_goes_on_and_that_it_is_finished(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["--preset=mini", f"--data={data_folder}", f"--out={out}", *TINY, "--max_steps=1"]) == 0
+    assert f"--out {out} --resume --max_steps 0" in capsys.readouterr().out
+    (out / "config.json").unlink()
+    assert main([f"--out={out}", "--resume", "--max_steps=0"]) == 0
+    assert "config.json: passed over" in capsys.readouterr().err
+    assert json.loads((out / "config.json").read_text())["preset"] == "mini"
+    assert main([f"--out={out}", "--resume"]) == 0
+    assert "the run is finished: all 12 steps are done" in capsys.readouterr().out
 
 
 def test_a_run_is_never_overwritten(data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from morngan.config.options import DataOptions, LossOptions, ModuleOptions, NetworkOptions, PhaseOptions
+from morngan.config.ranges import check_ranges
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
@@ -19,7 +21,8 @@ class TrainConfig:
         preset: where the defaults of all other options come from.
         variant: which reading of the losses: the paper's, or that of the authors' published code.
         out: folder of the run.
-        data: folder with ``trainA trainB`` (and more, see the README); None renders procedural scenes into ``out``.
+        data: folder with ``trainA``, ``trainB`` and label maps, laid out as docs/training.md says; None renders
+            procedural scenes into ``out``.
         epochs: length of the run; the phases are compressed with it.
         steps_per_epoch: steps an epoch; 0 is one pass over the larger domain.
         max_steps: stop after this many steps in all without moving the phases; 0 is no limit.
@@ -32,7 +35,7 @@ class TrainConfig:
         ema_decay: decay of the running average of the generators' weights that is saved for inference; 0 saves the
             weights as they are, as in the paper.
         pool: capacity of the pool of translated images for each discriminator.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         devices: processes on this machine, each with a device and its share of every batch.
         num_nodes: machines; more than one needs a launcher, see the guide to devices.
         strategy: how devices share the work: ``ddp``, each with all networks and a part of the batch, is the only one.
@@ -83,10 +86,7 @@ class TrainConfig:
     losses: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
-        counts = ("epochs", "batch_size", "segmenter_crops", "checkpoint_every", "panel_every", "keep_checkpoints")
-        for name in (*counts, "devices", "num_nodes", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected an int >= 1, got {getattr(self, name)}")
+        check_ranges(self)
         parts = self.devices * self.num_nodes * self.accumulate
         if self.batch_size % parts:
             raise ValueError(
@@ -94,12 +94,15 @@ class TrainConfig:
             )
         if self.devices > 1 and ":" in self.device:
             raise ValueError(f"device: expected auto, cpu or cuda with several devices, got {self.device}")
-        for name in ("steps_per_epoch", "max_steps", "pool", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected an int >= 0, got {getattr(self, name)}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay: expected a number in [0, 1), got {self.ema_decay}")
+        if self.data is not None and Path(self.data).resolve() == Path(self.out).resolve():
+            raise ValueError(f"out: expected another folder than that of the data, got {self.out}")
         if self.modules.sc and self.losses.lambda_seg <= 0:
             raise ValueError("losses.lambda_seg: expected a positive weight; switch modules.sc off instead")
-        if self.dataset.crop % 4 or self.dataset.crop < 32:
-            raise ValueError(f"dataset.crop: expected a multiple of 4 of at least 32, got {self.dataset.crop}")
+        layers = self.networks.discriminator_layers
+        if len(layers) != 3 or min(layers) < 1:
+            raise ValueError(f"networks.discriminator_layers: expected three numbers >= 1, got {list(layers)}")
+        if self.dataset.edge_low > self.dataset.edge_high:
+            raise ValueError(
+                f"dataset.edge_low: expected at most dataset.edge_high = {self.dataset.edge_high}, "
+                f"got {self.dataset.edge_low}"
+            )

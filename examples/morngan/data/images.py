@@ -5,13 +5,14 @@ Thermal images are white-hot (warm is bright), 8-bit gray, repeated to three cha
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from morngan.files import write_atomically
@@ -38,6 +39,9 @@ def _open(path: Path | str) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
+            # as every viewer shows it; a note that is damaged changes nothing
+            with contextlib.suppress(Exception):
+                ImageOps.exif_transpose(image, in_place=True)
             return image
     except UnidentifiedImageError:
         raise DataError(f"{path}: is not an image of a known format") from None
