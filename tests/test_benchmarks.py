@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.benchmarks import harness
-from tests.benchmarks.__main__ import MARK, PARTS, main
+from tests.benchmarks.__main__ import MARK, MODULES, PARTS, main
 from tests.benchmarks.harness import Settings, compare
 
 
@@ -25,6 +26,21 @@ def test_the_scripts_run(part: str, tmp_path: Path) -> None:
     assert json.loads(results.read_text())[part]["results"]
     assert page.read_text().startswith(f"kept {MARK}\n\n### ")
     assert "replaced" not in page.read_text()
+
+
+@pytest.mark.parametrize("part", ["kmeans", "losses", "lookups", "precisions", "inference"])
+def test_what_a_gpu_adds_runs(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # on the CPU, and without the compiler
+    monkeypatch.setattr(Settings, "on_gpu", True)
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: None)
+    names = {t.name for row in MODULES[part].rows(Settings(1, tiny=True, full=True)) for t in row.timings}
+    adds = {
+        "losses": {"morn_losses, compiled"},
+        "precisions": {"TF32", "bf16", "bf16, compiled", "its losses alone, bf16, compiled"},
+        "inference": {"TF32", "bf16", "bf16, channels_last", "bf16, compiled", "bf16, compiled, CUDA graph"},
+    }
+    assert adds.get(part, set()) <= names
 
 
 def test_results_in_full_stand_beside_the_others_and_phases_can_be_chosen(tmp_path: Path) -> None:
