@@ -106,7 +106,9 @@ def batches(
         yield torch.stack(images), targets
 
 
-def main(input: Path, output: Path, checkpoint: Path, device: str = "auto", batch_size: int = 1) -> int:
+def main(
+    input: Path, output: Path, checkpoint: Path, device: str = "auto", batch_size: int = 1, compile: bool = False
+) -> int:
     """Translate a night thermal image, or each one in a folder, to daytime color.
 
     Args:
@@ -115,6 +117,8 @@ def main(input: Path, output: Path, checkpoint: Path, device: str = "auto", batc
         checkpoint: the folder of a run, or a weights file.
         device: auto, cpu, cuda, cuda:1, mps.
         batch_size: images of equal size that are translated together.
+        compile: pass the network through ``torch.compile``: minutes at first, for each size and number of images, then
+            about a fifth faster on a CPU; for hundreds of images.
 
     Returns:
         0, or 1 where an image could not be translated.
@@ -127,6 +131,8 @@ def main(input: Path, output: Path, checkpoint: Path, device: str = "auto", batc
         pairs = plan(input, output)
         target_device = choose_device(device)
         translator = load_translator(checkpoint).to(target_device)
+        if compile:
+            translator.compile()
         for images, targets in batches(pairs, batch_size, problems):
             for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
                 save_image(to_image(image), target)

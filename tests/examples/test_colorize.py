@@ -86,6 +86,21 @@ def test_an_image_becomes_what_the_networks_make_of_it(run: Path, tmp_path: Path
     assert np.array_equal(pixels(tmp_path / "day.png"), np.asarray(expected))
 
 
+def test_the_compiled_network_gives_the_same(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_module, calls = nn.Module.compile, []
+
+    def traced(self: nn.Module) -> None:
+        calls.append(self)
+        compile_module(self, backend="eager")  # the code that Inductor makes is its own matter
+
+    monkeypatch.setattr(nn.Module, "compile", traced)
+    source = thermal(tmp_path / "night.png")
+    for compile_it, name in ((False, "plain.png"), (True, "compiled.png")):
+        assert main(source, tmp_path / name, run, device="cpu", compile=compile_it) == 0
+    assert len(calls) == 1
+    assert np.array_equal(pixels(tmp_path / "compiled.png"), pixels(tmp_path / "plain.png"))
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_a_folder_keeps_names_and_sizes(run: Path, tmp_path: Path, batch_size: int) -> None:
     night, day = tmp_path / "night", tmp_path / "new" / "day"
