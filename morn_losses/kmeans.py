@@ -34,22 +34,23 @@ class KMeansResult(NamedTuple):
     """``(B,)`` int64: iterations until the problem was done."""
 
 
-def check_kmeans_options(n_clusters: int, metric: str, n_init: int, max_iter: int, tol: float) -> None:
-    """Check the options that k-means shares with the losses built on it."""
+def check_kmeans_options(n_clusters: int, metric: str, init: object, n_init: int, max_iter: int, tol: float) -> None:
+    """Check the options that k-means shares with the losses built on it; :func:`check_centers` looks at shapes."""
     check_integer(n_clusters, "n_clusters", minimum=1)
     check_choice(metric, "metric", ("euclidean", "cosine"))
+    if isinstance(init, Tensor):
+        check_floating(init, "init")
+    else:
+        check_choice(init, "init", ("k-means++", "random"))
     check_integer(n_init, "n_init", minimum=1)
     check_integer(max_iter, "max_iter", minimum=1)
     check_number(tol, "tol", minimum=0)
 
 
-def check_init(init: object, axes: str, expected: tuple[int, ...]) -> None:
-    """Check the name of a way to start, or starting centers of shape ``expected``."""
+def check_centers(init: object, axes: str, expected: tuple[int, ...]) -> None:
+    """Check that starting centers, where ``init`` is not the name of a way to start, are of shape ``expected``."""
     if isinstance(init, Tensor):
-        check_floating(init, "init")
         check_shape(init, "init", axes, expected)
-    else:
-        check_choice(init, "init", ("k-means++", "random"))
 
 
 def kmeans(
@@ -120,7 +121,7 @@ def kmeans(
     check_floating(points, "points")
     if points.ndim not in (2, 3) or points.shape[-1] < 1 or points.shape[0] < points.ndim - 2:
         raise ValueError(f"points: expected (B, N, D) or (N, D) with B, D >= 1, got {tuple(points.shape)}")
-    check_kmeans_options(n_clusters, metric, n_init, max_iter, tol)
+    check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
     check_generator(generator)
     batched = points.ndim == 3
     if mask is None:
@@ -128,7 +129,7 @@ def kmeans(
     else:
         check_tensor(mask, "mask")
         check_shape(mask, "mask", "(B, N)" if batched else "(N,)", points.shape[:-1])
-    check_init(init, "(B, K, D)" if batched else "(K, D)", (*points.shape[:-2], n_clusters, points.shape[-1]))
+    check_centers(init, "(B, K, D)" if batched else "(K, D)", (*points.shape[:-2], n_clusters, points.shape[-1]))
     if not batched:
         points, mask = points[None], mask[None]
         init = init[None] if isinstance(init, Tensor) else init
@@ -153,6 +154,7 @@ class KMeans(nn.Module):
         tol: float = 1e-4,
     ) -> None:
         super().__init__()
+        check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
         self.n_clusters = n_clusters
         self.metric: Metric = metric
         if isinstance(init, Tensor):

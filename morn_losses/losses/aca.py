@@ -24,8 +24,8 @@ from morn_losses._checks import (
 from morn_losses._lloyd import Init, Metric, Options, cluster, common, unit_vectors
 from morn_losses._masked import safe_divide
 from morn_losses._precision import full_precision, promote
-from morn_losses._reduction import Reduction, reduce
-from morn_losses.kmeans import check_init, check_kmeans_options
+from morn_losses._reduction import Reduction, check_reduction, reduce
+from morn_losses.kmeans import check_centers, check_kmeans_options
 
 Average = Literal["all", "present"]
 
@@ -45,6 +45,34 @@ class ACATerms(NamedTuple):
     """Eq. 15 of the translation."""
     present: Tensor
     """bool: the class takes part."""
+
+
+def _check_options(
+    classes: Sequence[int | tuple[int, ...]],
+    n_clusters: int,
+    phi_local: float,
+    phi_global: float,
+    metric: str,
+    init: object,
+    average: str,
+    min_positions: int | None,
+    max_iter: int,
+    tol: float,
+    n_init: int,
+    reduction: str,
+    return_terms: bool,
+) -> list[tuple[int, ...]]:
+    """Check the options; return the ids of each class."""
+    groups = _class_groups(classes)
+    check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
+    check_number(phi_local, "phi_local", minimum=0)
+    check_number(phi_global, "phi_global", minimum=0)
+    check_choice(average, "average", ("all", "present"))
+    if min_positions is not None:
+        check_integer(min_positions, "min_positions", minimum=1)
+    check_reduction(reduction)
+    check_bool(return_terms, "return_terms")
+    return groups
 
 
 def aca_loss(
@@ -135,17 +163,25 @@ def aca_loss(
     for labels, name in ((labels_real, "labels_real"), (labels_fake, "labels_fake")):
         check_labels(labels, name)
         check_shape(labels, name, "(B, H, W)", (B, *labels.shape[1:]))
-    groups = _class_groups(classes)
-    check_kmeans_options(n_clusters, metric, n_init, max_iter, tol)
-    check_init(init, "(B, n_classes, n_clusters, C)", (B, len(groups), n_clusters, C))
-    check_number(phi_local, "phi_local", minimum=0)
-    check_number(phi_global, "phi_global", minimum=0)
-    check_choice(average, "average", ("all", "present"))
+    groups = _check_options(
+        classes,
+        n_clusters,
+        phi_local,
+        phi_global,
+        metric,
+        init,
+        average,
+        min_positions,
+        max_iter,
+        tol,
+        n_init,
+        reduction,
+        return_terms,
+    )
+    check_centers(init, "(B, n_classes, n_clusters, C)", (B, len(groups), n_clusters, C))
+    check_generator(generator)
     if min_positions is None:
         min_positions = n_clusters
-    check_integer(min_positions, "min_positions", minimum=1)
-    check_generator(generator)
-    check_bool(return_terms, "return_terms")
 
     terms_of = functools.partial(
         _terms,
@@ -284,6 +320,21 @@ class ACALoss(nn.Module):
         return_terms: bool = False,
     ) -> None:
         super().__init__()
+        _check_options(
+            classes,
+            n_clusters,
+            phi_local,
+            phi_global,
+            metric,
+            init,
+            average,
+            min_positions,
+            max_iter,
+            tol,
+            n_init,
+            reduction,
+            return_terms,
+        )
         self.classes = classes
         self.n_clusters = n_clusters
         self.phi_local = phi_local

@@ -19,11 +19,51 @@ from morn_losses._checks import (
 )
 from morn_losses._masked import masked_mean
 from morn_losses._precision import promote, to_unit_range
-from morn_losses._reduction import Reduction, reduce
-from morn_losses.image import PaddingMode, central_differences, magnitude, to_gray
-from morn_losses.losses.thermal import monochromatic_regularization, temperature_regularization
+from morn_losses._reduction import Reduction, check_reduction, reduce
+from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
+from morn_losses.losses.thermal import (
+    check_temperature_options,
+    monochromatic_regularization,
+    temperature_regularization,
+)
 
 Patches = Literal["all", "random"]
+
+
+def _check_options(
+    threshold: float,
+    grid: int,
+    patches: str,
+    padding_mode: str,
+    eps: float,
+    value_range: tuple[float, float],
+    reduction: str,
+) -> None:
+    check_number(threshold, "threshold", minimum=0, maximum=1)
+    check_integer(grid, "grid", minimum=1)
+    check_choice(patches, "patches", ("all", "random"))
+    check_gradient_options(padding_mode, eps)
+    check_value_range(value_range)
+    check_reduction(reduction)
+
+
+def _check_plus_options(
+    threshold: float,
+    grid: int,
+    patches: str,
+    padding_mode: str,
+    eps: float,
+    road: int,
+    person: int,
+    temperature_eps: float,
+    detach_road: bool,
+    value_range: tuple[float, float],
+    reduction: str,
+) -> None:
+    _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
+    # before the term itself, to which it is eps
+    check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
+    check_temperature_options(road, person, value_range, temperature_eps, detach_road, reduction)
 
 
 def _cut(x: Tensor, grid: int) -> Tensor:
@@ -103,12 +143,7 @@ def sga_loss(
     check_image(fake, "fake")
     B, _, H, W = fake.shape
     edges = as_map(edges, "edges", (B, H, W))
-    check_number(threshold, "threshold", minimum=0, maximum=1)
-    check_integer(grid, "grid", minimum=1)
-    check_choice(patches, "patches", ("all", "random"))
-    check_choice(padding_mode, "padding_mode", ("replicate", "zeros"))
-    check_number(eps, "eps", minimum=0, exclusive=True)
-    check_value_range(value_range)
+    _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
     check_generator(generator)
 
     gray = to_gray(to_unit_range(promote(fake), value_range))
@@ -186,7 +221,19 @@ def sga_plus_loss(
     Source: Eq. 4, section 3.2.2.
     """
     check_image(fake_thermal, "fake_thermal")
-    check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
+    _check_plus_options(
+        threshold,
+        grid,
+        patches,
+        padding_mode,
+        eps,
+        road,
+        person,
+        temperature_eps,
+        detach_road,
+        value_range,
+        reduction,
+    )
     alignment = sga_loss(
         fake_thermal,
         edges,
@@ -227,6 +274,7 @@ class SGALoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
         self.threshold = threshold
         self.grid = grid
         self.patches: Patches = patches
@@ -281,6 +329,19 @@ class SGAPlusLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        _check_plus_options(
+            threshold,
+            grid,
+            patches,
+            padding_mode,
+            eps,
+            road,
+            person,
+            temperature_eps,
+            detach_road,
+            value_range,
+            reduction,
+        )
         self.threshold = threshold
         self.grid = grid
         self.patches: Patches = patches

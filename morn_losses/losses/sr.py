@@ -10,8 +10,21 @@ from torch import Tensor, nn
 
 from morn_losses._checks import check_bool, check_generator, check_image, check_number, check_shape
 from morn_losses._precision import promote
-from morn_losses._reduction import Reduction, reduce
+from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.losses.reconstruction import check_distance_options, image_distance
+
+
+def _check_options(
+    weight_l1: float,
+    weight_ssim: float,
+    window_size: int,
+    value_range: tuple[float, float],
+    detach_target: bool,
+    reduction: str,
+) -> None:
+    check_distance_options(weight_l1, weight_ssim, window_size, value_range)
+    check_bool(detach_target, "detach_target")
+    check_reduction(reduction)
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -75,8 +88,7 @@ def sr_loss(
     B, C, H, W = output.shape
     h, w = scaled_output.shape[-2:]
     check_shape(scaled_output, "scaled_output", "(B, C, h, w)", (B, C, h, w))
-    check_distance_options(weight_l1, weight_ssim, window_size, value_range)
-    check_bool(detach_target, "detach_target")
+    _check_options(weight_l1, weight_ssim, window_size, value_range, detach_target, reduction)
     if (h < H and w > W) or (h > H and w < W):
         raise ValueError(f"scaled_output: expected (h, w) within or around (H, W) = ({H}, {W}), got ({h}, {w})")
     target = promote(output.detach() if detach_target else output)
@@ -141,6 +153,7 @@ class SRLoss(nn.Module):
         super().__init__()
         check_number(alpha, "alpha", minimum=0, maximum=1, exclusive=True)
         check_number(beta, "beta", minimum=1)
+        _check_options(weight_l1, weight_ssim, window_size, value_range, detach_target, reduction)
         self.alpha = alpha
         self.beta = beta
         self.weight_l1 = weight_l1
