@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses._checks import (
+    as_bool,
     check_choice,
     check_floating,
     check_generator,
     check_integer,
     check_number,
+    check_real,
     check_shape,
-    check_tensor,
 )
 from morn_losses._lloyd import Init, Metric, Options, cluster
 
@@ -101,8 +102,9 @@ def kmeans(
 
     Raises:
         ValueError: wrong shapes, options out of range; NaN or inf in an existing point or a center that one starts from
-            (CPU only: elsewhere the problem's centroids and inertia are NaN, and the others are not affected).
-        TypeError: points that are not floating-point.
+            (CPU only: elsewhere the problem's centroids and inertia are NaN, and the others are not affected); a mask
+            of other values than 0 and 1 (CPU only: elsewhere any value but 0 counts as 1).
+        TypeError: points that are not floating-point, a complex mask.
 
     Example:
         >>> points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [8.0, 0.0], [8.0, 1.0], [float("nan"), 0.0]])
@@ -127,14 +129,15 @@ def kmeans(
     if mask is None:
         mask = torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
     else:
-        check_tensor(mask, "mask")
+        check_real(mask, "mask")
         check_shape(mask, "mask", "(B, N)" if batched else "(N,)", points.shape[:-1])
+        mask = as_bool(mask, "mask")
     check_centers(init, "(B, K, D)" if batched else "(K, D)", (*points.shape[:-2], n_clusters, points.shape[-1]))
     if not batched:
         points, mask = points[None], mask[None]
         init = init[None] if isinstance(init, Tensor) else init
     options = Options(n_clusters, metric, init, n_init, max_iter, tol, generator, name="points")
-    found = cluster(points, (mask != 0)[:, None], options)
+    found = cluster(points, mask[:, None], options)
     return KMeansResult(*(found if batched else (x[0] for x in found)))
 
 

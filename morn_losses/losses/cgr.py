@@ -56,8 +56,9 @@ def cgr_loss(
         flat inside it, NaN where the source is not finite inside it, or the translation at a strong gradient.
 
     Raises:
-        ValueError: shapes that differ, an empty axis, options out of range.
-        TypeError: an image that is not floating-point.
+        ValueError: shapes that differ, an empty axis, options out of range, a mask of other values than 0 and 1 (eager
+            CPU tensors only; elsewhere any value but 0 counts as 1).
+        TypeError: an image that is not floating-point, a complex mask.
 
     Example:
         >>> source = torch.tensor([[[[0.0, 0.0, 1.0, 1.0]]]])

@@ -15,6 +15,7 @@ from morn_losses._checks import (
     check_image,
     check_integer,
     check_number,
+    check_unit_interval,
     check_value_range,
 )
 from morn_losses._masked import masked_mean
@@ -127,8 +128,9 @@ def sga_loss(
         A value in [0, ``threshold``) per sample; ``(B,)`` for ``reduction="none"``. 0 where there are no edges.
 
     Raises:
-        ValueError: shapes that differ, an empty axis, options out of range.
-        TypeError: an image that is not floating-point, a generator of another type.
+        ValueError: shapes that differ, an empty axis, options out of range, edges outside [0, 1] (eager CPU tensors
+            only, and NaN is let through).
+        TypeError: an image that is not floating-point, complex edges, a generator of another type.
 
     Example:
         >>> edges = torch.tensor([[[0.0, 1.0, 1.0, 0.0]]])
@@ -147,7 +149,10 @@ def sga_loss(
     check_generator(generator)
 
     gray = to_gray(to_unit_range(promote(fake), value_range))
-    e = _cut(edges.to(gray.dtype), grid)
+    e = edges.to(gray.dtype)
+    if edges.dtype != torch.bool:
+        check_unit_interval(e, "edges")
+    e = _cut(e, grid)
     counts = e.amax((2, 4), keepdim=True) > 0
     if patches == "random":
         # without any edge the patch drawn is as empty as the others
@@ -209,8 +214,9 @@ def sga_plus_loss(
         At least 0 per sample; ``(B,)`` for ``reduction="none"``.
 
     Raises:
-        ValueError: shapes that differ, an empty axis, options out of range.
-        TypeError: an image that is not floating-point, labels that are not int64.
+        ValueError: shapes that differ, an empty axis, options out of range, edges outside [0, 1] (eager CPU tensors
+            only, and NaN is let through).
+        TypeError: an image that is not floating-point, complex edges, labels that are not int64.
 
     Example:
         >>> image = torch.tensor([0.5, 0.5, 0.25, 1.0]).expand(1, 3, 1, 4)
