@@ -125,6 +125,21 @@ def as_map(x: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
     return x[:, None]
 
 
+def as_classes(classes: Sequence[int | Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """Return the ids of each class, of which several in a sequence count as one; no id may occur twice."""
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise TypeError(f"classes: expected a sequence of ids or of tuples of ids, got {type(classes).__name__}")
+    groups = tuple(tuple(c) if isinstance(c, Sequence) and not isinstance(c, str) else (c,) for c in classes)
+    if not groups or not all(groups):
+        raise ValueError(f"classes: expected at least one id, also in every tuple, got {classes!r}")
+    ids = [i for group in groups for i in group]
+    for i in ids:
+        check_integer(i, "classes", minimum=0)
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"classes: expected every id once, got {classes!r}")
+    return groups
+
+
 def check_choice(value: object, name: str, choices: Collection[str]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:

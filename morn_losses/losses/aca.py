@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morn_losses._checks import (
+    as_classes,
     check_bool,
     check_choice,
     check_generator,
@@ -61,9 +62,9 @@ def _check_options(
     n_init: int,
     reduction: str,
     return_terms: bool,
-) -> list[tuple[int, ...]]:
+) -> tuple[tuple[int, ...], ...]:
     """Check the options; return the ids of each class."""
-    groups = _class_groups(classes)
+    groups = as_classes(classes)
     check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
     check_number(phi_local, "phi_local", minimum=0)
     check_number(phi_global, "phi_global", minimum=0)
@@ -122,7 +123,7 @@ def aca_loss(
         labels_real: class ids of the real image, int64 ``(B, H, W)``, resized to ``(h, w)`` by nearest. An id that is
             not in ``classes`` counts as ignored.
         labels_fake: the same for the translation; its H and W may differ.
-        classes: ids, or tuples of ids to be merged into one class.
+        classes: ids, or tuples of ids to be merged into one class. None occurs twice.
         n_clusters: :math:`N_u`.
         phi_local: :math:`\varphi_l`, at least 0.
         phi_global: :math:`\varphi_g`, at least 0.
@@ -262,18 +263,7 @@ def _terms(
     return ACATerms(loss, mu_real, mu_fake, tau_real, tau_fake, present)
 
 
-def _class_groups(classes: Sequence[int | tuple[int, ...]]) -> list[tuple[int, ...]]:
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
-        raise TypeError(f"classes: expected a sequence of ids or tuples of ids, got {type(classes).__name__}")
-    groups = [tuple(c) if isinstance(c, (tuple, list)) else (c,) for c in classes]
-    if not groups or not all(groups):
-        raise ValueError(f"classes: expected at least one id in each class and at least one class, got {classes!r}")
-    for i in (i for group in groups for i in group):
-        check_integer(i, "classes", minimum=0)
-    return groups
-
-
-def _class_masks(labels: Tensor, groups: list[tuple[int, ...]], size: tuple[int, int]) -> Tensor:
+def _class_masks(labels: Tensor, groups: tuple[tuple[int, ...], ...], size: tuple[int, int]) -> Tensor:
     """Return which positions belong to which class, ``(B, n_classes, h * w)``."""
     # interpolate takes no int64, and float32 holds every id up to 2^24
     resized = F.interpolate(labels[:, None].float(), size=size, mode="nearest").flatten(2)
