@@ -54,6 +54,8 @@ def sr_loss(
     is taken on the values as given and :math:`\mathcal{L}_{ssim} = 1 - SSIM` on the images mapped to [0, 1].
     The sizes tell which equation it is: the larger image is resized (bilinear, without antialiasing) to the smaller.
 
+    The window of the SSIM is float32's, also for float64 images: their SSIM is accurate to about 1e-7.
+
     Choice: the weights, the window and the detached target are the published code's, since the paper gives none.
 
     Args:
@@ -118,7 +120,10 @@ class SRLoss(nn.Module):
 
     Unlike the other modules it runs the translation itself: ``forward(translate, x, output=None, scale=None,
     generator=None)``. A new psi is drawn each call; to vary it with the epoch only, as the paper says, draw once an
-    epoch and pass ``scale``. With ``scale`` given, ``forward`` compiles as one graph.
+    epoch and pass ``scale``.
+
+    Only with ``scale`` given does ``forward`` compile with ``torch.compile(fullgraph=True)``: psi is drawn on the
+    host, which has to read it to know the size.
 
     Args:
         alpha: the factor below 1, in (0, 1].
