@@ -1,4 +1,4 @@
-"""Argument checks on metadata only: shape, dtype, range of options. They never look at tensor values on a device."""
+"""Argument checks: shape, dtype, range of options. Values of tensors are looked at on the CPU alone, outside graphs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def check_tensor(x: object, name: str) -> None:
     """Raise ``TypeError`` unless ``x`` is a tensor."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}")
+
+
+def check_real(x: Tensor, name: str) -> None:
+    """Raise ``TypeError`` unless ``x`` is a tensor of a dtype that is not complex."""
+    check_tensor(x, name)
+    if x.dtype.is_complex:
+        raise TypeError(f"{name}: expected a real dtype, got {x.dtype}")
 
 
 def check_floating(x: Tensor, name: str) -> None:
@@ -64,30 +71,73 @@ def check_labels(labels: Tensor, name: str, size: tuple[int, int, int] | None = 
 
 def check_class_ids(labels: Tensor, name: str, n_classes: int, ignore_index: int) -> None:
     """Raise ``ValueError`` for an id outside ``[0, n_classes)`` but ``ignore_index``; eager CPU tensors only."""
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+    if not _may_look(labels):
         return
     bad = ((labels < 0) | (labels >= n_classes)) & (labels != ignore_index)
     if bool(bad.any()):
-        ids = sorted(set(labels[bad].tolist()))[:5]
+        ids = _some(labels, bad)
         raise ValueError(f"{name}: expected class ids in [0, {n_classes}) or {ignore_index}, got {ids}")
+
+
+def check_unit_interval(x: Tensor, name: str) -> None:
+    """Raise ``ValueError`` for a number below 0 or above 1, which a NaN is not; eager CPU tensors only."""
+    if not _may_look(x):
+        return
+    x = x.detach()
+    low, high = x.aminmax()  # in one pass, several times faster than comparisons, but NaN if anything is
+    if low.item() >= 0 and high.item() <= 1:
+        return
+    bad = (x < 0) | (x > 1)
+    if bool(bad.any()):
+        raise ValueError(f"{name}: expected values in [0, 1], got {_some(x, bad)}")
+
+
+def _may_look(x: Tensor) -> bool:
+    """Return whether the values of ``x`` can be looked at without waiting for a device or breaking a graph."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _some(x: Tensor, bad: Tensor) -> list[float]:
+    return sorted(set(x[bad].tolist()))[:5]
+
+
+def as_bool(mask: Tensor, name: str) -> Tensor:
+    """Return a real mask as bool; ``ValueError`` for a value but 0 and 1, on eager CPU tensors only."""
+    found = mask != 0
+    if mask.dtype != torch.bool and _may_look(mask) and not torch.equal(found, mask == 1):
+        raise ValueError(f"{name}: expected bool or values 0 and 1, got {_some(mask, found & (mask != 1))}")
+    return found
 
 
 def as_mask(mask: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
     """Return a ``(B, H, W)`` or ``(B, 1, H, W)`` mask of bool or {0, 1} as bool ``(B, 1, H, W)``."""
-    return as_map(mask, name, size) != 0
+    return as_bool(as_map(mask, name, size), name)
 
 
 def as_map(x: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
     """Return a real ``(B, H, W)`` or ``(B, 1, H, W)`` tensor as ``(B, 1, H, W)``."""
-    check_tensor(x, name)
-    if x.dtype.is_complex:
-        raise TypeError(f"{name}: expected a real dtype, got {x.dtype}")
+    check_real(x, name)
     B, H, W = size
     if x.ndim == 4:
         check_shape(x, name, "(B, 1, H, W)", (B, 1, H, W))
         return x
     check_shape(x, name, "(B, H, W)", (B, H, W))
     return x[:, None]
+
+
+def as_classes(classes: Sequence[int | Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """Return the ids of each class, of which several in a sequence count as one; no id may occur twice."""
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise TypeError(f"classes: expected a sequence of ids or of tuples of ids, got {type(classes).__name__}")
+    groups = tuple(tuple(c) if isinstance(c, Sequence) and not isinstance(c, str) else (c,) for c in classes)
+    if not groups or not all(groups):
+        raise ValueError(f"classes: expected at least one id, also in every tuple, got {classes!r}")
+    ids = [i for group in groups for i in group]
+    for i in ids:
+        check_integer(i, "classes", minimum=0)
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"classes: expected every id once, got {classes!r}")
+    return groups
 
 
 def check_choice(value: object, name: str, choices: Collection[str]) -> None:

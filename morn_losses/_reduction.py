@@ -11,9 +11,13 @@ from morn_losses._checks import check_choice
 Reduction = Literal["mean", "sum", "none"]
 
 
-def reduce(per_sample: Tensor, reduction: Reduction) -> Tensor:
-    """Reduce ``(B,)`` to its mean, its sum, or leave it."""
+def check_reduction(reduction: object) -> None:
+    """Raise ``ValueError`` unless ``reduction`` is one of the three."""
     check_choice(reduction, "reduction", ("mean", "sum", "none"))
+
+
+def reduce(per_sample: Tensor, reduction: Reduction) -> Tensor:
+    """Reduce ``(B,)`` to its mean, its sum, or leave it; the caller has checked which."""
     if reduction == "mean":
         return per_sample.mean()
     if reduction == "sum":

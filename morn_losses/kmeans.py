@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses._checks import (
+    as_bool,
     check_choice,
     check_floating,
     check_generator,
     check_integer,
     check_number,
+    check_real,
     check_shape,
-    check_tensor,
 )
 from morn_losses._lloyd import Init, Metric, Options, cluster
 
@@ -34,22 +35,23 @@ class KMeansResult(NamedTuple):
     """``(B,)`` int64: iterations until the problem was done."""
 
 
-def check_kmeans_options(n_clusters: int, metric: str, n_init: int, max_iter: int, tol: float) -> None:
-    """Check the options that k-means shares with the losses built on it."""
+def check_kmeans_options(n_clusters: int, metric: str, init: object, n_init: int, max_iter: int, tol: float) -> None:
+    """Check the options that k-means shares with the losses built on it; :func:`check_centers` looks at shapes."""
     check_integer(n_clusters, "n_clusters", minimum=1)
     check_choice(metric, "metric", ("euclidean", "cosine"))
+    if isinstance(init, Tensor):
+        check_floating(init, "init")
+    else:
+        check_choice(init, "init", ("k-means++", "random"))
     check_integer(n_init, "n_init", minimum=1)
     check_integer(max_iter, "max_iter", minimum=1)
     check_number(tol, "tol", minimum=0)
 
 
-def check_init(init: object, axes: str, expected: tuple[int, ...]) -> None:
-    """Check the name of a way to start, or starting centers of shape ``expected``."""
+def check_centers(init: object, axes: str, expected: tuple[int, ...]) -> None:
+    """Check that starting centers, where ``init`` is not the name of a way to start, are of shape ``expected``."""
     if isinstance(init, Tensor):
-        check_floating(init, "init")
         check_shape(init, "init", axes, expected)
-    else:
-        check_choice(init, "init", ("k-means++", "random"))
 
 
 def kmeans(
@@ -100,8 +102,9 @@ def kmeans(
 
     Raises:
         ValueError: wrong shapes, options out of range; NaN or inf in an existing point or a center that one starts from
-            (CPU only: elsewhere the problem's centroids and inertia are NaN, and the others are not affected).
-        TypeError: points that are not floating-point.
+            (CPU only: elsewhere the problem's centroids and inertia are NaN, and the others are not affected); a mask
+            of other values than 0 and 1 (CPU only: elsewhere any value but 0 counts as 1).
+        TypeError: points that are not floating-point, a complex mask.
 
     Example:
         >>> points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [8.0, 0.0], [8.0, 1.0], [float("nan"), 0.0]])
@@ -120,20 +123,21 @@ def kmeans(
     check_floating(points, "points")
     if points.ndim not in (2, 3) or points.shape[-1] < 1 or points.shape[0] < points.ndim - 2:
         raise ValueError(f"points: expected (B, N, D) or (N, D) with B, D >= 1, got {tuple(points.shape)}")
-    check_kmeans_options(n_clusters, metric, n_init, max_iter, tol)
+    check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
     check_generator(generator)
     batched = points.ndim == 3
     if mask is None:
         mask = torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
     else:
-        check_tensor(mask, "mask")
+        check_real(mask, "mask")
         check_shape(mask, "mask", "(B, N)" if batched else "(N,)", points.shape[:-1])
-    check_init(init, "(B, K, D)" if batched else "(K, D)", (*points.shape[:-2], n_clusters, points.shape[-1]))
+        mask = as_bool(mask, "mask")
+    check_centers(init, "(B, K, D)" if batched else "(K, D)", (*points.shape[:-2], n_clusters, points.shape[-1]))
     if not batched:
         points, mask = points[None], mask[None]
         init = init[None] if isinstance(init, Tensor) else init
     options = Options(n_clusters, metric, init, n_init, max_iter, tol, generator, name="points")
-    found = cluster(points, (mask != 0)[:, None], options)
+    found = cluster(points, mask[:, None], options)
     return KMeansResult(*(found if batched else (x[0] for x in found)))
 
 
@@ -153,6 +157,7 @@ class KMeans(nn.Module):
         tol: float = 1e-4,
     ) -> None:
         super().__init__()
+        check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
         self.n_clusters = n_clusters
         self.metric: Metric = metric
         if isinstance(init, Tensor):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from morn_losses._checks import check_tensor
+from morn_losses._checks import check_class_ids, check_tensor
 
 __all__ = ["ADE20K_TO_CITYSCAPES", "CITYSCAPES", "COCO_TO_CITYSCAPES", "LabelSpace", "MFNET", "PERSONS"]
 
@@ -140,8 +140,20 @@ class LabelSpace:
         return mask
 
     def background(self, labels: Tensor) -> Tensor:
-        """Return the region that CGR looks at, a bool tensor like ``labels``: ``stuff`` and the unlabeled pixels."""
-        return self.mask(labels, (*self.stuff, self.ignore_index))
+        """Return the region that CGR looks at, a bool tensor like ``labels``: ``stuff`` and the unlabeled pixels.
+
+        Raises:
+            ValueError: an id that is neither that of a class nor ``ignore_index`` (eager CPU tensors only; elsewhere
+                such a pixel counts as unlabeled).
+            TypeError: labels that are no tensor.
+
+        Example:
+            >>> CITYSCAPES.background(torch.tensor([CITYSCAPES.index("road"), CITYSCAPES.index("person"), 255]))
+            tensor([ True, False,  True])
+        """
+        check_tensor(labels, "labels")
+        check_class_ids(labels, "labels", len(self), self.ignore_index)
+        return self.mask(labels, self.stuff) | (labels < 0) | (labels >= len(self))
 
     def remap(self, labels: Tensor, ids: Mapping[int, int]) -> Tensor:
         """Bring a map of another data set's ids into this space, such as a COCO network's prediction.

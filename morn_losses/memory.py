@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from morn_losses._checks import (
+    as_classes,
     check_floating,
     check_generator,
     check_integer,
@@ -55,7 +56,7 @@ def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) 
     Source: section 3.4.1.
     """
     check_labels(labels, "labels")
-    groups = _check_classes(classes)
+    groups = as_classes(classes)
     counts = torch.stack([_count(labels, group) for group in groups], 1)
     n, (_, H, W) = len(groups), labels.shape
     if n > 1:
@@ -329,20 +330,6 @@ class MemorySampler(nn.Module):
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
         return f"k={self.k}"
-
-
-def _check_classes(classes: Sequence[int | Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
-        raise TypeError(f"classes: expected a sequence of ids or of tuples of ids, got {type(classes).__name__}")
-    groups = tuple(tuple(c) if isinstance(c, Sequence) and not isinstance(c, str) else (c,) for c in classes)
-    if not groups or not all(groups):
-        raise ValueError(f"classes: expected at least one id, also in every tuple, got {classes!r}")
-    ids = [i for group in groups for i in group]
-    for i in ids:
-        check_integer(i, "classes", minimum=0)
-    if len(set(ids)) != len(ids):
-        raise ValueError(f"classes: expected every id once, got {classes!r}")
-    return groups
 
 
 def _count(labels: Tensor, ids: tuple[int, ...]) -> Tensor:

@@ -668,6 +668,10 @@ def test_errors_name_the_argument() -> None:
         kmeans(x, 2, mask=torch.ones(2, 9))
     with pytest.raises(ValueError, match=r"mask: expected \(N,\) = \(10,\), got \(1, 10\)"):
         kmeans(x[0], 2, mask=torch.ones(1, 10))
+    with pytest.raises(ValueError, match=r"mask: expected bool or values 0 and 1, got \[2\]"):
+        kmeans(x, 2, mask=torch.full((2, 10), 2))
+    with pytest.raises(TypeError, match="mask: expected a real dtype"):
+        kmeans(x, 2, mask=torch.ones(2, 10, dtype=torch.complex64))
     with pytest.raises(ValueError, match=r"init: expected \(B, K, D\) = \(2, 2, 3\), got \(2, 3, 3\)"):
         kmeans(x, 2, init=x[:, :3])
     with pytest.raises(ValueError, match=r"init: expected \(K, D\) = \(2, 3\)"):

@@ -177,6 +177,25 @@ def test_background_is_stuff_and_what_is_unlabeled() -> None:
     assert space().background(labels).tolist() == [[[True, True, False, False, True]]]
 
 
+@pytest.mark.parametrize("ignore_index", [255, -1])
+def test_background_counts_unknown_ids_as_unlabeled_where_it_cannot_look(ignore_index: int) -> None:
+    some = space(ignore_index=ignore_index)
+    labels = torch.tensor([[[0, 2, 3, ignore_index, 300], [1, 2, 3, -7, 4]]])
+    expected = rf"labels: expected class ids in \[0, 4\) or {ignore_index}, got \[-7, 4, 300\]"
+    with pytest.raises(ValueError, match=expected):
+        some.background(labels)
+    torch.compiler.reset()
+    compiled = torch.compile(some.background, fullgraph=True, backend="aot_eager")
+    assert compiled(labels).tolist() == [[[True, False, False, True, True], [True, False, False, True, True]]]
+    assert not some.mask(labels, some.stuff)[0, :, 3:].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_background_of_labels_of_any_integer_dtype(dtype: torch.dtype) -> None:
+    labels = torch.tensor([0, 1, 2, 3, 255]).to(dtype)
+    assert space().background(labels).tolist() == [True, True, False, False, True]
+
+
 class TestFromNames:
     NAMES = ("road", "sky", "person", "car")
 

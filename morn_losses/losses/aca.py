@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morn_losses._checks import (
+    as_classes,
     check_bool,
     check_choice,
     check_generator,
@@ -24,8 +25,8 @@ from morn_losses._checks import (
 from morn_losses._lloyd import Init, Metric, Options, cluster, common, unit_vectors
 from morn_losses._masked import safe_divide
 from morn_losses._precision import full_precision, promote
-from morn_losses._reduction import Reduction, reduce
-from morn_losses.kmeans import check_init, check_kmeans_options
+from morn_losses._reduction import Reduction, check_reduction, reduce
+from morn_losses.kmeans import check_centers, check_kmeans_options
 
 Average = Literal["all", "present"]
 
@@ -45,6 +46,34 @@ class ACATerms(NamedTuple):
     """Eq. 15 of the translation."""
     present: Tensor
     """bool: the class takes part."""
+
+
+def _check_options(
+    classes: Sequence[int | tuple[int, ...]],
+    n_clusters: int,
+    phi_local: float,
+    phi_global: float,
+    metric: str,
+    init: object,
+    average: str,
+    min_positions: int | None,
+    max_iter: int,
+    tol: float,
+    n_init: int,
+    reduction: str,
+    return_terms: bool,
+) -> tuple[tuple[int, ...], ...]:
+    """Check the options; return the ids of each class."""
+    groups = as_classes(classes)
+    check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
+    check_number(phi_local, "phi_local", minimum=0)
+    check_number(phi_global, "phi_global", minimum=0)
+    check_choice(average, "average", ("all", "present"))
+    if min_positions is not None:
+        check_integer(min_positions, "min_positions", minimum=1)
+    check_reduction(reduction)
+    check_bool(return_terms, "return_terms")
+    return groups
 
 
 def aca_loss(
@@ -94,7 +123,7 @@ def aca_loss(
         labels_real: class ids of the real image, int64 ``(B, H, W)``, resized to ``(h, w)`` by nearest. An id that is
             not in ``classes`` counts as ignored.
         labels_fake: the same for the translation; its H and W may differ.
-        classes: ids, or tuples of ids to be merged into one class.
+        classes: ids, or tuples of ids to be merged into one class. None occurs twice.
         n_clusters: :math:`N_u`.
         phi_local: :math:`\varphi_l`, at least 0.
         phi_global: :math:`\varphi_g`, at least 0.
@@ -135,17 +164,25 @@ def aca_loss(
     for labels, name in ((labels_real, "labels_real"), (labels_fake, "labels_fake")):
         check_labels(labels, name)
         check_shape(labels, name, "(B, H, W)", (B, *labels.shape[1:]))
-    groups = _class_groups(classes)
-    check_kmeans_options(n_clusters, metric, n_init, max_iter, tol)
-    check_init(init, "(B, n_classes, n_clusters, C)", (B, len(groups), n_clusters, C))
-    check_number(phi_local, "phi_local", minimum=0)
-    check_number(phi_global, "phi_global", minimum=0)
-    check_choice(average, "average", ("all", "present"))
+    groups = _check_options(
+        classes,
+        n_clusters,
+        phi_local,
+        phi_global,
+        metric,
+        init,
+        average,
+        min_positions,
+        max_iter,
+        tol,
+        n_init,
+        reduction,
+        return_terms,
+    )
+    check_centers(init, "(B, n_classes, n_clusters, C)", (B, len(groups), n_clusters, C))
+    check_generator(generator)
     if min_positions is None:
         min_positions = n_clusters
-    check_integer(min_positions, "min_positions", minimum=1)
-    check_generator(generator)
-    check_bool(return_terms, "return_terms")
 
     terms_of = functools.partial(
         _terms,
@@ -226,18 +263,7 @@ def _terms(
     return ACATerms(loss, mu_real, mu_fake, tau_real, tau_fake, present)
 
 
-def _class_groups(classes: Sequence[int | tuple[int, ...]]) -> list[tuple[int, ...]]:
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
-        raise TypeError(f"classes: expected a sequence of ids or tuples of ids, got {type(classes).__name__}")
-    groups = [tuple(c) if isinstance(c, (tuple, list)) else (c,) for c in classes]
-    if not groups or not all(groups):
-        raise ValueError(f"classes: expected at least one id in each class and at least one class, got {classes!r}")
-    for i in (i for group in groups for i in group):
-        check_integer(i, "classes", minimum=0)
-    return groups
-
-
-def _class_masks(labels: Tensor, groups: list[tuple[int, ...]], size: tuple[int, int]) -> Tensor:
+def _class_masks(labels: Tensor, groups: tuple[tuple[int, ...], ...], size: tuple[int, int]) -> Tensor:
     """Return which positions belong to which class, ``(B, n_classes, h * w)``."""
     # interpolate takes no int64, and float32 holds every id up to 2^24
     resized = F.interpolate(labels[:, None].float(), size=size, mode="nearest").flatten(2)
@@ -284,6 +310,21 @@ class ACALoss(nn.Module):
         return_terms: bool = False,
     ) -> None:
         super().__init__()
+        _check_options(
+            classes,
+            n_clusters,
+            phi_local,
+            phi_global,
+            metric,
+            init,
+            average,
+            min_positions,
+            max_iter,
+            tol,
+            n_init,
+            reduction,
+            return_terms,
+        )
         self.classes = classes
         self.n_clusters = n_clusters
         self.phi_local = phi_local

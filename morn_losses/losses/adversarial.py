@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from morn_losses._checks import check_choice, check_floating, check_number, check_same_shape
 from morn_losses._precision import promote
-from morn_losses._reduction import Reduction, reduce
+from morn_losses._reduction import Reduction, check_reduction, reduce
 
 Side = Literal["discriminator", "generator"]
 Scores = Tensor | Sequence[Tensor] | Sequence[Sequence[Tensor]]
@@ -65,26 +65,35 @@ def _check_same_structure(real: list[dict[str, Tensor]], fake: list[dict[str, Te
             raise ValueError(f"real{position}: expected B = {B} as the first score map, got {x.shape[0]}")
 
 
-def _by_scale(scale_weights: object, counts: list[int]) -> list[list[float]]:
+def _is_nested(scale_weights: object) -> bool:
+    """Return whether there is a sequence of weights for each discriminator."""
+    return isinstance(scale_weights, (list, tuple)) and all(isinstance(w, (list, tuple)) for w in scale_weights)
+
+
+def _check_options(scale_weights: object, reduction: str) -> None:
+    if scale_weights is not None:
+        if not isinstance(scale_weights, (list, tuple)):
+            raise TypeError(f"scale_weights: expected a sequence of numbers, got {type(scale_weights).__name__}")
+        rows = scale_weights if _is_nested(scale_weights) else [scale_weights]
+        if not rows or not all(rows):
+            raise ValueError(f"scale_weights: expected at least one for each discriminator, got {scale_weights!r}")
+        for row in rows:
+            for weight in row:
+                check_number(weight, "scale_weights", minimum=0, exclusive=True)
+    check_reduction(reduction)
+
+
+def _by_scale(scale_weights: ScaleWeights | None, counts: list[int]) -> list[list[float]]:
     """Return the weights of each discriminator's scales."""
     if scale_weights is None:
         return [[1.0] * n for n in counts]
-    if not isinstance(scale_weights, (list, tuple)):
-        raise TypeError(f"scale_weights: expected a sequence of numbers, got {type(scale_weights).__name__}")
-    if scale_weights and all(isinstance(w, (list, tuple)) for w in scale_weights):
-        if len(scale_weights) != len(counts):
-            raise ValueError(
-                f"scale_weights: expected one sequence per discriminator = {len(counts)}, got {len(scale_weights)}"
-            )
-        rows = list(scale_weights)
-    else:
-        rows = [scale_weights] * len(counts)
+    rows = cast(list[list[float]], scale_weights if _is_nested(scale_weights) else [scale_weights] * len(counts))
+    if len(rows) != len(counts):
+        raise ValueError(f"scale_weights: expected one sequence per discriminator = {len(counts)}, got {len(rows)}")
     for d, (row, n) in enumerate(zip(rows, counts, strict=True)):
         if len(row) != n:
             raise ValueError(f"scale_weights: expected {n} for discriminator {d}, one per scale, got {len(row)}")
-        for weight in row:
-            check_number(weight, "scale_weights", minimum=0, exclusive=True)
-    return [list(row) for row in rows]
+    return rows
 
 
 def _one_scale(real: Tensor, fake: Tensor, side: Side) -> Tensor:
@@ -127,7 +136,7 @@ def relativistic_lsgan_loss(
 
     Raises:
         ValueError: structures or shapes that differ (the message names the position), an empty list, a wrong number
-            of weights, a weight that is not positive.
+            of weights, a weight that is not positive, another reduction.
         TypeError: scores that are no floating-point tensors.
 
     Example:
@@ -141,6 +150,7 @@ def relativistic_lsgan_loss(
     Source: section 3.2.1; Jolicoeur-Martineau (2018); Anoosheh et al. (2019).
     """
     check_choice(side, "side", ("discriminator", "generator"))
+    _check_options(scale_weights, reduction)
     of_real, of_fake = _by_discriminator(real, "real"), _by_discriminator(fake, "fake")
     _check_same_structure(of_real, of_fake)
     weights = _by_scale(scale_weights, [len(maps) for maps in of_real])
@@ -158,6 +168,7 @@ class RelativisticLSGANLoss(nn.Module):
 
     def __init__(self, *, scale_weights: ScaleWeights | None = None, reduction: Reduction = "mean") -> None:
         super().__init__()
+        _check_options(scale_weights, reduction)
         self.scale_weights = scale_weights
         self.reduction: Reduction = reduction
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from morn_losses._checks import (
-    as_mask,
-    check_choice,
-    check_image,
-    check_number,
-    check_shape,
-    check_value_range,
-)
+from morn_losses._checks import as_mask, check_image, check_shape, check_value_range
 from morn_losses._masked import masked_mean, masked_sum, safe_divide
 from morn_losses._precision import promote, to_unit_range
-from morn_losses._reduction import Reduction, reduce
-from morn_losses.image import PaddingMode, central_differences, magnitude, to_gray
+from morn_losses._reduction import Reduction, check_reduction, reduce
+from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
+
+
+def _check_options(padding_mode: str, eps: float, value_range: tuple[float, float], reduction: str) -> None:
+    check_gradient_options(padding_mode, eps)
+    check_value_range(value_range)
+    check_reduction(reduction)
 
 
 def cgr_loss(
@@ -57,8 +56,9 @@ def cgr_loss(
         flat inside it, NaN where the source is not finite inside it, or the translation at a strong gradient.
 
     Raises:
-        ValueError: shapes that differ, an empty axis, options out of range.
-        TypeError: an image that is not floating-point.
+        ValueError: shapes that differ, an empty axis, options out of range, a mask of other values than 0 and 1 (eager
+            CPU tensors only; elsewhere any value but 0 counts as 1).
+        TypeError: an image that is not floating-point, a complex mask.
 
     Example:
         >>> source = torch.tensor([[[[0.0, 0.0, 1.0, 1.0]]]])
@@ -73,9 +73,7 @@ def cgr_loss(
     check_image(fake, "fake")
     B, _, H, W = real.shape
     check_shape(fake, "fake", "(B, C, H, W)", (B, fake.shape[1], H, W))
-    check_choice(padding_mode, "padding_mode", ("replicate", "zeros"))
-    check_number(eps, "eps", minimum=0, exclusive=True)
-    check_value_range(value_range)
+    _check_options(padding_mode, eps, value_range, reduction)
     if mask is None:
         region = torch.ones((B, 1, H, W), dtype=torch.bool, device=real.device)
     else:
@@ -109,6 +107,7 @@ class CGRLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        _check_options(padding_mode, eps, value_range, reduction)
         self.padding_mode: PaddingMode = padding_mode
         self.eps = eps
         self.value_range = value_range

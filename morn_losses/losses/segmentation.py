@@ -12,18 +12,36 @@ from torch import Tensor, nn
 from morn_losses._checks import check_class_ids, check_image, check_integer, check_labels, check_number
 from morn_losses._masked import safe_divide
 from morn_losses._precision import promote
-from morn_losses._reduction import Reduction, reduce
+from morn_losses._reduction import Reduction, check_reduction, reduce
 
 CACHED = 2**17
 """Numbers that are worked on at once on the host, where float32 has a cache of half a MiB."""
 
 
+def _check_boundary_options(ignore_index: int, reduction: str) -> None:
+    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+    check_reduction(reduction)
+
+
+def _check_balance_options(small_area: float, small_weight: float, ignore_index: int, reduction: str) -> None:
+    check_number(small_area, "small_area", minimum=0, maximum=1)
+    # the weights are made in the dtype of the sums, at least float32
+    check_number(small_weight, "small_weight", minimum=0, maximum=torch.finfo(torch.float32).max, exclusive=True)
+    _check_boundary_options(ignore_index, reduction)
+
+
+def _check_options(
+    boundary_weight: float, small_area: float, small_weight: float, ignore_index: int, reduction: str
+) -> None:
+    check_number(boundary_weight, "boundary_weight", minimum=0)
+    _check_balance_options(small_area, small_weight, ignore_index, reduction)
+
+
 def _prepare(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Check the inputs; return promoted logits, labels that are 0 where unlabeled, and ``(B, H, W)`` where labeled."""
+    """Check the tensors; return promoted logits, labels that are 0 where unlabeled, and ``(B, H, W)`` where labeled."""
     check_image(logits, "logits", channels=None)
     B, K, H, W = logits.shape
     check_labels(labels, "labels", (B, H, W))
-    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
     check_class_ids(labels, "labels", K, ignore_index)
     labeled = (labels != ignore_index) & (labels >= 0) & (labels < K)
     return promote(logits), torch.where(labeled, labels, 0), labeled
@@ -121,9 +139,7 @@ def class_balanced_cross_entropy(
 
     Source: Eq. 10 (cross-entropy), section 3.3.4; Zheng and Yang (2020).
     """
-    check_number(small_area, "small_area", minimum=0, maximum=1)
-    # the weights are made in the dtype of the sums, at least float32
-    check_number(small_weight, "small_weight", minimum=0, maximum=torch.finfo(torch.float32).max, exclusive=True)
+    _check_balance_options(small_area, small_weight, ignore_index, reduction)
     logits, labels, labeled = _prepare(logits, labels, ignore_index)
     K, H, W = logits.shape[1:]
     # unlabeled pixels are counted in a class of their own
@@ -225,7 +241,7 @@ def boundary_loss(
 
     Raises:
         ValueError: shapes that differ, an id outside [0, K) (eager CPU tensors only; elsewhere such a pixel is
-            ignored).
+            ignored), options out of range.
         TypeError: logits that are not floating-point, labels that are not int64.
 
     Example:
@@ -235,6 +251,7 @@ def boundary_loss(
 
     Source: Eq. 10 (boundary), section 3.3.4; Zhen et al. (2020).
     """
+    _check_boundary_options(ignore_index, reduction)
     logits, labels, labeled = _prepare(logits, labels, ignore_index)
 
     def share(logits: Tensor) -> Tensor:
@@ -245,7 +262,8 @@ def boundary_loss(
             total = target.flatten(1).sum(1).to(p.dtype)
         else:
             missed, total = _Mismatch.apply(p, labels, labeled)  # type: ignore[no-untyped-call]
-        return safe_divide(missed, total)
+        # without labels nothing is missed, but a NaN has to show; the edges of any label sum up to more than 1
+        return missed / total.clamp(min=1)
 
     return reduce(_of_labeled(share, logits, labeled), reduction)
 
@@ -290,7 +308,7 @@ def segmentation_loss(
 
     Source: Eq. 10, section 3.3.4.
     """
-    check_number(boundary_weight, "boundary_weight", minimum=0)
+    _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
     per_sample = class_balanced_cross_entropy(
         logits,
         labels,
@@ -317,6 +335,7 @@ class ClassBalancedCrossEntropy(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        _check_balance_options(small_area, small_weight, ignore_index, reduction)
         self.small_area = small_area
         self.small_weight = small_weight
         self.ignore_index = ignore_index
@@ -346,6 +365,7 @@ class BoundaryLoss(nn.Module):
 
     def __init__(self, *, ignore_index: int = 255, reduction: Reduction = "mean") -> None:
         super().__init__()
+        _check_boundary_options(ignore_index, reduction)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
 
@@ -371,6 +391,7 @@ class SegmentationLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
         self.boundary_weight = boundary_weight
         self.small_area = small_area
         self.small_weight = small_weight

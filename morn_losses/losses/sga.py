@@ -15,15 +15,56 @@ from morn_losses._checks import (
     check_image,
     check_integer,
     check_number,
+    check_unit_interval,
     check_value_range,
 )
 from morn_losses._masked import masked_mean
 from morn_losses._precision import promote, to_unit_range
-from morn_losses._reduction import Reduction, reduce
-from morn_losses.image import PaddingMode, central_differences, magnitude, to_gray
-from morn_losses.losses.thermal import monochromatic_regularization, temperature_regularization
+from morn_losses._reduction import Reduction, check_reduction, reduce
+from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
+from morn_losses.losses.thermal import (
+    check_temperature_options,
+    monochromatic_regularization,
+    temperature_regularization,
+)
 
 Patches = Literal["all", "random"]
+
+
+def _check_options(
+    threshold: float,
+    grid: int,
+    patches: str,
+    padding_mode: str,
+    eps: float,
+    value_range: tuple[float, float],
+    reduction: str,
+) -> None:
+    check_number(threshold, "threshold", minimum=0, maximum=1)
+    check_integer(grid, "grid", minimum=1)
+    check_choice(patches, "patches", ("all", "random"))
+    check_gradient_options(padding_mode, eps)
+    check_value_range(value_range)
+    check_reduction(reduction)
+
+
+def _check_plus_options(
+    threshold: float,
+    grid: int,
+    patches: str,
+    padding_mode: str,
+    eps: float,
+    road: int,
+    person: int,
+    temperature_eps: float,
+    detach_road: bool,
+    value_range: tuple[float, float],
+    reduction: str,
+) -> None:
+    _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
+    # before the term itself, to which it is eps
+    check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
+    check_temperature_options(road, person, value_range, temperature_eps, detach_road, reduction)
 
 
 def _cut(x: Tensor, grid: int) -> Tensor:
@@ -87,8 +128,9 @@ def sga_loss(
         A value in [0, ``threshold``) per sample; ``(B,)`` for ``reduction="none"``. 0 where there are no edges.
 
     Raises:
-        ValueError: shapes that differ, an empty axis, options out of range.
-        TypeError: an image that is not floating-point, a generator of another type.
+        ValueError: shapes that differ, an empty axis, options out of range, edges outside [0, 1] (eager CPU tensors
+            only, and NaN is let through).
+        TypeError: an image that is not floating-point, complex edges, a generator of another type.
 
     Example:
         >>> edges = torch.tensor([[[0.0, 1.0, 1.0, 0.0]]])
@@ -103,16 +145,14 @@ def sga_loss(
     check_image(fake, "fake")
     B, _, H, W = fake.shape
     edges = as_map(edges, "edges", (B, H, W))
-    check_number(threshold, "threshold", minimum=0, maximum=1)
-    check_integer(grid, "grid", minimum=1)
-    check_choice(patches, "patches", ("all", "random"))
-    check_choice(padding_mode, "padding_mode", ("replicate", "zeros"))
-    check_number(eps, "eps", minimum=0, exclusive=True)
-    check_value_range(value_range)
+    _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
     check_generator(generator)
 
     gray = to_gray(to_unit_range(promote(fake), value_range))
-    e = _cut(edges.to(gray.dtype), grid)
+    e = edges.to(gray.dtype)
+    if edges.dtype != torch.bool:
+        check_unit_interval(e, "edges")
+    e = _cut(e, grid)
     counts = e.amax((2, 4), keepdim=True) > 0
     if patches == "random":
         # without any edge the patch drawn is as empty as the others
@@ -174,8 +214,9 @@ def sga_plus_loss(
         At least 0 per sample; ``(B,)`` for ``reduction="none"``.
 
     Raises:
-        ValueError: shapes that differ, an empty axis, options out of range.
-        TypeError: an image that is not floating-point, labels that are not int64.
+        ValueError: shapes that differ, an empty axis, options out of range, edges outside [0, 1] (eager CPU tensors
+            only, and NaN is let through).
+        TypeError: an image that is not floating-point, complex edges, labels that are not int64.
 
     Example:
         >>> image = torch.tensor([0.5, 0.5, 0.25, 1.0]).expand(1, 3, 1, 4)
@@ -186,7 +227,19 @@ def sga_plus_loss(
     Source: Eq. 4, section 3.2.2.
     """
     check_image(fake_thermal, "fake_thermal")
-    check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
+    _check_plus_options(
+        threshold,
+        grid,
+        patches,
+        padding_mode,
+        eps,
+        road,
+        person,
+        temperature_eps,
+        detach_road,
+        value_range,
+        reduction,
+    )
     alignment = sga_loss(
         fake_thermal,
         edges,
@@ -227,6 +280,7 @@ class SGALoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
         self.threshold = threshold
         self.grid = grid
         self.patches: Patches = patches
@@ -281,6 +335,19 @@ class SGAPlusLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        _check_plus_options(
+            threshold,
+            grid,
+            patches,
+            padding_mode,
+            eps,
+            road,
+            person,
+            temperature_eps,
+            detach_road,
+            value_range,
+            reduction,
+        )
         self.threshold = threshold
         self.grid = grid
         self.patches: Patches = patches

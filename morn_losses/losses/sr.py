@@ -10,8 +10,21 @@ from torch import Tensor, nn
 
 from morn_losses._checks import check_bool, check_generator, check_image, check_number, check_shape
 from morn_losses._precision import promote
-from morn_losses._reduction import Reduction, reduce
+from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.losses.reconstruction import check_distance_options, image_distance
+
+
+def _check_options(
+    weight_l1: float,
+    weight_ssim: float,
+    window_size: int,
+    value_range: tuple[float, float],
+    detach_target: bool,
+    reduction: str,
+) -> None:
+    check_distance_options(weight_l1, weight_ssim, window_size, value_range)
+    check_bool(detach_target, "detach_target")
+    check_reduction(reduction)
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -40,6 +53,8 @@ def sr_loss(
     where :math:`O` is ``output``, :math:`O^{\alpha}` or :math:`O^{\beta}` is ``scaled_output``, the smooth L1 distance
     is taken on the values as given and :math:`\mathcal{L}_{ssim} = 1 - SSIM` on the images mapped to [0, 1].
     The sizes tell which equation it is: the larger image is resized (bilinear, without antialiasing) to the smaller.
+
+    The window of the SSIM is float32's, also for float64 images: their SSIM is accurate to about 1e-7.
 
     Choice: the weights, the window and the detached target are the published code's, since the paper gives none.
 
@@ -75,8 +90,7 @@ def sr_loss(
     B, C, H, W = output.shape
     h, w = scaled_output.shape[-2:]
     check_shape(scaled_output, "scaled_output", "(B, C, h, w)", (B, C, h, w))
-    check_distance_options(weight_l1, weight_ssim, window_size, value_range)
-    check_bool(detach_target, "detach_target")
+    _check_options(weight_l1, weight_ssim, window_size, value_range, detach_target, reduction)
     if (h < H and w > W) or (h > H and w < W):
         raise ValueError(f"scaled_output: expected (h, w) within or around (H, W) = ({H}, {W}), got ({h}, {w})")
     target = promote(output.detach() if detach_target else output)
@@ -106,7 +120,10 @@ class SRLoss(nn.Module):
 
     Unlike the other modules it runs the translation itself: ``forward(translate, x, output=None, scale=None,
     generator=None)``. A new psi is drawn each call; to vary it with the epoch only, as the paper says, draw once an
-    epoch and pass ``scale``. With ``scale`` given, ``forward`` compiles as one graph.
+    epoch and pass ``scale``.
+
+    Only with ``scale`` given does ``forward`` compile with ``torch.compile(fullgraph=True)``: psi is drawn on the
+    host, which has to read it to know the size.
 
     Args:
         alpha: the factor below 1, in (0, 1].
@@ -141,6 +158,7 @@ class SRLoss(nn.Module):
         super().__init__()
         check_number(alpha, "alpha", minimum=0, maximum=1, exclusive=True)
         check_number(beta, "beta", minimum=1)
+        _check_options(weight_l1, weight_ssim, window_size, value_range, detach_target, reduction)
         self.alpha = alpha
         self.beta = beta
         self.weight_l1 = weight_l1

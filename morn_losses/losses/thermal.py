@@ -15,8 +15,20 @@ from morn_losses._checks import (
 )
 from morn_losses._masked import masked_mean, masked_min
 from morn_losses._precision import promote, to_unit_range
-from morn_losses._reduction import Reduction, reduce
+from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import channel_max, channel_min, to_gray
+
+
+def check_temperature_options(
+    road: int, person: int, value_range: tuple[float, float], eps: float, detach_road: bool, reduction: str
+) -> None:
+    """Check the options of the temperature term, for itself and for the sum that holds it."""
+    check_integer(road, "road", minimum=0)
+    check_integer(person, "person", minimum=0)
+    check_value_range(value_range)
+    check_number(eps, "eps", minimum=0, exclusive=True)
+    check_bool(detach_road, "detach_road")
+    check_reduction(reduction)
 
 
 def monochromatic_regularization(x: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -32,7 +44,7 @@ def monochromatic_regularization(x: Tensor, *, reduction: Reduction = "mean") ->
         At least 0 per sample, 0 for a gray image (C = 1 always); ``(B,)`` for ``reduction="none"``.
 
     Raises:
-        ValueError: another number of axes or channels, an empty axis.
+        ValueError: another number of axes or channels, an empty axis, another reduction.
         TypeError: an image that is not floating-point.
 
     Example:
@@ -42,6 +54,7 @@ def monochromatic_regularization(x: Tensor, *, reduction: Reduction = "mean") ->
     Source: Eq. 2, section 3.2.2.
     """
     check_image(x, "x")
+    check_reduction(reduction)
     x = promote(x)
     return reduce((channel_max(x) - channel_min(x)).flatten(1).amax(1), reduction)
 
@@ -96,11 +109,7 @@ def temperature_regularization(
     check_image(fake_thermal, "fake_thermal")
     B, _, H, W = fake_thermal.shape
     check_labels(labels, "labels", (B, H, W))
-    check_integer(road, "road", minimum=0)
-    check_integer(person, "person", minimum=0)
-    check_value_range(value_range)
-    check_number(eps, "eps", minimum=0, exclusive=True)
-    check_bool(detach_road, "detach_road")
+    check_temperature_options(road, person, value_range, eps, detach_road, reduction)
 
     gray = to_gray(to_unit_range(promote(fake_thermal), value_range))[:, 0]
     on_road, on_person = labels == road, labels == person
@@ -123,6 +132,7 @@ class MonochromaticRegularization(nn.Module):
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
         super().__init__()
+        check_reduction(reduction)
         self.reduction: Reduction = reduction
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,6 +158,7 @@ class TemperatureRegularization(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        check_temperature_options(road, person, value_range, eps, detach_road, reduction)
         self.road = road
         self.person = person
         self.value_range = value_range

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from morn_losses._checks import check_image
 from morn_losses._precision import promote
-from morn_losses._reduction import Reduction, reduce
+from morn_losses._reduction import Reduction, check_reduction, reduce
 
 
 def _mean_square(differences: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def total_variation_loss(x: Tensor, *, reduction: Reduction = "mean") -> Tensor:
         contributes 0.
 
     Raises:
-        ValueError: a shape other than ``(B, C, H, W)``, an empty axis.
+        ValueError: a shape other than ``(B, C, H, W)``, an empty axis, another reduction.
         TypeError: an image that is not floating-point.
 
     Example:
@@ -45,6 +45,7 @@ def total_variation_loss(x: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     Source: section 3.2.1; Rudin, Osher and Fatemi (1992).
     """
     check_image(x, "x")
+    check_reduction(reduction)
     x = promote(x)
     per_sample = 2 * (_mean_square(x.diff(dim=-2)) + _mean_square(x.diff(dim=-1)))
     return reduce(per_sample, reduction)
@@ -55,6 +56,7 @@ class TotalVariationLoss(nn.Module):
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
         super().__init__()
+        check_reduction(reduction)
         self.reduction: Reduction = reduction
 
     def forward(self, x: Tensor) -> Tensor:

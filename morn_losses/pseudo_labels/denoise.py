@@ -14,9 +14,10 @@ from morn_losses.label_spaces import LabelSpace
 Rules = Sequence[tuple[int, Collection[int]]]
 
 
-def _check_rules(rules: Rules, ignore_index: int) -> None:
+def _check_options(rules: Rules, ignore_index: int) -> None:
+    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
     expected = "rules: expected pairs of a class and its confusion classes, such as (8, (10, 11))"
-    if not isinstance(rules, Sequence):
+    if not isinstance(rules, Sequence) or isinstance(rules, str):
         raise TypeError(f"{expected}, got {type(rules).__name__}")
     for rule in rules:
         if not isinstance(rule, Sequence) or len(rule) != 2 or not isinstance(rule[1], Collection):
@@ -77,8 +78,7 @@ def denoise_labels(labels: Tensor, image: Tensor, rules: Rules, *, ignore_index:
     B, H, W = labels.shape
     check_image(image, "image")
     check_shape(image, "image", "(B, C, H, W)", (B, image.shape[1], H, W))
-    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
-    _check_rules(rules, ignore_index)
+    _check_options(rules, ignore_index)
 
     image = promote(image)
     classes = sorted({class_id for label, confusions in rules for class_id in (label, *confusions)})
@@ -116,7 +116,7 @@ class SemanticDenoiser(nn.Module):
 
     def __init__(self, rules: Rules, *, ignore_index: int = 255) -> None:
         super().__init__()
-        _check_rules(rules, ignore_index)
+        _check_options(rules, ignore_index)
         self.rules = tuple((label, tuple(confusions)) for label, confusions in rules)
         self.ignore_index = ignore_index
 

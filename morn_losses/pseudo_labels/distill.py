@@ -18,6 +18,7 @@ class OnlineSemanticDistillation(nn.Module):
 
     Raises:
         ValueError: the two do not have one ``ignore_index``.
+        TypeError: one of them is no such module.
 
     Example:
         >>> distill = OnlineSemanticDistillation(LabelMiner((0.9, 0.9)), SemanticDenoiser([(0, (1,))]))
@@ -31,6 +32,10 @@ class OnlineSemanticDistillation(nn.Module):
 
     def __init__(self, miner: LabelMiner, denoiser: SemanticDenoiser) -> None:
         super().__init__()
+        for part, name, kind in ((miner, "miner", "LabelMiner"), (denoiser, "denoiser", "SemanticDenoiser")):
+            # by what it holds: a compiled module is of another class
+            if not isinstance(part, nn.Module) or not hasattr(part, "ignore_index"):
+                raise TypeError(f"{name}: expected a {kind}, got {type(part).__name__}")
         if miner.ignore_index != denoiser.ignore_index:
             raise ValueError(
                 f"denoiser: expected the miner's ignore_index = {miner.ignore_index}, got {denoiser.ignore_index}"

@@ -28,6 +28,8 @@ def _check_thresholds(thresholds: Thresholds) -> None:
     if isinstance(thresholds, Tensor):
         check_floating(thresholds, "thresholds")
     elif isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
+        if not thresholds:
+            raise ValueError(f"thresholds: expected one number or one for each class, got {thresholds!r}")
         for threshold in thresholds:
             check_number(threshold, "thresholds", minimum=0, maximum=1)
     else:
@@ -61,6 +63,13 @@ def _check_ignore_index(ignore_index: int, K: int) -> None:
     check_integer(ignore_index, "ignore_index", minimum=-(2**63))
     if 0 <= ignore_index < K:
         raise ValueError(f"ignore_index: expected an id that none of the K = {K} classes has, got {ignore_index}")
+
+
+def _check_options(thresholds: Thresholds, from_logits: bool, ignore_index: int) -> None:
+    _check_thresholds(thresholds)
+    check_bool(from_logits, "from_logits")
+    # without a threshold for each class the logits tell their number
+    _check_ignore_index(ignore_index, len(thresholds) if isinstance(thresholds, Sequence) else 0)
 
 
 def _probabilities(logits: Tensor, from_logits: bool) -> Tensor:
@@ -114,8 +123,7 @@ def mine_labels(
     check_image(logits_real, "logits_real", channels=None)
     check_image(logits_translated, "logits_translated", channels=None)
     check_same_shape(logits_translated, "logits_translated", logits_real, "logits_real")
-    _check_thresholds(thresholds)
-    check_bool(from_logits, "from_logits")
+    _check_options(thresholds, from_logits, ignore_index)
     _check_ignore_index(ignore_index, logits_real.shape[1])
 
     real, translated = (_probabilities(logits, from_logits) for logits in (logits_real, logits_translated))
@@ -207,8 +215,9 @@ class LabelMiner(nn.Module):
     def __init__(self, thresholds: Thresholds, *, from_logits: bool = True, ignore_index: int = 255) -> None:
         super().__init__()
         if isinstance(thresholds, Tensor):
+            check_floating(thresholds, "thresholds")
             thresholds = thresholds.tolist()
-        _check_thresholds(thresholds)
+        _check_options(thresholds, from_logits, ignore_index)
         self.thresholds = tuple(thresholds) if isinstance(thresholds, Sequence) else thresholds
         self.from_logits = from_logits
         self.ignore_index = ignore_index

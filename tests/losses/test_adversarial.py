@@ -169,7 +169,7 @@ def test_wrong_types_and_options_name_the_argument() -> None:
     ("weights", "error", "message"),
     [
         ([1.0], ValueError, "scale_weights: expected 2 for discriminator 0, one per scale, got 1"),
-        ([], ValueError, "scale_weights: expected 2 for discriminator 0, one per scale, got 0"),
+        ([], ValueError, r"scale_weights: expected at least one for each discriminator, got \[\]"),
         ([1.0, 1.0], ValueError, "scale_weights: expected 3 for discriminator 1, one per scale, got 2"),
         ([[1.0, 1.0, 1.0]] * 2, ValueError, "scale_weights: expected 2 for discriminator 0, one per scale, got 3"),
         ([[1.0, 1.0]], ValueError, "scale_weights: expected one sequence per discriminator = 2, got 1"),

@@ -158,6 +158,29 @@ def test_channels_may_differ() -> None:
     torch.testing.assert_close(cgr_loss(gray, fake), cgr_loss(gray.expand(-1, 3, -1, -1), fake))
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32, torch.float16])
+def test_a_mask_of_other_values_than_0_and_1_is_refused(dtype: torch.dtype) -> None:
+    x = torch.rand(2, 3, 4, 4)
+    mask = torch.tensor([0, 1, 1, 0]).repeat(2, 4, 1).to(dtype)
+    assert cgr_loss(x, x.flip(0), mask) == cgr_loss(x, x.flip(0), mask.bool())
+    mask[0, 0], mask[1, 2, 3] = 11, 2  # as in a label map
+    for wrong in (mask, mask[:, None]):
+        with pytest.raises(ValueError, match=r"^mask: expected bool or values 0 and 1, got \[2(\.0)?, 11(\.0)?\]"):
+            CGRLoss()(x, x, wrong)
+    for bad in (-1.0, 0.5, math.nan, math.inf) if dtype.is_floating_point else ():
+        mask[:] = 1
+        mask[1, 1, 1] = bad
+        with pytest.raises(ValueError, match=r"mask: expected bool or values 0 and 1, got "):
+            cgr_loss(x, x, mask)
+
+
+def test_elsewhere_any_value_of_the_mask_but_0_counts() -> None:
+    x, labels = torch.rand(2, 3, 4, 4), torch.tensor([0, 2, 11, 0]).repeat(2, 4, 1)
+    compiled = torch.compile(cgr_loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, x.flip(0), labels), cgr_loss(x, x.flip(0), labels > 0))
+    assert cgr_loss(*(y.to("meta") for y in (x, x, labels))).device.type == "meta"
+
+
 def test_errors_name_the_argument() -> None:
     x = torch.rand(2, 3, 4, 4)
     with pytest.raises(ValueError, match=r"fake: expected \(B, C, H, W\) = \(2, 3, 4, 4\), got \(2, 3, 4, 5\)"):

@@ -336,6 +336,24 @@ def test_logits_of_ignored_pixels_do_not_leak(function: Callable[..., Tensor], b
 
 
 @EVERY
+@pytest.mark.parametrize("K", [1, 3])
+def test_a_nan_of_a_sample_without_labels_reaches_no_gradient(function: Callable[..., Tensor], K: int) -> None:
+    logits = torch.randn(2, K, 3, 4)
+    labels = torch.randint(0, K, (2, 3, 4))
+    labels[0] = 255
+    gradients = []
+    for value in (0.0, math.nan):
+        logits[0] = value
+        leaf = logits.clone().requires_grad_()
+        values = function(leaf, labels, reduction="none")
+        values.sum().backward()
+        assert values[0].item() == 0
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=0)
+    assert gradients[1][0].abs().max() == 0
+
+
+@EVERY
 @pytest.mark.parametrize("bad", [4, 254, -1])
 def test_an_unknown_id_is_an_error_in_eager_mode_and_ignored_when_compiled(
     function: Callable[..., Tensor], bad: int

@@ -378,6 +378,30 @@ def test_errors_name_the_argument() -> None:
         sga_plus_loss(x, edges, labels[:1])
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.float16])
+def test_edges_outside_0_to_1_are_refused(dtype: torch.dtype) -> None:
+    x, labels = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long)
+    edges = torch.ones(2, 4, 4, dtype=dtype)
+    for wrong in (edges * 255, (edges * 255)[:, None]):  # as read from a picture
+        for call in (lambda e: sga_loss(x, e), lambda e: sga_plus_loss(x, e, labels), lambda e: SGALoss()(x, e)):
+            with pytest.raises(ValueError, match=r"^edges: expected values in \[0, 1\], got \[255\.0\]"):
+                call(wrong)
+    if dtype.is_floating_point:
+        edges[0, 0, 1], edges[1, 2, 3] = -0.5, 1.5
+        edges[1, 0, 0] = math.nan  # no edge for another to hide behind
+        with pytest.raises(ValueError, match=r"edges: expected values in \[0, 1\], got \[-0\.5, 1\.5\]"):
+            sga_loss(x, edges)
+
+
+def test_edges_at_the_ends_and_nan_are_let_through() -> None:
+    x, edges = torch.rand(2, 3, 4, 4), torch.tensor([0.0, 0.25, 1.0, 1.0]).repeat(2, 4, 1)
+    clean = sga_loss(x, edges, grid=1, reduction="none")
+    assert clean.isfinite().all()
+    edges[0, 0, 0] = math.nan
+    value = sga_loss(x, edges, grid=1, reduction="none")
+    assert value[1] == clean[1]
+
+
 def test_plus_calls_its_image_by_its_own_name() -> None:
     labels = torch.zeros(1, 8, 8, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"^fake_thermal: expected \(B, C, H, W\)"):
