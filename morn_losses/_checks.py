@@ -125,8 +125,11 @@ def as_map(x: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:
     return x[:, None]
 
 
-def as_classes(classes: Sequence[int | Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    """Return the ids of each class, of which several in a sequence count as one; no id may occur twice."""
+def as_classes(classes: Sequence[int | Sequence[int]], *, overlap: bool = False) -> tuple[tuple[int, ...], ...]:
+    """Return the ids of each class, of which several in a sequence count as one; no class may occur twice.
+
+    Without ``overlap`` no id may, either.
+    """
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise TypeError(f"classes: expected a sequence of ids or of tuples of ids, got {type(classes).__name__}")
     groups = tuple(tuple(c) if isinstance(c, Sequence) and not isinstance(c, str) else (c,) for c in classes)
@@ -135,8 +138,10 @@ def as_classes(classes: Sequence[int | Sequence[int]]) -> tuple[tuple[int, ...],
     ids = [i for group in groups for i in group]
     for i in ids:
         check_integer(i, "classes", minimum=0)
-    if len(set(ids)) != len(ids):
+    if len(set(ids)) != len(ids) and not overlap:
         raise ValueError(f"classes: expected every id once, got {classes!r}")
+    if len({frozenset(group) for group in groups}) != len(groups):
+        raise ValueError(f"classes: expected every class once, got {classes!r}")
     return groups
 
 

@@ -85,7 +85,7 @@ CASES = (
     Case(
         m.ACALoss, f.aca_loss, (LOGITS, LOGITS, LABELS, LABELS), {"classes": (11, (0, 1))},
         bad={
-            "classes": ((), ((),), (-1,), (1.5,), ("11",), "11", 11, None, (11, 11), ((11, 0), (1, 11))),
+            "classes": ((), ((),), (-1,), (1.5,), ("11",), "11", 11, None, (11, 11), ((11, 0), (0, 11))),
             **CLUSTERS, "phi_local": AT_LEAST_0, "phi_global": AT_LEAST_0, "average": CHOICE,
             "min_positions": (0, -1, 1.5, "1", True), **REDUCTION, "return_terms": BOOL,
         },

@@ -64,7 +64,7 @@ def _check_options(
     return_terms: bool,
 ) -> tuple[tuple[int, ...], ...]:
     """Check the options; return the ids of each class."""
-    groups = as_classes(classes)
+    groups = as_classes(classes, overlap=True)
     check_kmeans_options(n_clusters, metric, init, n_init, max_iter, tol)
     check_number(phi_local, "phi_local", minimum=0)
     check_number(phi_global, "phi_global", minimum=0)
@@ -123,7 +123,7 @@ def aca_loss(
         labels_real: class ids of the real image, int64 ``(B, H, W)``, resized to ``(h, w)`` by nearest. An id that is
             not in ``classes`` counts as ignored.
         labels_fake: the same for the translation; its H and W may differ.
-        classes: ids, or tuples of ids to be merged into one class. None occurs twice.
+        classes: ids, or tuples of ids to be merged into one class. Classes may overlap, but none occurs twice.
         n_clusters: :math:`N_u`.
         phi_local: :math:`\varphi_l`, at least 0.
         phi_global: :math:`\varphi_g`, at least 0.

@@ -185,7 +185,9 @@ def test_a_tuple_merges_classes() -> None:
     torch.testing.assert_close(aca_loss(real, fake, *relabeled, [1, 2], n_clusters=3, init=init), merged)
     apart = aca_loss(real, fake, labels_real, labels_fake, [1, 2], n_clusters=3, init=init)
     assert apart.item() != pytest.approx(merged.item())
-    # 13 and 3 are two ids
+    # 13 and 3 are two ids, and classes may overlap
+    _, terms = aca_loss(real, fake, labels_real, labels_fake, [(1, 3), (1, 3, 13), 1], return_terms=True)
+    assert terms.present.all()
     thirteen = aca_loss(real, fake, labels_real, labels_fake, [(1, 13), 2], n_clusters=3, init=init)
     torch.testing.assert_close(thirteen, apart)
 
@@ -520,7 +522,7 @@ def test_errors_name_the_argument() -> None:
         aca_loss(real, fake, labels_real.int(), labels_fake, [1])
     for classes, error in (([], ValueError), ([()], ValueError), ([-1], ValueError), ([1.0], TypeError),
                            ([True], TypeError), ("1", TypeError), (1, TypeError), ([(1, "2")], TypeError),
-                           ([1, 1], ValueError), ([(1, 1)], ValueError), ([1, (2, 1)], ValueError)):  # fmt: skip
+                           ([1, 1], ValueError), ([(1, 2), (2, 1)], ValueError)):  # fmt: skip
         with pytest.raises(error, match="classes: expected"):
             aca_loss(real, fake, labels_real, labels_fake, classes)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"init: expected \(B, n_classes, n_clusters, C\) = \(2, 1, 4, 5\)"):
