@@ -74,7 +74,7 @@ def check_class_ids(labels: Tensor, name: str, n_classes: int, ignore_index: int
     if not _may_look(labels):
         return
     bad = ((labels < 0) | (labels >= n_classes)) & (labels != ignore_index)
-    if bool(bad.any()):
+    if _is_seen(bad.any()):
         ids = _some(labels, bad)
         raise ValueError(f"{name}: expected class ids in [0, {n_classes}) or {ignore_index}, got {ids}")
 
@@ -85,16 +85,24 @@ def check_unit_interval(x: Tensor, name: str) -> None:
         return
     x = x.detach()
     low, high = x.aminmax()  # in one pass, several times faster than comparisons, but NaN if anything is
-    if low.item() >= 0 and high.item() <= 1:
+    if not _is_seen(~((low >= 0) & (high <= 1))):
         return
     bad = (x < 0) | (x > 1)
-    if bool(bad.any()):
+    if _is_seen(bad.any()):
         raise ValueError(f"{name}: expected values in [0, 1], got {_some(x, bad)}")
 
 
 def _may_look(x: Tensor) -> bool:
     """Return whether the values of ``x`` can be looked at without waiting for a device or breaking a graph."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _is_seen(condition: Tensor) -> bool:
+    """Return whether a condition holds; under ``torch.func.vmap`` no value can be looked at, and nothing is seen."""
+    try:
+        return bool(condition)
+    except RuntimeError:
+        return False
 
 
 def _some(x: Tensor, bad: Tensor) -> list[float]:
@@ -104,7 +112,7 @@ def _some(x: Tensor, bad: Tensor) -> list[float]:
 def as_bool(mask: Tensor, name: str) -> Tensor:
     """Return a real mask as bool; ``ValueError`` for a value but 0 and 1, on eager CPU tensors only."""
     found = mask != 0
-    if mask.dtype != torch.bool and _may_look(mask) and not torch.equal(found, mask == 1):
+    if mask.dtype != torch.bool and _may_look(mask) and _is_seen((found != (mask == 1)).any()):
         raise ValueError(f"{name}: expected bool or values 0 and 1, got {_some(mask, found & (mask != 1))}")
     return found
 

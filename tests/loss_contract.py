@@ -47,6 +47,7 @@ class LossContract:
     differentiable: tuple[int, ...] = (0,)  # positions of the inputs that carry grad
     half_tolerance = 0.05
     compiles = True
+    maps = True
 
     def inputs(self, batch: int, dtype: torch.dtype) -> tuple[Any, ...]:
         """Return tensors (or lists of them) with the batch axis first, drawn from torch's global RNG."""
@@ -183,6 +184,20 @@ class LossContract:
         value = self.run(*self.on("meta", self.inputs(2, torch.float32)))
         assert (value.device.type, value.shape, value.dtype) == ("meta", (), torch.float32)
         value.backward()
+
+    def test_vmap_over_the_samples_equals_the_batch(self) -> None:
+        """Where a loss looks at no value under vmap, as all but ACA and the segmentation losses do."""
+        if not self.maps:
+            pytest.skip("documented exception: looks at values on the CPU")
+        inputs = self.inputs(3, torch.float64)
+        leaves: list[Tensor] = []
+        _map_tensors(inputs, lambda x: leaves.append(x) or x)
+
+        def one(*samples: Tensor) -> Tensor:
+            rest = iter(samples)
+            return self.run(*_map_tensors(inputs, lambda _: next(rest)[None]), reduction="none")[0]
+
+        torch.testing.assert_close(torch.func.vmap(one)(*leaves), self.run(*inputs, reduction="none"))
 
     @pytest.mark.gpu
     def test_on_cuda_the_host_does_not_wait(self) -> None:

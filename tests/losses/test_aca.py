@@ -78,6 +78,7 @@ class TestContract(LossContract):
     module = ACALoss((1, 3, 4), n_clusters=1)
     differentiable = (1,)
     compiles = False
+    maps = False
 
     def inputs(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
         return scene(batch, dtype, h=4, w=5)

@@ -74,6 +74,8 @@ def random_inputs(
 
 
 class SegmentationContract(LossContract):
+    maps = False
+
     def inputs(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         return random_inputs(batch, dtype=dtype)
 
