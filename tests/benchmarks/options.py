@@ -20,7 +20,7 @@ def rows(settings: Settings) -> list[Row]:
     size, networks = sizes(settings)
     settings = dataclasses.replace(settings, repeats=min(settings.repeats, 2 if settings.full else 5))
     phase, batch = Phase.COLLABORATE, make_batch(size, device=settings.device)
-    plain, last, checkpointed, compiled = (
+    plain, again, last, checkpointed, compiled = (
         make_trainer(
             phase,
             0.5,
@@ -29,7 +29,7 @@ def rows(settings: Settings) -> list[Row]:
             device=settings.device,
             compile=on == "compile" and not settings.tiny,
         )
-        for on in ("", "", "checkpointing", "compile")
+        for on in ("", "", "", "checkpointing", "compile")
     )
     last.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     in_channels_last = {
@@ -37,6 +37,7 @@ def rows(settings: Settings) -> list[Row]:
     }
     runs: dict[str, Run | None] = {
         "as it is": lambda: plain.training_step(batch, phase, 0),
+        "as it is, another trainer": lambda: again.training_step(batch, phase, 0),  # what differs by chance
         "channels_last": lambda: last.training_step(in_channels_last, phase, 0),
         "--networks.checkpointing": lambda: checkpointed.training_step(batch, phase, 0),
         "--compile": lambda: compiled.training_step(batch, phase, 0),
