@@ -272,16 +272,30 @@ def _class_masks(labels: Tensor, groups: tuple[tuple[int, ...], ...], size: tupl
 
 def _responses(features: Tensor, masks: Tensor, centroids: Tensor, occupied: Tensor) -> tuple[Tensor, Tensor]:
     """Return mu (Eq. 14) and tau (Eq. 15) of the classes whose positions are ``masks`` ``(B, n_classes, h * w)``."""
-    with full_precision(features):
+    units = unit_vectors(centroids, 3).flatten(1, 2)
+    similarity = _cosines(units, features) if common.on_host(features) else None
+    if similarity is None or not bool(similarity.isfinite().all()):
         # cleared before the norm: its backward would turn a NaN at a position of no class into a NaN gradient
-        features = torch.where(masks.any(1, keepdim=True), features, 0)
-        similarity = unit_vectors(centroids, 3).flatten(1, 2) @ unit_vectors(features, 1)
+        similarity = _cosines(units, torch.where(masks.any(1, keepdim=True), features, 0))
     similarity = similarity.view(*occupied.shape, -1)
     n_positions = masks.sum(2).to(features.dtype)
     mu = safe_divide(torch.where(masks, similarity.amax(2), 0).sum(2), n_positions)
     strongest = torch.where(masks[:, :, None], similarity, -2).amax(3)  # below any cosine
     tau = safe_divide(torch.where(occupied, strongest, 0).sum(2), occupied.sum(2).to(features.dtype))
     return mu, tau
+
+
+def _cosines(units: Tensor, features: Tensor) -> Tensor:
+    """Return the cosines ``(B, K, P)`` of vectors of length 1 ``(B, K, C)`` with features ``(B, C, P)``; 0 for zeros.
+
+    The product is divided by the lengths, and not the features, of which there are more.
+    """
+    with full_precision(features):
+        largest = features.detach().abs().amax(1, keepdim=True)
+        # a cosine does not depend on it, which therefore may be a constant, and squares stay in range
+        features = features / torch.where(largest == 0, 1, largest)
+        lengths = features.square().sum(1, keepdim=True)
+        return units @ features / torch.where(largest == 0, 1, lengths).sqrt()
 
 
 class ACALoss(nn.Module):
