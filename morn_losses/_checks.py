@@ -148,7 +148,7 @@ def as_classes(classes: Sequence[int | Sequence[int]], *, overlap: bool = False)
         check_integer(i, "classes", minimum=0)
     if len(set(ids)) != len(ids) and not overlap:
         raise ValueError(f"classes: expected every id once, got {classes!r}")
-    if len({frozenset(group) for group in groups}) != len(groups):
+    if len({tuple(sorted(group)) for group in groups}) != len(groups):
         raise ValueError(f"classes: expected every class once, got {classes!r}")
     return groups
 

@@ -15,8 +15,7 @@ def promote(x: Tensor) -> Tensor:
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Return a context that switches autocast off on the device of ``x``; the meta device knows none."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
@@ -87,13 +87,13 @@ def _by_scale(scale_weights: ScaleWeights | None, counts: list[int]) -> list[lis
     """Return the weights of each discriminator's scales."""
     if scale_weights is None:
         return [[1.0] * n for n in counts]
-    rows = cast(list[list[float]], scale_weights if _is_nested(scale_weights) else [scale_weights] * len(counts))
+    rows: Any = scale_weights if _is_nested(scale_weights) else [scale_weights] * len(counts)
     if len(rows) != len(counts):
         raise ValueError(f"scale_weights: expected one sequence per discriminator = {len(counts)}, got {len(rows)}")
     for d, (row, n) in enumerate(zip(rows, counts, strict=True)):
         if len(row) != n:
             raise ValueError(f"scale_weights: expected {n} for discriminator {d}, one per scale, got {len(row)}")
-    return rows
+    return list(rows)
 
 
 def _one_scale(real: Tensor, fake: Tensor, side: Side) -> Tensor:
