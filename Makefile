@@ -63,10 +63,10 @@ wheel: $(VENV)/dev.done
 	$(PYTHON) -m venv build/wheel-venv
 	$(WHEEL_PIP) "$(TORCH)"
 	$(WHEEL_PIP) dist/*.whl
-	cd build && wheel-venv/bin/python ../tests/check_installed.py
-	cd build && wheel-venv/bin/python ../tests/check_examples.py --jobs $(WORKERS)
+	cd build && wheel-venv/bin/python ../tests/drills/check_installed.py
+	cd build && wheel-venv/bin/python ../tests/drills/check_examples.py --jobs $(WORKERS)
 	$(WHEEL_PIP) "$$(echo dist/*.whl)[train]"
-	cd build && wheel-venv/bin/python ../tests/check_examples.py --jobs $(WORKERS) --installed train
+	cd build && wheel-venv/bin/python ../tests/drills/check_examples.py --jobs $(WORKERS) --installed train
 
 # peers that are not installed are skipped: pip install faiss-cpu fast-pytorch-kmeans kmeans-pytorch
 benchmarks: $(VENV)/dev.done
@@ -77,10 +77,10 @@ fuzz: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 MORN_FUZZ=full $(PY) -m pytest tests/fuzz -s --no-header -q
 
 kills: $(VENV)/dev.done
-	OMP_NUM_THREADS=1 $(PY) tests/random_kills.py --kills 20
+	OMP_NUM_THREADS=1 $(PY) tests/drills/random_kills.py --kills 20
 
 long: $(VENV)/dev.done
-	OMP_NUM_THREADS=1 $(PY) tests/long_run.py --steps 5000
+	OMP_NUM_THREADS=1 $(PY) tests/drills/long_run.py --steps 5000
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache

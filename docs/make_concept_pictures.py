@@ -32,10 +32,10 @@ from morn_losses.functional import (  # noqa: E402
     to_gray,
 )
 from morn_losses.image import central_differences  # noqa: E402
-from morngan.data.images import to_image  # noqa: E402
-from morngan.data.scenes import predict_labels, render_scene  # noqa: E402
-from morngan.data.scenes.render import Scene  # noqa: E402
-from morngan.panels import colorize_labels, contact_sheet  # noqa: E402
+from ntir2dc.data.images import to_image  # noqa: E402
+from ntir2dc.run.contact_sheet import colorize_labels, contact_sheet  # noqa: E402
+from scenes import predict_labels, render_scene  # noqa: E402
+from scenes.render import Scene  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 SIZE = (96, 128)

@@ -27,7 +27,7 @@ import morn_losses  # noqa: E402
 from morn_losses import functional, metrics  # noqa: E402
 
 PAGE = ROOT / "docs" / "equations.md"
-OBJECTIVE = ROOT / "examples" / "morngan" / "objective.py"
+OBJECTIVE = ROOT / "examples" / "ntir2dc" / "methods" / "morngan" / "objective.py"
 KINDS = (r"equals?_.*(loops|scikit_learn)", r"_by_hand$", r"Contract$", r"of_the_paper$|the_papers$")
 SOURCE = re.compile(r"^Source: (?:Eq\. (\d+)(?:-(\d+))?(?: \(([^)]+)\))?, )?section ([\d.]*\d)", re.MULTILINE)
 DETAIL = re.compile(r"(?:Eq\. (\d+)|Section ([\d.]*\d))\b")

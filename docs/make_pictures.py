@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 
 from morn_losses import CITYSCAPES  # noqa: E402
-from morngan.data.images import read_color, read_thermal, to_image  # noqa: E402
-from morngan.data.scenes import predict_labels, render_scene  # noqa: E402
-from morngan.panels import colorize_labels, contact_sheet  # noqa: E402
-from morngan.weights import load_translator  # noqa: E402
+from ntir2dc.data.images import read_color, read_thermal, to_image  # noqa: E402
+from ntir2dc.run.contact_sheet import colorize_labels, contact_sheet  # noqa: E402
+from ntir2dc.run.weights import load_translator  # noqa: E402
+from scenes import predict_labels, render_scene  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 

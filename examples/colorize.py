@@ -19,9 +19,9 @@ from jsonargparse import auto_cli
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from morngan.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
-from morngan.devices import device_of
-from morngan.weights import WeightsError, load_translator
+from ntir2dc.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
+from ntir2dc.parallel.world import device_of
+from ntir2dc.run.weights import WeightsError, load_translator
 
 
 def choose_device(name: str) -> torch.device:

@@ -20,13 +20,13 @@ from jsonargparse import auto_cli
 from colorize import choose_device
 from evaluate import check_options, show, wide_console
 from morn_losses import CITYSCAPES
-from morngan.comparison import LEVEL, cells, compare, over_frames, to_json
-from morngan.data.images import DataError
-from morngan.evaluation import COLUMNS, UNTRAINED, Scores, list_cases, load_config, run_network
-from morngan.files import write_atomically
-from morngan.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
-from morngan.model import MornGAN
-from morngan.weights import WeightsError, load_translator
+from ntir2dc.data.images import DataError
+from ntir2dc.evaluation import COLUMNS, UNTRAINED, Scores, list_cases, load_config, run_network
+from ntir2dc.evaluation.comparison import LEVEL, cells, compare, over_frames, to_json
+from ntir2dc.files import write_atomically
+from ntir2dc.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
+from ntir2dc.methods.morngan.model import MornGAN
+from ntir2dc.run.weights import WeightsError, load_translator
 from studies.ablations.formats import to_csv, to_markdown
 from studies.ablations.scoring import score
 

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from colorize import choose_device
 from morn_losses import CITYSCAPES
-from morngan.data.images import DataError
-from morngan.evaluation import evaluate_run, format_cells, format_classes
-from morngan.judge import STEPS
-from morngan.weights import WeightsError
+from ntir2dc.data.images import DataError
+from ntir2dc.evaluation import evaluate_run, format_cells, format_classes
+from ntir2dc.judge import STEPS
+from ntir2dc.run.weights import WeightsError
 
 
 def check_options(judge_steps: int, judge_seed: int, limit: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from jsonargparse import auto_cli
 from PIL import Image
 
-from morngan.data.images import (
+from ntir2dc.data.images import (
     SUFFIXES,
     DataError,
     list_images,

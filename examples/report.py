@@ -14,8 +14,8 @@ if importlib.util.find_spec("jsonargparse") is None:
 
 from jsonargparse import auto_cli
 
-from morngan.data.images import DataError
-from morngan.report import write_report
+from ntir2dc.data.images import DataError
+from ntir2dc.report import write_report
 
 
 def main(run: Path) -> int:

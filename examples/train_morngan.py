@@ -22,16 +22,16 @@ if importlib.util.find_spec("jsonargparse") is None:
 from jsonargparse import ArgumentParser
 
 from morn_losses import CITYSCAPES
-from morngan.checkpoint import CheckpointError, list_checkpoints, load_newest
-from morngan.config import TrainConfig, from_dict, make_config, to_dict, with_defaults
-from morngan.data.folders import TrainingData, prepare_training_data
-from morngan.data.images import DataError
-from morngan.data.scenes import write_scenes
-from morngan.devices import LostError, World, check_launched, connect, started_by_launcher
-from morngan.faults import RunError, how_to_go_on
-from morngan.finite import NonFiniteLossError
-from morngan.processes import GONE, end_with_supervisor, is_supervised, supervise
-from morngan.trainer import Trainer
+from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict, with_defaults
+from ntir2dc.data.folders import TrainingData, prepare_training_data
+from ntir2dc.data.images import DataError
+from ntir2dc.parallel.launching import GONE, end_with_supervisor, is_supervised, supervise
+from ntir2dc.parallel.world import LostError, World, check_launched, connect, started_by_launcher
+from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newest
+from ntir2dc.run.faults import RunError, how_to_go_on
+from ntir2dc.run.finite import NonFiniteLossError
+from ntir2dc.trainer import Trainer
+from scenes import write_scenes
 
 
 class Parser(ArgumentParser):

@@ -14,7 +14,7 @@ import pytest
 
 import morn_losses
 from morn_losses import functional, label_spaces, metrics
-from morngan.config import LossOptions, make_config
+from ntir2dc.config import LossOptions, make_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -74,7 +74,7 @@ def test_a_detail_names_a_known_equation() -> None:
         equations.detail_of("test_x", "Eq. 24: unknown.", table, [])
     assert equations.detail_of("test_x", "A test.", table, []) == ([], "")
     found, equation = equations.detail_of("test_total_is_eq_23_written_out", "", table, [])
-    assert ([row.name for row in found], equation) == (["examples/morngan/objective.py"], "23")
+    assert ([row.name for row in found], equation) == (["examples/ntir2dc/methods/morngan/objective.py"], "23")
     # those that the test calls, if there are any
     called = [row for row in table if row.name == "MemoryBank"]
     assert equations.detail_of("test_x", "Section 3.4.1: x.", table, called) == (called, "")

@@ -58,7 +58,7 @@ def test_the_examples_need_the_extra_train_and_nothing_else() -> None:
     assert {"torch", "pillow", "jsonargparse"} <= set(found)
     assert found.pop("lightning") == {"examples/recipes/lightning_module.py"}
     # the wheel of pytorch-lightning holds a copy of lightning_fabric
-    assert found.pop("pytorch-lightning", set()) <= {"examples/morngan/devices.py"}
+    assert found.pop("pytorch-lightning", set()) <= {"examples/ntir2dc/parallel/world.py"}
     assert "lightning-fabric" in TRAIN
     # jinja2 brings markupsafe, whose Markup is part of its interface
     assert set(found) <= TRAIN | {"markupsafe"}

@@ -25,8 +25,7 @@ from torch import Tensor
 
 import cyclegan
 from morn_losses import CITYSCAPES
-from morngan.data.scenes import write_scenes
-from morngan.evaluation import (
+from ntir2dc.evaluation import (
     COLUMNS,
     INPUT,
     TRUTH,
@@ -39,8 +38,9 @@ from morngan.evaluation import (
     run_network,
     true_day,
 )
-from morngan.judge import STEPS, judge_pairs, load_or_train_judge
-from morngan.panels import save_panel
+from ntir2dc.judge import STEPS, judge_pairs, load_or_train_judge
+from ntir2dc.run.contact_sheet import save_panel
+from scenes import write_scenes
 
 # a loss of weight 0 is computed all the same, so that random draws are those of the other rows
 ROWS = {

@@ -20,10 +20,10 @@ from morn_losses import CITYSCAPES, LabelFusion, SemanticDenoiser
 # a recipe is started by its file name: what it shares with the trainer lies one folder up
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from morngan.data.images import DataError, list_images, read_color, read_labels, read_thermal
-from morngan.data.pairing import cut, random_corner, seeded
-from morngan.data.scenes import write_scenes
-from morngan.panels import save_panel
+from ntir2dc.data.images import DataError, list_images, read_color, read_labels, read_thermal
+from ntir2dc.data.pairing import cut, random_corner, seeded
+from ntir2dc.run.contact_sheet import save_panel
+from scenes import write_scenes
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """``real_a (B, 3, h, w)``, ``labels_a (B, h, w)``, ``real_b (B, 3, h, w)``."""

@@ -24,8 +24,8 @@ sys.path[:0] = [str(EXAMPLES.parent), str(EXAMPLES)]
 
 from colorize import choose_device  # noqa: E402
 from morn_losses import CITYSCAPES  # noqa: E402
-from morngan.data.images import DataError, list_images  # noqa: E402
-from morngan.weights import WeightsError  # noqa: E402
+from ntir2dc.data.images import DataError, list_images  # noqa: E402
+from ntir2dc.run.weights import WeightsError  # noqa: E402
 from studies.ablations.design import BASES, Base, apply, choose_rows, flatten, make_rows  # noqa: E402
 from studies.ablations.frozen import freeze  # noqa: E402
 from studies.ablations.results import save_base, update_docs, write_results  # noqa: E402

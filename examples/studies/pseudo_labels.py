@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from jsonargparse import auto_cli
 
-from morngan.checkpoint import CheckpointError
-from morngan.data.images import DataError
-from morngan.studies.card import save_tables
-from morngan.studies.pseudo_labels import count, load_trainer, tables
+from ntir2dc.data.images import DataError
+from ntir2dc.run.checkpoint import CheckpointError
+from studies.cards.card import save_tables
+from studies.teaching.pseudo_labels import count, load_trainer, tables
 
 
 def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -> int:

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from jsonargparse import auto_cli
 
-from morngan.studies.report_card import write_report_card
-from morngan.studies.streets import Options
+from studies.cards.report_card import write_report_card
+from studies.cards.streets import Options
 
 
 def main(out: Path = Path("runs/report_card"), options: Options | None = None) -> int:

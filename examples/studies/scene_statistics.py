@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from jsonargparse import auto_cli
 
 from morn_losses import CITYSCAPES
-from morngan.data.images import DataError, list_images, save_image
-from morngan.studies.card import save_tables
-from morngan.studies.scene_statistics import (
+from ntir2dc.data.images import DataError, list_images, save_image
+from studies.cards.card import save_tables
+from studies.frames.scene_statistics import (
     THERMAL,
     class_shares,
     class_table,

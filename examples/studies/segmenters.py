@@ -19,11 +19,11 @@ import torch
 from jsonargparse import auto_cli
 
 from morn_losses import CITYSCAPES
-from morngan.config import PresetName, make_config
-from morngan.data.folders import prepare_training_data
-from morngan.data.images import DataError
-from morngan.studies.card import save_tables
-from morngan.studies.segmenters import Options, study
+from ntir2dc.config import PresetName, make_config
+from ntir2dc.data.folders import prepare_training_data
+from ntir2dc.data.images import DataError
+from studies.cards.card import save_tables
+from studies.teaching.segmenters import Options, study
 
 
 def main(

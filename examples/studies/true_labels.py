@@ -23,13 +23,13 @@ import torch  # noqa: E402
 from jsonargparse import auto_cli  # noqa: E402
 
 from morn_losses import CITYSCAPES  # noqa: E402
-from morngan.checkpoint import CheckpointError  # noqa: E402
-from morngan.data.images import DataError  # noqa: E402
-from morngan.evaluation import list_cases, run_network  # noqa: E402
-from morngan.files import write_atomically  # noqa: E402
-from morngan.judge import judge_pairs, load_or_train_judge  # noqa: E402
-from morngan.schedule import Phase  # noqa: E402
-from morngan.weights import load_translator  # noqa: E402
+from ntir2dc.data.images import DataError  # noqa: E402
+from ntir2dc.evaluation import list_cases, run_network  # noqa: E402
+from ntir2dc.files import write_atomically  # noqa: E402
+from ntir2dc.judge import judge_pairs, load_or_train_judge  # noqa: E402
+from ntir2dc.methods.morngan.schedule import Phase  # noqa: E402
+from ntir2dc.run.checkpoint import CheckpointError  # noqa: E402
+from ntir2dc.run.weights import load_translator  # noqa: E402
 from studies.ablations.design import apply  # noqa: E402
 from studies.ablations.formats import to_markdown  # noqa: E402
 from studies.ablations.runs import summarize_log  # noqa: E402

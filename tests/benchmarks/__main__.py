@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from morngan.schedule import Phase
+from ntir2dc.methods.morngan.schedule import Phase
 from tests.benchmarks import (
     data,
     inference,

@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import default_collate
 
 from morn_losses import CITYSCAPES, MemorySampler
-from morngan.config import make_config
-from morngan.data.folders import prepare_training_data
-from morngan.data.pairing import PairedCrops
-from morngan.data.scenes import write_scenes
-from morngan.schedule import Phase
+from ntir2dc.config import make_config
+from ntir2dc.data.folders import prepare_training_data
+from ntir2dc.data.pairing import PairedCrops
+from ntir2dc.methods.morngan.schedule import Phase
+from scenes import write_scenes
 from tests.benchmarks.harness import Row, Settings, compare
 from tests.benchmarks.lookups import bank
 from tests.benchmarks.training_step import make_batch, make_trainer

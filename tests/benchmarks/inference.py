@@ -8,8 +8,8 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from morngan.networks import Decoder, Encoder, init_weights
-from morngan.weights import Translator
+from ntir2dc.networks import Decoder, Encoder, init_weights
+from ntir2dc.run.weights import Translator
 from tests.benchmarks.harness import Row, Run, Settings, compare
 from tests.benchmarks.precisions import at
 

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from morngan.schedule import Phase
+from ntir2dc.methods.morngan.schedule import Phase
 from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
 from tests.benchmarks.training_step import make_batch, make_trainer, sizes
 

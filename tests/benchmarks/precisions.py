@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from morngan.schedule import Phase
-from morngan.step import add_up
-from morngan.trainer import Trainer
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.methods.morngan.step import add_up
+from ntir2dc.trainer import Trainer
 from tests.benchmarks.harness import Row, Run, Settings, clock, compare
 from tests.benchmarks.published_step import generator_terms
 from tests.benchmarks.training_step import make_batch, make_trainer, sizes

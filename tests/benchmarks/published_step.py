@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from morn_losses.functional import fill_unlabeled
-from morngan.model import set_requires_grad
-from morngan.schedule import Phase
-from morngan.step import Step, Terms, add_up
-from morngan.trainer import Trainer
+from ntir2dc.methods.morngan.model import set_requires_grad
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.methods.morngan.step import Step, Terms, add_up
+from ntir2dc.trainer import Trainer
 
 
 def training_step(trainer: Trainer, batch: dict[str, Tensor], phase: Phase, epoch: int) -> dict[str, float]:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morngan.config import DataOptions, NetworkOptions, TrainConfig, make_config
-from morngan.data.folders import Frame, TrainingData
-from morngan.schedule import Phase
-from morngan.trainer import Trainer
+from ntir2dc.config import DataOptions, NetworkOptions, TrainConfig, make_config
+from ntir2dc.data.folders import Frame, TrainingData
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.trainer import Trainer
 from tests.benchmarks import published_step
 from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
 from tests.benchmarks.losses import blocks

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from small_folder import write_folder
+from helpers.small_folder import write_folder
 
 
 @pytest.fixture

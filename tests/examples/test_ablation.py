@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.small_folder import write_folder
+from helpers.tiny_run import SHAPES, THRESHOLDS, tiny_config
 from morn_losses import CITYSCAPES
-from morngan.config import ModuleOptions, make_config, to_dict
-from morngan.data.folders import prepare_training_data
-from morngan.evaluation import CLASSES_A, Scores
-from morngan.log import read_log
-from morngan.schedule import Phase, Schedule
-from morngan.step import term_names
-from morngan.trainer import Trainer
-from small_folder import write_folder
+from ntir2dc.config import ModuleOptions, make_config, to_dict
+from ntir2dc.data.folders import prepare_training_data
+from ntir2dc.evaluation import CLASSES_A, Scores
+from ntir2dc.methods.morngan.schedule import Phase, Schedule
+from ntir2dc.methods.morngan.step import term_names
+from ntir2dc.run.log import read_log
+from ntir2dc.trainer import Trainer
 from studies.ablation import main, read_base
 from studies.ablations.contrasts import Estimate, estimate, image_counts, paired, verdict
 from studies.ablations.design import (
@@ -50,7 +51,6 @@ from studies.ablations.stems import find_stem, first_steps, shared_steps, start_
 from studies.ablations.tables import class_cells, difference_cells, make_line
 from studies.ablations.worker import main as train_and_score
 from studies.ablations.worker import steps_done
-from tiny_run import SHAPES, THRESHOLDS, tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {

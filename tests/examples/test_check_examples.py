@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from check_examples import EXAMPLES, check, flags_in_use, scripts, verdict
+from drills.check_examples import EXAMPLES, check, flags_in_use, scripts, verdict
 
 HELP = "usage: x.py [-h] [--run RUN] [--losses.tv TV]\n"
 
@@ -52,7 +52,7 @@ def test_verdicts(status: int, out: str, err: str, right: bool, why: str) -> Non
 def test_a_library_beside_the_examples_is_not_the_installed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("check_examples.flags_in_use", lambda script: ["--run"])
+    monkeypatch.setattr("drills.check_examples.flags_in_use", lambda script: ["--run"])
     (tmp_path / "morn_losses.py").write_text("")
     (tmp_path / "x.py").write_text(
         '"""X.\n\npython examples/x.py --run DIR\n"""\nimport argparse\nimport morn_losses\n'

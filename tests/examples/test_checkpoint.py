@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from morngan.checkpoint import CheckpointError, list_checkpoints, load_newest, save_checkpoint
+from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newest, save_checkpoint
 
 
 def test_newest_state_comes_back(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import colorize
 from colorize import batches, choose_device, main, pad, plan, translate
-from morngan.data.images import DataError, read_thermal, to_image
-from morngan.networks import Decoder, Encoder
-from morngan.weights import FILE_NAME, load_translator, save_generator_weights
+from ntir2dc.data.images import DataError, read_thermal, to_image
+from ntir2dc.networks import Decoder, Encoder
+from ntir2dc.run.weights import FILE_NAME, load_translator, save_generator_weights
 
 
 @pytest.fixture

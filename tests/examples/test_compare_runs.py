@@ -15,10 +15,10 @@ from test_evaluate import NETWORKS, write_run, write_scenes
 
 import compare_runs as command
 from morn_losses import CITYSCAPES
-from morngan.comparison import cells, compare, format_figure, to_json, with_error
-from morngan.evaluation import COLUMNS, UNTRAINED, Figure, Scores, weighted_figures
-from morngan.model import MornGAN
-from morngan.weights import save_generator_weights
+from ntir2dc.evaluation import COLUMNS, UNTRAINED, Figure, Scores, weighted_figures
+from ntir2dc.evaluation.comparison import cells, compare, format_figure, to_json, with_error
+from ntir2dc.methods.morngan.model import MornGAN
+from ntir2dc.run.weights import save_generator_weights
 
 N = 6
 

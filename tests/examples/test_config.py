@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from morngan.config import (
+from ntir2dc.config import (
     LossOptions,
     ModuleOptions,
     TrainConfig,
@@ -18,7 +18,7 @@ from morngan.config import (
     to_dict,
     with_defaults,
 )
-from morngan.config.ranges import RANGES
+from ntir2dc.config.ranges import RANGES
 
 
 @pytest.mark.parametrize("preset", ["demo", "mini", "flir", "kaist"])

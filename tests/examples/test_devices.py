@@ -16,18 +16,18 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from devices_equal import compare, in_processes, largest_difference, make_data, same_anyhow, states, translated
+from drills.devices_equal import compare, in_processes, largest_difference, make_data, same_anyhow, states, translated
+from helpers.tiny_run import TINY, quiet, start, wait_for_rows
 from morn_losses import CITYSCAPES
-from morngan.checkpoint import list_checkpoints
-from morngan.data.folders import TrainingData
-from morngan.data.pairing import PairedCrops
-from morngan.devices import World
-from morngan.faults import RunError
-from morngan.log import read_log
-from morngan.parts import Parts
-from morngan.schedule import Phase
-from morngan.trainer import Trainer
-from tiny_run import TINY, quiet, start, wait_for_rows
+from ntir2dc.data.folders import TrainingData
+from ntir2dc.data.pairing import PairedCrops
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.parallel.microbatches import Parts
+from ntir2dc.parallel.world import World
+from ntir2dc.run.checkpoint import list_checkpoints
+from ntir2dc.run.faults import RunError
+from ntir2dc.run.log import read_log
+from ntir2dc.trainer import Trainer
 from train_morngan import main
 
 LIGHT = CITYSCAPES.index("traffic light")

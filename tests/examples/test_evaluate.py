@@ -15,13 +15,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 import evaluate as command
+from helpers.tiny_run import NETWORKS
 from morn_losses import CITYSCAPES
 from morn_losses.image import to_gray
 from morn_losses.metrics import apce, edge_scores
-from morngan.config import make_config, to_dict
-from morngan.data.images import DataError, to_image
-from morngan.data.scenes import render_scene
-from morngan.evaluation import (
+from ntir2dc.config import make_config, to_dict
+from ntir2dc.data.images import DataError, to_image
+from ntir2dc.evaluation import (
     CLASSES_A,
     CLASSES_S,
     COLUMNS,
@@ -42,11 +42,11 @@ from morngan.evaluation import (
     true_day,
     weighted_figures,
 )
-from morngan.judge import class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
-from morngan.model import MornGAN
-from morngan.panels import colorize_labels
-from morngan.weights import save_generator_weights
-from tiny_run import NETWORKS
+from ntir2dc.judge import class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
+from ntir2dc.methods.morngan.model import MornGAN
+from ntir2dc.run.contact_sheet import colorize_labels
+from ntir2dc.run.weights import save_generator_weights
+from scenes import render_scene
 
 H, W = 48, 64
 

@@ -16,11 +16,11 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-from morngan.checkpoint import list_checkpoints
-from morngan.data.pairing import PairedCrops
-from morngan.trainer import Trainer
-from small_folder import write_folder
-from tiny_run import ROOT, TINY, finish, outcome, start
+from helpers.small_folder import write_folder
+from helpers.tiny_run import ROOT, TINY, finish, outcome, start
+from ntir2dc.data.pairing import PairedCrops
+from ntir2dc.run.checkpoint import list_checkpoints
+from ntir2dc.trainer import Trainer
 from train_morngan import main
 
 Outcome = tuple[list[dict[str, str]], bytes]
@@ -78,7 +78,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 @pytest.mark.slow
 def test_killed_at_random_moments() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "random_kills.py"), "--kills=3"],
+        [sys.executable, str(ROOT / "tests" / "drills" / "random_kills.py"), "--kills=3"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.small_folder import write_folder
 from morn_losses import CITYSCAPES, LabelFusion, LabelSpace, SemanticDenoiser
 from morn_losses.edges import canny_edges
 from morn_losses.functional import to_gray
-from morngan.data.folders import TrainingData, prepare_training_data, read_edges
-from morngan.data.images import DataError, read_color, read_labels
-from small_folder import write_folder
+from ntir2dc.data.folders import TrainingData, prepare_training_data, read_edges
+from ntir2dc.data.images import DataError, read_color, read_labels
 
 
 def prepare(folder: Path, cache: Path, **options: object) -> TrainingData:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from morngan.data.images import (
+from ntir2dc.data.images import (
     DataError,
     list_images,
     read_color,
@@ -19,7 +19,7 @@ from morngan.data.images import (
     save_image,
     to_image,
 )
-from morngan.files import write_atomically
+from ntir2dc.files import write_atomically
 
 READERS = pytest.mark.parametrize("read", [read_color, read_thermal, read_labels])
 

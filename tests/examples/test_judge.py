@@ -10,8 +10,8 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from morn_losses import LabelSpace
-from morngan.data.images import DataError, read_color, read_labels
-from morngan.judge import (
+from ntir2dc.data.images import DataError, read_color, read_labels
+from ntir2dc.judge import (
     Crops,
     Judge,
     class_iou,

@@ -1,4 +1,4 @@
-"""The long run of tests/long_run.py, made short: what it measures, and that no file stays open."""
+"""The long run of tests/drills/long_run.py, made short: what it measures, and that no file stays open."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from long_run import Sample, long_run, report, slope
-from morngan.schedule import Phase
+from drills.long_run import Sample, long_run, report, slope
+from ntir2dc.methods.morngan.schedule import Phase
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")

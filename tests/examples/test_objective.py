@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.tiny_run import quiet, step_and_terms, tiny_config, tiny_data
 from morn_losses import CITYSCAPES
 from morn_losses import functional as M
-from morngan.config import LossOptions
-from morngan.data.folders import TrainingData
-from morngan.networks import scale_weights
-from morngan.objective import aca_classes, least_squares_loss, make_distillation
-from morngan.schedule import Phase
-from morngan.trainer import Trainer
-from tiny_run import quiet, step_and_terms, tiny_config, tiny_data
+from ntir2dc.config import LossOptions
+from ntir2dc.data.folders import TrainingData
+from ntir2dc.methods.morngan.objective import aca_classes, least_squares_loss, make_distillation
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.networks import scale_weights
+from ntir2dc.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

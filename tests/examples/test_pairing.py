@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, MemoryBank, MemorySampler
 from morn_losses.functional import semantic_descriptor
-from morngan.data.folders import TrainingData, prepare_training_data, read_edges
-from morngan.data.images import read_color, read_labels, read_thermal
-from morngan.data.pairing import MemoryCrops, PairedCrops, corner_at_class, cut, order, psi, seeded
+from ntir2dc.data.folders import TrainingData, prepare_training_data, read_edges
+from ntir2dc.data.images import read_color, read_labels, read_thermal
+from ntir2dc.data.pairing import MemoryCrops, PairedCrops, corner_at_class, cut, order, psi, seeded
 
 
 @pytest.fixture

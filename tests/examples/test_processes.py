@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from morngan.processes import GONE, supervise
-from tiny_run import ROOT
+from helpers.tiny_run import ROOT
+from ntir2dc.parallel.launching import GONE, supervise
 
 
 def script(text: str) -> list[str]:
@@ -94,7 +94,7 @@ sys.exit(0 if len(seen) == 1 else 7)
 def test_they_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     work = f"""
 sys.path.insert(0, {str(ROOT / "examples")!r})
-from morngan.processes import end_with_supervisor
+from ntir2dc.parallel.launching import end_with_supervisor
 end_with_supervisor()
 open(f'{tmp_path}/{{rank}}', 'w').write(str(os.getpid()))
 time.sleep(600)
@@ -102,7 +102,7 @@ time.sleep(600)
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "examples")!r})
-from morngan.processes import supervise
+from ntir2dc.parallel.launching import supervise
 supervise({script(work)!r}, 2, str)
 """
     supervisor = subprocess.Popen([sys.executable, "-c", code])

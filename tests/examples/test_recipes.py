@@ -20,10 +20,10 @@ import crops
 import cut
 import cyclegan
 import segmenters
+from helpers.small_folder import write_folder
 from morn_losses import CITYSCAPES, LabelFusion, SemanticDenoiser
-from morngan.data.images import DataError, read_color, read_labels
-from morngan.evaluation import COLUMNS, INPUT, TRUTH, Figure, Row
-from small_folder import write_folder
+from ntir2dc.data.images import DataError, read_color, read_labels
+from ntir2dc.evaluation import COLUMNS, INPUT, TRUTH, Figure, Row
 
 SOURCE = Path(cyclegan.__file__)
 TINY = ["--steps=3", "--crop=32", "--width=4", "--segmenter_steps=2"]

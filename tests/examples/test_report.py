@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 import report as command
-from morngan.config import make_config, to_dict
-from morngan.data.images import DataError
-from morngan.report import (
+from ntir2dc.config import make_config, to_dict
+from ntir2dc.data.images import DataError
+from ntir2dc.report import (
     MAX_POINTS,
     Series,
     embed,

@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from morngan.studies.report_card import write_report_card
-from morngan.studies.streets import Options
+from studies.cards.report_card import write_report_card
+from studies.cards.streets import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ["labels", "mining", "denoising", "memory", "aca", "cgr", "sr"]

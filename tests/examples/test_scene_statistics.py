@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.small_folder import write_folder
 from morn_losses import CITYSCAPES
-from morngan.data.images import DataError
-from morngan.data.scenes import write_scenes
-from morngan.studies.card import Table
-from morngan.studies.scene_statistics import (
+from ntir2dc.data.images import DataError
+from scenes import write_scenes
+from studies.cards.card import Table
+from studies.frames.scene_statistics import (
     class_shares,
     class_table,
     color_statistics,
@@ -26,7 +27,6 @@ from morngan.studies.scene_statistics import (
     read_pictures,
     reduce_to,
 )
-from small_folder import write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 

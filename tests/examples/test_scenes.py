@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from morn_losses.label_spaces import CITYSCAPES
-from morngan.data.scenes import Scene, folder, predict_labels, predictions, render, render_scene, write_scenes
-from morngan.data.scenes.canvas import (
+from scenes import Scene, folder, predict_labels, predictions, render, render_scene, write_scenes
+from scenes.canvas import (
     PERSON,
     POLE,
     RIDER,
@@ -22,7 +22,7 @@ from morngan.data.scenes.canvas import (
     _majority,
     noise,
 )
-from morngan.data.scenes.street import _Queue
+from scenes.street import _Queue
 
 SIZE = (64, 80)
 NUMBERS = {"n_train_a": 2, "n_train_b": 2, "n_val": 2, "n_judge": 1}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from morngan.config import PhaseOptions, make_config
-from morngan.schedule import Phase, Schedule
+from ntir2dc.config import PhaseOptions, make_config
+from ntir2dc.methods.morngan.schedule import Phase, Schedule
 
 
 @pytest.mark.parametrize(

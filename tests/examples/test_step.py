@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from morngan.data.folders import TrainingData
-from morngan.schedule import Phase
-from morngan.trainer import Trainer
+from helpers.tiny_run import NETWORKS, quiet, tiny_config, tiny_data
+from ntir2dc.data.folders import TrainingData
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.trainer import Trainer
 from tests.benchmarks import published_step
 from tests.benchmarks.harness import peak_memory
-from tiny_run import NETWORKS, quiet, tiny_config, tiny_data
 
 GENERATORS = {"encoder_a", "encoder_b", "decoder_a", "decoder_b"}
 DISCRIMINATORS = {"discriminator_a", "discriminator_b"}

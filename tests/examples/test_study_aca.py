@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from morngan.studies.aca import (
+from studies.cards.aca import (
     BEFORE,
     COMPONENTS,
     LOCAL_ONLY,
@@ -13,7 +13,7 @@ from morngan.studies.aca import (
     make_known,
     optimise,
 )
-from morngan.studies.aca import nearest as nearest_components
+from studies.cards.aca import nearest as nearest_components
 
 
 def test_nearness_by_hand() -> None:

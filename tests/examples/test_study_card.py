@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from morngan.studies.card import Card, Claim, Table, format_values, share, spread, to_json, to_markdown
-from morngan.studies.plots import COLORS, beside, line_plot, log_ticks, stack, ticks
+from studies.cards.card import Card, Claim, Table, format_values, share, spread, to_json, to_markdown
+from studies.cards.plots import COLORS, beside, line_plot, log_ticks, stack, ticks
 
 NAN = math.nan
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from morn_losses.functional import cgr_loss
-from morngan.studies.cgr import STATES, TV_WEIGHT, blur, measure, repair, states
-from morngan.studies.streets import render_streets
+from studies.cards.cgr import STATES, TV_WEIGHT, blur, measure, repair, states
+from studies.cards.streets import render_streets
 
 
 def test_an_image_keeps_all_of_its_own_edges() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from morn_losses.edges import canny_edges
-from morngan.studies.image_statistics import (
+from studies.frames.image_statistics import (
     blob_statistics,
     find_blobs,
     gradient,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from morn_losses import CITYSCAPES
-from morngan.studies.distillation import most_confident
-from morngan.studies.labels import DENOISED, Dropped, dropped, label_stages, mark_errors
-from morngan.studies.streets import Streets, count, pseudo_labels_of_day, render_streets
+from studies.cards.distillation import most_confident
+from studies.cards.labels import DENOISED, Dropped, dropped, label_stages, mark_errors
+from studies.cards.streets import Streets, count, pseudo_labels_of_day, render_streets
 
 ROAD, POLE, TREE, SKY, PERSON = CITYSCAPES.ids("road", "pole", "vegetation", "sky", "person")
 UNLABELED = CITYSCAPES.ignore_index

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from morngan.studies.memory import CLASSES, draw, holdings, imperfect_labels_of_night, measure
-from morngan.studies.streets import Streets
+from studies.cards.memory import CLASSES, draw, holdings, imperfect_labels_of_night, measure
+from studies.cards.streets import Streets
 
 SIGN, PERSON, BUS = CLASSES[1], CLASSES[2], CLASSES[4]
 

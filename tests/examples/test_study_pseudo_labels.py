@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from helpers.small_folder import write_folder
+from helpers.tiny_run import tiny_config
 from morn_losses import CITYSCAPES
-from morngan.config import ModuleOptions
-from morngan.data.folders import TrainingData, prepare_training_data
-from morngan.data.images import DataError
-from morngan.studies.pseudo_labels import STAGES, count, load_trainer, tables
-from morngan.trainer import Trainer
-from small_folder import write_folder
-from tiny_run import tiny_config
+from ntir2dc.config import ModuleOptions
+from ntir2dc.data.folders import TrainingData, prepare_training_data
+from ntir2dc.data.images import DataError
+from ntir2dc.trainer import Trainer
+from studies.teaching.pseudo_labels import STAGES, count, load_trainer, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.small_folder import write_folder
+from helpers.tiny_run import tiny_config
 from morn_losses import CITYSCAPES
-from morngan.config import make_config
-from morngan.data.folders import prepare_training_data
-from morngan.data.images import read_color, read_labels
-from morngan.studies.segmenters import VARIANTS, change, score, windows
-from morngan.trainer import Trainer
-from small_folder import write_folder
-from tiny_run import tiny_config
+from ntir2dc.config import make_config
+from ntir2dc.data.folders import prepare_training_data
+from ntir2dc.data.images import read_color, read_labels
+from ntir2dc.trainer import Trainer
+from studies.teaching.segmenters import VARIANTS, change, score, windows
 
 ROOT = Path(__file__).resolve().parents[2]
 

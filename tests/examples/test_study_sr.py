@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from morngan.studies.sr import inconsistency, resize
-from morngan.studies.standins import SkipTranslator, Translator, train_segmenter, train_translator
-from morngan.studies.streets import render_streets
+from studies.cards.sr import inconsistency, resize
+from studies.cards.standins import SkipTranslator, Translator, train_segmenter, train_translator
+from studies.cards.streets import render_streets
 
 
 @pytest.mark.parametrize(("scale", "size"), [(0.5, (16, 24)), (0.75, (24, 36)), (1.5, (48, 72))])

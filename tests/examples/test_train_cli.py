@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from morngan.config import to_dict
-from small_folder import write_folder
-from tiny_run import TINY, finish, rows_without_seconds, start, wait_for_rows
+from helpers.small_folder import write_folder
+from helpers.tiny_run import TINY, finish, rows_without_seconds, start, wait_for_rows
+from ntir2dc.config import to_dict
 from train_morngan import main, parse
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from morngan.checkpoint import CheckpointError, list_checkpoints
-from morngan.config import ModuleOptions
-from morngan.data.folders import TrainingData
-from morngan.finite import NonFiniteLossError
-from morngan.schedule import Phase
-from morngan.step import term_names
-from morngan.trainer import Trainer
-from morngan.weights import load_translator
-from tiny_run import NETWORKS, quiet, rows_without_seconds, step_and_terms, tiny_config, tiny_data
+from helpers.tiny_run import NETWORKS, quiet, rows_without_seconds, step_and_terms, tiny_config, tiny_data
+from ntir2dc.config import ModuleOptions
+from ntir2dc.data.folders import TrainingData
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.methods.morngan.step import term_names
+from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints
+from ntir2dc.run.finite import NonFiniteLossError
+from ntir2dc.run.weights import load_translator
+from ntir2dc.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import pytest
 import torch
 from test_ablation import TINY, run
 
+from helpers.tiny_run import tiny_config
 from morn_losses import CITYSCAPES
-from morngan.checkpoint import load_newest
-from morngan.data.folders import prepare_training_data
-from morngan.data.images import DataError, read_thermal
-from morngan.data.scenes.folder import write_scenes
-from morngan.data.scenes.render import render_scene
-from morngan.schedule import Phase
+from ntir2dc.data.folders import prepare_training_data
+from ntir2dc.data.images import DataError, read_thermal
+from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.run.checkpoint import load_newest
+from scenes.folder import write_scenes
+from scenes.render import render_scene
 from studies.ablations.truth import KnowingTrainer, Places, true_labels
 from studies.true_labels import main
-from tiny_run import tiny_config
 
 SIZE = (48, 56)
 

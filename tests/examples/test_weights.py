@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from morngan.networks import Decoder, Encoder
-from morngan.weights import FILE_NAME, WeightsError, load_translator, save_generator_weights
+from ntir2dc.networks import Decoder, Encoder
+from ntir2dc.run.weights import FILE_NAME, WeightsError, load_translator, save_generator_weights
 
 CONFIG = {"width": 4, "encoder_blocks": 1, "decoder_blocks": 2}
 

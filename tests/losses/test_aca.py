@@ -9,7 +9,7 @@ import torch
 from sklearn.cluster import KMeans as ReferenceKMeans
 from torch import Tensor
 
-from loss_contract import LossContract
+from helpers.loss_contract import LossContract
 from morn_losses import _lloyd
 from morn_losses.losses.aca import ACALoss, ACATerms, aca_loss
 

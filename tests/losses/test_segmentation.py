@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from loss_contract import LossContract
+from helpers.loss_contract import LossContract
 from morn_losses.losses.segmentation import (
     BoundaryLoss,
     ClassBalancedCrossEntropy,

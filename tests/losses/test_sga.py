@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from loss_contract import LossContract
+from helpers.loss_contract import LossContract
 from morn_losses.losses.sga import SGALoss, SGAPlusLoss, sga_loss, sga_plus_loss
 from morn_losses.losses.thermal import monochromatic_regularization, temperature_regularization
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loss_contract import LossContract
+from helpers.loss_contract import LossContract
 from morn_losses.losses.sr import SRLoss, sr_loss
 
 

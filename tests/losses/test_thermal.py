@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from loss_contract import LossContract
+from helpers.loss_contract import LossContract
 from morn_losses.losses.thermal import (
     MonochromaticRegularization,
     TemperatureRegularization,

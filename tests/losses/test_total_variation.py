@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from loss_contract import LossContract
+from helpers.loss_contract import LossContract
 from morn_losses.losses.total_variation import TotalVariationLoss, total_variation_loss
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from morn_losses import LabelSpace
-from morngan.evaluation import Scores, weighted_figures
+from ntir2dc.evaluation import Scores, weighted_figures
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def paired(
     Args:
         row: for each seed the scores of all test images.
         against: of the other row, the same seeds and images in the same order.
-        key: of the figure, one of ``morngan.evaluation.COLUMNS``.
+        key: of the figure, one of ``ntir2dc.evaluation.COLUMNS``.
         space: the label space of the judge.
         resamples: draws.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from morngan.config import TrainConfig, from_dict, make_config, to_dict
+from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from morn_losses import LabelSpace
-from morngan.data.images import list_images
-from morngan.data.scenes import write_scenes
-from morngan.evaluation import INPUT, TINTED, TRUTH, Translate, list_cases, tint, true_day
-from morngan.files import write_atomically
-from morngan.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge
+from ntir2dc.data.images import list_images
+from ntir2dc.evaluation import INPUT, TINTED, TRUTH, Translate, list_cases, tint, true_day
+from ntir2dc.files import write_atomically
+from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge
+from scenes import write_scenes
 from studies.ablations.design import Base
 from studies.ablations.scoring import save_scores, score
 

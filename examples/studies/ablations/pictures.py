@@ -11,10 +11,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from morngan.data.images import to_image
-from morngan.evaluation import list_cases, read_case
-from morngan.panels import contact_sheet
-from morngan.weights import load_translator
+from ntir2dc.data.images import to_image
+from ntir2dc.evaluation import list_cases, read_case
+from ntir2dc.run.contact_sheet import contact_sheet
+from ntir2dc.run.weights import load_translator
 from studies.ablations.tables import Compared, Line, column_of, mean_and_spread
 
 FIGURES = ("miou_a", "miou_s", "apce", "edge_f1")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from morn_losses import LabelSpace
-from morngan.config import TrainConfig, to_dict
-from morngan.data.images import save_image
-from morngan.evaluation import COLUMNS, list_cases
-from morngan.files import write_atomically
+from ntir2dc.config import TrainConfig, to_dict
+from ntir2dc.data.images import save_image
+from ntir2dc.evaluation import COLUMNS, list_cases
+from ntir2dc.files import write_atomically
 from studies.ablations.contrasts import RESAMPLES
 from studies.ablations.design import TABLES, Base, Row, Table
 from studies.ablations.formats import to_csv, to_latex, to_markdown

@@ -22,9 +22,9 @@ from typing import Any, Literal
 
 import torch
 
-from morngan.config import TrainConfig, differences, to_dict, what_matters, with_defaults
-from morngan.files import write_atomically
-from morngan.log import read_log
+from ntir2dc.config import TrainConfig, differences, to_dict, what_matters, with_defaults
+from ntir2dc.files import write_atomically
+from ntir2dc.run.log import read_log
 from studies.ablations.design import Row, apply
 from studies.ablations.frozen import Frozen
 from studies.ablations.stems import find_stem, shared_steps, start_from, stem_steps
@@ -109,7 +109,7 @@ def hash_code() -> str:
     """Return the SHA-256 of the library and the trainer as they are now: what else decides a result."""
     digest = hashlib.sha256()
     root = EXAMPLES.parent
-    for folder in (root / "morn_losses", EXAMPLES / "morngan"):
+    for folder in (root / "morn_losses", EXAMPLES / "ntir2dc", EXAMPLES / "scenes"):
         for path in sorted(folder.rglob("*.py")):
             digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -10,8 +10,8 @@ import numpy as np
 from torch import nn
 
 from morn_losses import LabelSpace
-from morngan.evaluation import Scores, Translate, measure, read_case
-from morngan.files import write_atomically
+from ntir2dc.evaluation import Scores, Translate, measure, read_case
+from ntir2dc.files import write_atomically
 
 
 def score(

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from morngan.checkpoint import load_newest, save_checkpoint
-from morngan.config import TrainConfig, from_dict, to_dict, what_matters, with_defaults
-from morngan.files import write_atomically
-from morngan.schedule import Phase, Schedule
+from ntir2dc.config import TrainConfig, from_dict, to_dict, what_matters, with_defaults
+from ntir2dc.files import write_atomically
+from ntir2dc.methods.morngan.schedule import Phase, Schedule
+from ntir2dc.run.checkpoint import load_newest, save_checkpoint
 from studies.ablations.design import flatten
 
 # what an option not named here changes may show from the first step on, or in the log's columns, as that of

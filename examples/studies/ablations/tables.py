@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from morn_losses import LabelSpace
-from morngan.evaluation import CLASSES_A, COLUMNS, Column, Scores, weighted_figures
-from morngan.judge import class_iou
+from ntir2dc.evaluation import CLASSES_A, COLUMNS, Column, Scores, weighted_figures
+from ntir2dc.judge import class_iou
 from studies.ablations.contrasts import LEVEL, Estimate, paired, verdict
 from studies.ablations.design import CONTRASTS, Contrast, Table
 from studies.ablations.formats import to_csv

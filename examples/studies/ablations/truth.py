@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelSpace
-from morngan.config import TrainConfig, from_dict
-from morngan.data.folders import TrainingData, prepare_training_data
-from morngan.data.images import DataError, list_images, read_thermal
-from morngan.data.scenes.folder import FIRST_INDEX, PARAMETERS
-from morngan.data.scenes.render import render_scene
-from morngan.trainer import Trainer
+from ntir2dc.config import TrainConfig, from_dict
+from ntir2dc.data.folders import TrainingData, prepare_training_data
+from ntir2dc.data.images import DataError, list_images, read_thermal
+from ntir2dc.trainer import Trainer
+from scenes.folder import FIRST_INDEX, PARAMETERS
+from scenes.render import render_scene
 from studies.ablations.stems import start_from
 
 PROBE = 16

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from morn_losses import CITYSCAPES
-from morngan.checkpoint import list_checkpoints
-from morngan.evaluation import list_cases, run_network
-from morngan.judge import judge_pairs, load_or_train_judge
-from morngan.weights import load_translator
+from ntir2dc.evaluation import list_cases, run_network
+from ntir2dc.judge import judge_pairs, load_or_train_judge
+from ntir2dc.run.checkpoint import list_checkpoints
+from ntir2dc.run.weights import load_translator
 from studies.ablations.scoring import save_scores, score
 from studies.ablations.stems import save_stem
 from train_morngan import main as train

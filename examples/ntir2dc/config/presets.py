@@ -1,0 +1,98 @@
+"""The presets, and the two readings of the losses."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+from ntir2dc.config.options import DataOptions, LossOptions, NetworkOptions, PhaseOptions
+from ntir2dc.config.train import PresetName, TrainConfig, VariantName
+
+_SMALL_NETWORKS = NetworkOptions(
+    generator_width=16,
+    discriminator_width=16,
+    segmenter_width=16,
+    aspp_channels=16,
+    merged_channels=64,
+    dropout=0.1,
+)
+
+# segmenters start at once, and the last phase gets its share of a short run
+_SHORT_PHASES = PhaseOptions(structure=0.05, segment_a=0.1, segment_b=0.2, distill=0.4, collaborate=0.7)
+
+# no segmenter is sure of 95 or 99 percent after a thousandth of the paper's steps
+_SHORT_LOSSES = LossOptions(theta_fg=0.5, theta_bg=0.6, fill_threshold=0.8)
+
+_PRESETS: dict[str, TrainConfig] = {
+    "demo": TrainConfig(
+        preset="demo",
+        out="runs/demo",
+        epochs=20,
+        steps_per_epoch=30,
+        lr=5e-4,
+        segmenter_lr=2e-3,
+        ema_decay=0.98,
+        networks=_SMALL_NETWORKS,
+        dataset=DataOptions(crop=96, scene_height=96, scene_width=128),
+        phases=_SHORT_PHASES,
+        losses=_SHORT_LOSSES,
+    ),
+    "mini": TrainConfig(
+        preset="mini",
+        out="runs/mini",
+        epochs=29,
+        lr=4e-4,
+        segmenter_lr=2e-3,
+        segmenter_crops=4,
+        ema_decay=0.995,
+        networks=dataclasses.replace(_SMALL_NETWORKS, segmenter_norm="batch", segmenter_init="he"),
+        dataset=DataOptions(crop=128),
+        phases=_SHORT_PHASES,
+        # real thermal images leave them less sure still, and S_A on translations least of all
+        losses=dataclasses.replace(
+            _SHORT_LOSSES, theta_fg=0.3, theta_bg=0.5, mine_frozen_alone=True, boundary_weight=0.0
+        ),
+    ),
+    "flir": TrainConfig(preset="flir", out="runs/flir", epochs=80, checkpoint_every=1000, panel_every=1000),
+    "kaist": TrainConfig(
+        preset="kaist",
+        out="runs/kaist",
+        epochs=160,
+        checkpoint_every=1000,
+        panel_every=1000,
+        phases=PhaseOptions(
+            structure=10 / 160, segment_a=50 / 160, segment_b=90 / 160, distill=100 / 160, collaborate=145 / 160
+        ),
+        losses=LossOptions(sga_threshold=0.44),
+    ),
+}
+
+
+def _published(losses: LossOptions) -> LossOptions:
+    """Return the reading of the authors' published code, as far as options reach it."""
+    return dataclasses.replace(
+        losses,
+        lambda_thermal=1.0,
+        published_adversarial=True,
+        cycle_distance="smooth_l1",
+        sga_patches="random",
+        gradient_padding="zeros",
+        mine_frozen_alone=True,
+        published_fusion=True,
+        aca_metric="cosine",
+        aca_init="random",
+        aca_average="present",
+        aca_merge_vehicles=True,
+        sr_every_step=True,
+    )
+
+
+def make_config(preset: PresetName = "demo", variant: VariantName = "paper") -> TrainConfig:
+    """Return the configuration of a preset in one of the two readings."""
+    if preset not in _PRESETS:
+        raise ValueError(f"preset: expected one of {', '.join(_PRESETS)}, got {preset!r}")
+    if variant not in get_args(VariantName):
+        raise ValueError(f"variant: expected one of {', '.join(get_args(VariantName))}, got {variant!r}")
+    config = _PRESETS[preset]
+    losses = _published(config.losses) if variant == "published" else config.losses
+    return dataclasses.replace(config, variant=variant, losses=losses)

@@ -1,0 +1,108 @@
+"""The options of a whole run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ntir2dc.config.options import DataOptions, LossOptions, ModuleOptions, NetworkOptions, PhaseOptions
+from ntir2dc.config.ranges import check_ranges
+
+PresetName = Literal["demo", "mini", "flir", "kaist"]
+VariantName = Literal["paper", "published"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run.
+
+    Args:
+        preset: where the defaults of all other options come from.
+        variant: which reading of the losses: the paper's, or that of the authors' published code.
+        out: folder of the run.
+        data: folder with ``trainA``, ``trainB`` and label maps, laid out as docs/training.md says; None renders
+            procedural scenes into ``out``.
+        epochs: length of the run; the phases are compressed with it.
+        steps_per_epoch: steps an epoch; 0 is one pass over the larger domain.
+        max_steps: stop after this many steps in all without moving the phases; 0 is no limit.
+        batch_size: images of each domain a step, on all devices together.
+        seed: seed of everything.
+        lr: learning rate of Adam, constant.
+        segmenter_lr: learning rate of the segmenters; 0 is ``lr``, as in the paper.
+        segmenter_crops: color crops that teach the segmenters for each image of the batch; beyond the image itself,
+            they are cut out of other images, every second one around a small-sample class. 1 is the paper's.
+        ema_decay: decay of the running average of the generators' weights that is saved for inference; 0 saves the
+            weights as they are, as in the paper.
+        pool: capacity of the pool of translated images for each discriminator.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        devices: processes on this machine, each with a device and its share of every batch.
+        num_nodes: machines; more than one needs a launcher, see the guide to devices.
+        strategy: how devices share the work: ``ddp``, each with all networks and a part of the batch, is the only one.
+        precision: of the networks: ``32-true``, ``bf16-mixed`` (autocast; images, scores and losses stay float32), or
+            ``64-true``, which tells rounding from error.
+        accumulate: parts of a device's share of the batch, computed one after another; more need less memory.
+        compile: pass the networks through ``torch.compile``.
+        deterministic: choose kernels that give the same result every time; for CUDA, where others are the default.
+        checkpoint_every: steps between checkpoints.
+        panel_every: steps between sample panels.
+        keep_checkpoints: how many checkpoints are kept.
+        networks: widths and depths.
+        dataset: crops, edges and procedural scenes.
+        phases: when each phase starts.
+        modules: the switches of Table 5.
+        losses: weights and readings.
+    """
+
+    preset: PresetName = "demo"
+    variant: VariantName = "paper"
+    out: str = "runs/demo"
+    data: str | None = None
+    epochs: int = 80
+    steps_per_epoch: int = 0
+    max_steps: int = 0
+    batch_size: int = 1
+    seed: int = 0
+    lr: float = 2e-4
+    segmenter_lr: float = 0.0
+    segmenter_crops: int = 1
+    ema_decay: float = 0.0
+    pool: int = 50
+    device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: Literal["ddp"] = "ddp"
+    precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
+    accumulate: int = 1
+    compile: bool = False
+    deterministic: bool = False
+    checkpoint_every: int = 200
+    panel_every: int = 200
+    keep_checkpoints: int = 2
+    networks: NetworkOptions = field(default_factory=NetworkOptions)
+    dataset: DataOptions = field(default_factory=DataOptions)
+    phases: PhaseOptions = field(default_factory=PhaseOptions)
+    modules: ModuleOptions = field(default_factory=ModuleOptions)
+    losses: LossOptions = field(default_factory=LossOptions)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        parts = self.devices * self.num_nodes * self.accumulate
+        if self.batch_size % parts:
+            raise ValueError(
+                f"batch_size: expected a multiple of devices * num_nodes * accumulate = {parts}, got {self.batch_size}"
+            )
+        if self.devices > 1 and ":" in self.device:
+            raise ValueError(f"device: expected auto, cpu or cuda with several devices, got {self.device}")
+        if self.data is not None and Path(self.data).resolve() == Path(self.out).resolve():
+            raise ValueError(f"out: expected another folder than that of the data, got {self.out}")
+        if self.modules.sc and self.losses.lambda_seg <= 0:
+            raise ValueError("losses.lambda_seg: expected a positive weight; switch modules.sc off instead")
+        layers = self.networks.discriminator_layers
+        if len(layers) != 3 or min(layers) < 1:
+            raise ValueError(f"networks.discriminator_layers: expected three numbers >= 1, got {list(layers)}")
+        if self.dataset.edge_low > self.dataset.edge_high:
+            raise ValueError(
+                f"dataset.edge_low: expected at most dataset.edge_high = {self.dataset.edge_high}, "
+                f"got {self.dataset.edge_low}"
+            )

@@ -1,0 +1,62 @@
+"""What a run is worth: every row of the table is measured in the same way, the trivial ones included."""
+
+from ntir2dc.evaluation.cases import (
+    INPUT,
+    TINTED,
+    TRAINED,
+    TRUTH,
+    UNTRAINED,
+    Case,
+    Translate,
+    list_cases,
+    read_case,
+    run_network,
+    tint,
+    true_day,
+)
+from ntir2dc.evaluation.figures import (
+    CLASSES_A,
+    CLASSES_S,
+    COLUMNS,
+    Column,
+    Figure,
+    Row,
+    Scores,
+    evaluate,
+    measure,
+    summarize,
+    weighted_figures,
+)
+from ntir2dc.evaluation.run import evaluate_run, load_config
+from ntir2dc.evaluation.tables import format_cells, format_classes, to_markdown
+
+__all__ = [
+    "CLASSES_A",
+    "CLASSES_S",
+    "COLUMNS",
+    "INPUT",
+    "TINTED",
+    "TRAINED",
+    "TRUTH",
+    "UNTRAINED",
+    "Case",
+    "Column",
+    "Figure",
+    "Row",
+    "Scores",
+    "Translate",
+    "evaluate",
+    "evaluate_run",
+    "format_cells",
+    "format_classes",
+    "list_cases",
+    "load_config",
+    "measure",
+    "read_case",
+    "run_network",
+    "summarize",
+    "tint",
+    "to_markdown",
+    "true_day",
+    "weighted_figures",
+]

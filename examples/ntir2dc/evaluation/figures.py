@@ -1,0 +1,175 @@
+"""What is measured on translations: figures over a set of images, each with its standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_msssim import ssim
+from torch import Tensor, nn
+
+from morn_losses import LabelSpace
+from morn_losses.metrics import edge_scores
+from ntir2dc.evaluation.cases import Case, Translate
+from ntir2dc.judge import class_iou, confusion_matrix, mean_iou, predict
+
+CLASSES_A = ("road", "building", "sky", "car", "traffic sign", "person", "motorcycle", "truck", "bus")
+CLASSES_S = CLASSES_A[4:]
+"""The classes of mIoU.A and of mIoU.S (section 4.2)."""
+
+RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of the table: how it is called, multiplied and rounded. More is better in every one of them."""
+
+    key: str
+    title: str
+    scale: float = 1.0
+    digits: int = 3
+
+
+COLUMNS = (
+    Column("miou_a", "mIoU.A %", 100, 1),
+    Column("miou_s", "mIoU.S %", 100, 1),
+    Column("miou_all", "mIoU.all %", 100, 1),
+    Column("apce", "APCE"),
+    Column("edge_precision", "edge precision"),
+    Column("edge_f1", "edge F1"),
+    Column("psnr", "PSNR dB", 1, 2),
+    Column("ssim", "SSIM"),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value and its standard error over the images; NaN where undefined."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured for one way of translating."""
+
+    name: str
+    figures: dict[str, Figure]
+    iou: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured on one image: three edge curves, distances to the true day image, the judge's confusion."""
+
+    edges: NDArray[np.float64]
+    psnr: float
+    ssim: float
+    confusion: NDArray[np.int64]
+
+
+def measure(case: Case, translated: Tensor, judge: nn.Module | None, space: LabelSpace) -> Scores:
+    """Measure one translation; what cannot be measured is NaN, or a confusion of zeros."""
+    if translated.shape != case.night.shape:
+        raise ValueError(f"{case.name}: expected a translation of {tuple(case.night.shape)}, got {translated.shape}")
+    translated = translated.clamp(-1, 1)
+    edges = edge_scores(case.night, translated)
+    psnr = structure = math.nan
+    if case.day is not None:
+        x, y = (translated[None] + 1) / 2, (case.day[None] + 1) / 2
+        error = float((x - y).double().square().mean())
+        psnr = -10 * math.log10(error) if error else math.inf
+        if min(x.shape[-2:]) >= 11:  # the window of SSIM
+            structure = float(ssim(x, y, data_range=1.0))
+    confusion = np.zeros((len(space), len(space)), np.int64)
+    if judge is not None and case.labels is not None:
+        confusion = confusion_matrix(predict(judge, translated), case.labels, space)
+    curves = np.stack((edges.recall_curve, edges.precision_curve, edges.f1_curve))
+    return Scores(curves, psnr, structure, confusion)
+
+
+def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(count > 0, total, np.nan) / np.where(count > 0, count, 1)
+
+
+def weighted_figures(
+    scores: Sequence[Scores], counts: NDArray[np.float64], space: LabelSpace
+) -> dict[str, NDArray[np.float64]]:
+    """Return every figure over the images, each image taken ``counts[r, image]`` times: what a bootstrap needs.
+
+    Args:
+        scores: of N images.
+        counts: float64 ``(R, N)``; a row of ones gives the figures of the set as it is.
+        space: the label space of the confusions.
+
+    Returns:
+        For the key of each of ``COLUMNS`` float64 ``(R,)``.
+    """
+    edges = np.stack([s.edges for s in scores])
+    defined = ~np.isnan(edges)
+    # first over the images at each threshold, then over the thresholds, as APCE is defined
+    curves = _mean(
+        np.einsum("rn,nct->rct", counts, np.where(defined, edges, 0)), np.einsum("rn,nct->rct", counts, defined * 1.0)
+    )
+    usable = ~np.isnan(curves)
+    apce, precision, f1 = _mean(np.where(usable, curves, 0).sum(-1), usable.sum(-1) * 1.0).T
+    confusion = np.einsum("rn,nij->rij", counts, np.stack([s.confusion for s in scores]).astype(np.float64))
+    figures = {"apce": apce, "edge_precision": precision, "edge_f1": f1}
+    for key, classes in (("a", CLASSES_A), ("s", CLASSES_S), ("all", space.names)):
+        figures[f"miou_{key}"] = mean_iou(confusion, [space.index(name) for name in classes])
+    for key in ("psnr", "ssim"):
+        values = np.array([getattr(s, key) for s in scores])
+        finite = np.isfinite(values)
+        # a perfect image has no finite PSNR, and a mean without it would be wrong
+        figures[key] = (
+            counts @ values / counts.sum(1) if bool(finite.all()) else np.full(len(counts), values[~finite][0])
+        )
+    return figures
+
+
+def summarize(name: str, scores: Sequence[Scores], space: LabelSpace) -> Row:
+    """Turn the scores of all images into a row: figures over the whole set, standard errors by bootstrap over images.
+
+    mIoU is that of the confusion summed over the set; a class in neither truth nor prediction is skipped.
+    """
+    n = len(scores)
+    values = weighted_figures(scores, np.ones((1, n)), space)
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
+    resampled = weighted_figures(scores, draws, space)
+    figures = {}
+    for column in COLUMNS:
+        value, again = float(values[column.key][0]), resampled[column.key]
+        known = again[np.isfinite(again)]
+        error = float(known.std(ddof=1)) if n > 1 and known.size > 1 and math.isfinite(value) else math.nan
+        figures[column.key] = Figure(value, error)
+    iou = class_iou(np.sum([s.confusion for s in scores], axis=0))
+    return Row(name, figures, {c: float(v) for c, v in zip(space.names, iou, strict=True)})
+
+
+def evaluate(
+    cases: Iterable[Case],
+    translators: Mapping[str, Translate],
+    judge: nn.Module | None,
+    space: LabelSpace,
+    look: Callable[[int, Case, dict[str, Tensor]], None] = lambda *_: None,
+) -> list[Row]:
+    """Translate every case in every way and measure the results.
+
+    Args:
+        cases: read one at a time.
+        translators: the rows of the table.
+        judge: the segmentation network; None leaves mIoU out.
+        space: its label space.
+        look: is shown each case with its translations, for pictures.
+    """
+    scores: dict[str, list[Scores]] = {name: [] for name in translators}
+    for index, case in enumerate(cases):
+        images = {name: translate(case) for name, translate in translators.items()}
+        for name, image in images.items():
+            scores[name].append(measure(case, image, judge, space))
+        look(index, case, images)
+    return [summarize(name, found, space) for name, found in scores.items()]

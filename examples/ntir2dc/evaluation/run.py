@@ -1,0 +1,200 @@
+"""The evaluation of a run: its generator and the rows to compare with, written as table and pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from morn_losses import LabelSpace
+from ntir2dc.config import TrainConfig, from_dict, to_dict
+from ntir2dc.data.images import DataError
+from ntir2dc.evaluation.cases import (
+    INPUT,
+    TINTED,
+    TRAINED,
+    TRUTH,
+    UNTRAINED,
+    Case,
+    Translate,
+    list_cases,
+    read_case,
+    run_network,
+    tint,
+    true_day,
+)
+from ntir2dc.evaluation.figures import CLASSES_A, COLUMNS, Row, evaluate
+from ntir2dc.evaluation.tables import to_markdown
+from ntir2dc.files import write_atomically
+from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge, predict
+from ntir2dc.methods.morngan.model import MornGAN
+from ntir2dc.run.contact_sheet import colorize_labels, save_panel
+from ntir2dc.run.weights import load_translator
+
+PANEL_ROWS = 5
+
+
+def load_config(run: Path) -> TrainConfig:
+    """Return the options of a run.
+
+    Raises:
+        DataError: no ``config.json``, or one that cannot be used.
+    """
+    path = run / "config.json"
+    try:
+        return from_dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; expected the folder of a run") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: cannot be used ({error})") from error
+
+
+def evaluate_run(
+    run: Path,
+    space: LabelSpace,
+    *,
+    data: Path | None = None,
+    judge_steps: int,
+    judge_seed: int = 0,
+    limit: int = 0,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Evaluate a run and write ``metrics.json``, ``metrics.md`` and ``panels/evaluation.png`` into its folder.
+
+    Args:
+        run: holds ``config.json`` and ``weights.safetensors``; the judge is kept here as ``judge.safetensors``.
+        space: the label space of the data.
+        data: holds ``valB`` and, where known, ``valB_day``, ``valB_labels``, ``judgeA``, ``judgeA_labels``; None is the
+            data the run was trained on.
+        judge_steps: training steps of the judge.
+        judge_seed: of the judge.
+        limit: evaluate only the first images; 0 is all of them.
+        device: where networks run.
+        say: is told what is being done.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        DataError: data or options that cannot be used.
+        WeightsError: weights that cannot be used.
+    """
+    config = load_config(run)
+    folder = data or (Path(config.data) if config.data else run / "scenes")
+    files = list_cases(folder, limit)
+    trained = load_translator(run).to(device)
+    untrained = MornGAN(config.networks, len(space), config.seed, segmenters=False).eval().to(device)
+    translators: dict[str, Translate] = {
+        INPUT: lambda case: case.night,
+        TINTED: lambda case: tint(case.night),
+        UNTRAINED: run_network(untrained.translate_ba, device),
+        TRAINED: run_network(trained, device),
+    }
+    if "day" in files[0]:
+        translators[TRUTH] = true_day
+
+    pairs = judge_pairs(folder)
+    missing = [name for name, there in (("judgeA", pairs), ("valB_labels", "labels" in files[0])) if not there]
+    judge, settings = None, None
+    if not missing:
+        judge, trained_with = load_or_train_judge(
+            pairs, run / "judge.safetensors", space, steps=judge_steps, seed=judge_seed, device=device, say=say
+        )
+        settings = {**trained_with, "weights_sha256": hash_weights(judge)}
+
+    stride = max(1, len(files) // PANEL_ROWS)
+    rows: list[list[Tensor | Image.Image]] = []
+    titles: list[str] = []
+
+    def look(index: int, case: Case, images: dict[str, Tensor]) -> None:
+        if index % stride or len(rows) == PANEL_ROWS:
+            return
+        shown: dict[str, Tensor | Image.Image] = {"night input": case.night, **images}
+        shown.pop(INPUT)
+        if judge is not None:
+            shown["judge on trained"] = colorize_labels(predict(judge, images[TRAINED]), space)
+        if case.labels is not None:
+            shown["true labels"] = colorize_labels(case.labels, space)
+        rows.append(list(shown.values()))
+        titles[:] = list(shown)
+
+    say(f"evaluating {len(files)} night images of {folder / 'valB'}")
+    table = evaluate((read_case(f) for f in files), translators, judge, space, look)
+    save_panel(run / "panels" / "evaluation.png", rows, titles)
+    result = _result(config, folder, files, table, settings, _notes(missing, "day" in files[0], judge is not None))
+    write_atomically(run / "metrics.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(run / "metrics.md", to_markdown(result).encode())
+    return result
+
+
+def _notes(missing: Sequence[str], has_day: bool, judged: bool) -> list[str]:
+    notes = ["± is the standard error over the images (bootstrap). More is better in every column."]
+    if judged:
+        notes.append(
+            "mIoU: a segmentation network trained apart, on true day images and labels only, reads the translations. "
+            "mIoU.A is over " + ", ".join(CLASSES_A) + "; mIoU.S over the last five; mIoU.all over all classes. "
+            "Classes in neither truth nor prediction are skipped."
+        )
+        if has_day:
+            notes.append(
+                f"The row '{TRUTH}' is what that network scores on the real thing, to compare the other rows with."
+            )
+    else:
+        notes.append(f"mIoU is left out (-): the data has no {' and no '.join(missing)}.")
+    notes.append(
+        "APCE is a recall of the input's edges: the input itself and a tinted copy of it have the highest possible "
+        "APCE, precision and F1 without any translation. Edge figures only mean something beside the other columns."
+    )
+    if has_day:
+        notes.append("PSNR and SSIM compare with the true day image of the same scene.")
+    else:
+        notes.append("PSNR, SSIM and the row of the true day image are left out (-): the data has no valB_day.")
+    return notes
+
+
+def _result(
+    config: TrainConfig,
+    folder: Path,
+    files: Sequence[Mapping[str, Path]],
+    table: Sequence[Row],
+    judge: Mapping[str, str | int] | None,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    parameters = json.dumps(to_dict(config)["dataset"], sort_keys=True)
+    return {
+        "preset": config.preset,
+        "variant": config.variant,
+        "seed": config.seed,
+        "data": {
+            "folder": str(folder),
+            "images": len(files),
+            "parameters_sha256": hashlib.sha256(parameters.encode()).hexdigest(),
+            "images_sha256": hash_files(path for case in files for path in case.values()),
+        },
+        "judge": judge,
+        "columns": [{"key": c.key, "title": c.title, "scale": c.scale, "digits": c.digits} for c in COLUMNS],
+        "rows": [
+            {
+                "name": row.name,
+                "figures": {
+                    key: {"value": _finite(f.value), "error": _finite(f.error)} for key, f in row.figures.items()
+                },
+                "iou": {name: _finite(value) for name, value in row.iou.items()},
+            }
+            for row in table
+        ],
+        "notes": list(notes),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows neither NaN nor infinity."""
+    return value if math.isfinite(value) else None

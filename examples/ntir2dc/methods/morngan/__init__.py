@@ -1,0 +1,1 @@
+"""MornGAN: schedule, forward, pseudo-labels, objective."""

@@ -1,0 +1,114 @@
+"""A step's batch in equal parts: one after another on a device (gradient accumulation), or on several at once.
+
+A run is the same however its parts are spread: over processes, over micro-steps, or both. What has to hold for it:
+
+- A part's random numbers (dropout, starts of k-means) depend on seed, step and part, not on the device.
+- All processes hold the same pools and put all translations in, in the order of the batch.
+- Every part of a step starts from the same buffers. Spectral norm moves on once a step then, and running means of
+  batch norm become those of all parts.
+
+A batch in one part draws from torch's global random state instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ntir2dc.data.pairing import seeded
+from ntir2dc.networks.pool import ImagePool
+from ntir2dc.parallel.world import World
+
+_DRAWS, _POOL = 101, 102
+
+# the mean of such a value is over the images that its weight counts
+WEIGHTS = {"pair_shared": "pair_seeking", "pair_random": "pair_seeking"}
+
+
+class Parts:
+    """How the batches of a run are cut.
+
+    Args:
+        world: the processes.
+        accumulate: parts of a process.
+        batch_size: of the whole batch; a multiple of the number of parts.
+        seed: of the run.
+    """
+
+    def __init__(self, world: World, accumulate: int, batch_size: int, seed: int) -> None:
+        self.world, self.accumulate, self.batch_size, self.seed = world, accumulate, batch_size, seed
+        self.count = world.size * accumulate
+        self.size = batch_size // self.count
+        self._pool_draws: list[torch.Generator] = []
+
+    def positions(self, first: int, last: int) -> list[int]:
+        """Return the positions of an epoch that this process reads in the steps from ``first`` to before ``last``."""
+        return [
+            step * self.batch_size + (i * self.world.size + self.world.rank) * self.size + j
+            for step in range(first, last)
+            for i in range(self.accumulate)
+            for j in range(self.size)
+        ]
+
+    def of(self, batch: Mapping[str, Tensor], step: int, model: nn.Module) -> Iterator[dict[str, Tensor]]:
+        """Return the parts of what this process has read of a batch; each starts with draws and buffers of its own."""
+        if self.count == 1:
+            yield dict(batch)
+            return
+        self._pool_draws = [seeded(self.seed, _POOL, step, domain) for domain in range(2)]
+        buffers = list(model.buffers())
+        before = [b.clone() for b in buffers] if self.accumulate > 1 else []
+        learned = _running(model)
+        sums = [torch.zeros_like(b) for b in learned]
+        pieces = {name: value.chunk(self.accumulate) for name, value in batch.items()}
+        for i in range(self.accumulate):
+            for buffer, start in zip(buffers, before, strict=bool(before)):
+                buffer.copy_(start)
+            torch.manual_seed(seeded(self.seed, _DRAWS, step, i * self.world.size + self.world.rank).initial_seed())
+            yield {name: piece[i] for name, piece in pieces.items()}
+            for total, buffer in zip(sums, learned, strict=True):
+                total += buffer
+        for total, buffer in zip(sums, learned, strict=True):
+            buffer.copy_(total / self.accumulate)
+        self.world.mean(learned)
+
+    def pooled(self, pool: ImagePool, images: Tensor, domain: int) -> Tensor:
+        """Return what the pool of a domain (0 or 1) gives for this part's translations."""
+        if self.count == 1 or pool.capacity == 0:
+            return pool.query(images)
+        everyone = pool.query(self.world.gather(images.detach()), self._pool_draws[domain])
+        return everyone[self.world.rank * len(images) :][: len(images)]
+
+    def merged(self, seen: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+        """Return what the log shows of a batch from what each part of this process shows.
+
+        Losses and shares become means over the batch, counts become sums.
+
+        Args:
+            seen: values by name, and the weights of :data:`WEIGHTS` where they apply.
+            names: all values that there can be.
+        """
+        if self.count == 1:
+            return {name: value for name, value in seen[0].items() if name not in WEIGHTS.values()}
+        sums = torch.zeros(2, len(names), dtype=torch.float64)
+        for values in seen:
+            for column, name in enumerate(names):
+                if name in values:
+                    weight = values[WEIGHTS[name]] if name in WEIGHTS else 1
+                    sums[:, column] += torch.tensor([values[name] * weight, weight], dtype=torch.float64)
+        totals, weights = self.world.sum(sums.to(self.world.device)).tolist()
+        return {
+            name: int(total) if isinstance(seen[0].get(name), int) else total / weight
+            for name, total, weight in zip(names, totals, weights, strict=True)
+            if weight > 0
+        }
+
+
+def _running(model: nn.Module) -> list[Tensor]:
+    """Return the running means and variances of the batch norms that learn."""
+    learning = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    found = [(m.running_mean, m.running_var) for m in learning]
+    return [b for pair in found for b in pair if b is not None]

@@ -1,0 +1,93 @@
+"""The page of a run: what there is, put into the template, and a list of what is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ntir2dc.data.images import DataError
+from ntir2dc.files import write_atomically
+from ntir2dc.report.curves import charts
+from ntir2dc.report.pictures import embed, panels
+from ntir2dc.report.tables import collaboration, draw, facts, metric_tables, phase_table
+from ntir2dc.run.log import read_log
+
+
+def make_report(run: Path) -> str:
+    """Return the page of a run.
+
+    Raises:
+        DataError: no such folder.
+    """
+    if not run.is_dir():
+        raise DataError(f"{run}: no such folder; expected that of a run")
+    missing: list[str] = []
+    config = _read_json(run / "config.json", "No config.json, so preset and options are unknown.", missing) or {}
+    log = run / "log.csv"
+    rows = [row for row in read_log(log) if str(row.get("step") or "").isdigit()] if log.is_file() else []
+    if not rows:
+        missing.append("No curves: log.csv is missing or empty.")
+    if not (run / "tensorboard").is_dir():
+        missing.append("No TensorBoard log; the curves below come from log.csv and do not need it.")
+    absent = f"Not evaluated yet: no metrics.json. Make it with: python examples/evaluate.py --run {run}"
+    result = _read_json(run / "metrics.json", absent, missing)
+    metrics = metric_tables(result, missing) if result is not None else None
+    evaluation = None
+    if (run / "panels" / "evaluation.png").is_file():
+        try:
+            evaluation = embed(run / "panels" / "evaluation.png", "Images of the evaluation, at a fixed stride")
+        except DataError as error:
+            missing.append(f"The evaluation's picture is left out. {error}")
+    else:
+        missing.append("No picture of the evaluation: panels/evaluation.png is missing.")
+    window = max(2, len(rows) // 40)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        name=run.resolve().name,
+        draw=draw,
+        facts=facts(config, rows),
+        metrics=metrics,
+        evaluation=evaluation,
+        phases=phase_table(rows) if rows else None,
+        charts=charts(rows, window) if rows else [],
+        window=window,
+        collaboration=collaboration(rows) if rows else None,
+        panels=panels(run, missing),
+        options=json.dumps(config, indent=2) if config else None,
+        missing=missing,
+    )
+
+
+def write_report(run: Path) -> Path:
+    """Write the page of a run as ``report.html`` into its folder and return its path.
+
+    Raises:
+        DataError: no such folder.
+    """
+    path = run / "report.html"
+    write_atomically(path, make_report(run).encode())
+    return path
+
+
+def _read_json(path: Path, absent: str, missing: list[str]) -> dict[str, Any] | None:
+    if not path.is_file():
+        missing.append(absent)
+        return None
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        missing.append(f"{path.name} cannot be read ({error}).")
+        return None
+    if not isinstance(found, dict):
+        missing.append(f"{path.name} cannot be used: it holds no JSON object.")
+        return None
+    return found

@@ -1,0 +1,1 @@
+"""One experiment for each module of the paper: does it do what the paper says?"""

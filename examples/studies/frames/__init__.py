@@ -1,0 +1,1 @@
+"""How like real frames procedural scenes are."""

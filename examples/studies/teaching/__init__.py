@@ -1,0 +1,1 @@
+"""What segmenters learn, and how right their labels are."""
