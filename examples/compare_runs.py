@@ -25,7 +25,7 @@ from ntir2dc.evaluation import COLUMNS, UNTRAINED, Scores, list_cases, load_conf
 from ntir2dc.evaluation.comparison import LEVEL, cells, compare, over_frames, to_json
 from ntir2dc.files import write_atomically
 from ntir2dc.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
-from ntir2dc.methods.morngan.model import MornGAN
+from ntir2dc.methods import METHODS
 from ntir2dc.run.weights import WeightsError, load_translator
 from studies.ablations.formats import to_csv, to_markdown
 from studies.ablations.scoring import score
@@ -99,8 +99,8 @@ def main(
         place = choose_device(device)
         folder, files = find_frames((run, against), data, limit)
         config, names = load_config(run), short_names(run, against)
-        untrained = MornGAN(config.networks, len(CITYSCAPES), config.seed, segmenters=False).eval().to(place)
-        ways = {UNTRAINED: untrained.translate_ba}
+        untrained = METHODS[config.method].untrained_translator(config, len(CITYSCAPES)).eval().to(place)
+        ways = {UNTRAINED: untrained}
         ways |= {name: load_translator(path).to(place) for name, path in zip(names, (run, against), strict=True)}
         judge = None
         if (pairs := judge_pairs(folder)) and "labels" in files[0]:

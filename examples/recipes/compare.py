@@ -39,7 +39,7 @@ from ntir2dc.evaluation import (
     true_day,
 )
 from ntir2dc.judge import STEPS, judge_pairs, load_or_train_judge
-from ntir2dc.run.contact_sheet import save_panel
+from ntir2dc.run.contact_sheet import save_sheet
 from scenes import write_scenes
 
 # a loss of weight 0 is computed all the same, so that random draws are those of the other rows
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     (options.out / "compare.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     text_above = f"rows: night; {', '.join(kinds)}, for each seed; true day"
     titles = (text_above, *[""] * (len(columns) - 1))
-    save_panel(options.out / "compare.png", list(zip(*columns, strict=True)), titles)
+    save_sheet(options.out / "compare.png", list(zip(*columns, strict=True)), titles)
     say(text)
 
 

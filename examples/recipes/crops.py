@@ -21,8 +21,9 @@ from morn_losses import CITYSCAPES, LabelFusion, SemanticDenoiser
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from ntir2dc.data.images import DataError, list_images, read_color, read_labels, read_thermal
-from ntir2dc.data.pairing import cut, random_corner, seeded
-from ntir2dc.run.contact_sheet import save_panel
+from ntir2dc.data.pairing import cut, random_corner
+from ntir2dc.run.contact_sheet import save_sheet
+from ntir2dc.seeds import seeded
 from scenes import write_scenes
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -127,4 +128,4 @@ def save_pictures(options: argparse.Namespace, translate: torch.nn.Module) -> No
         night = read_thermal(path)
         night = night[:, : night.shape[1] // 8 * 8, : night.shape[2] // 8 * 8]
         rows.append([night, translate(night[None].to(options.device))[0]])
-    save_panel(options.out / "translations.png", rows, ("night", "translation"))
+    save_sheet(options.out / "translations.png", rows, ("night", "translation"))

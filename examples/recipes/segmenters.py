@@ -18,7 +18,7 @@ from morn_losses import (
     SegmentationLoss,
     SemanticDenoiser,
 )
-from ntir2dc.data.pairing import seeded
+from ntir2dc.seeds import seeded
 
 ACA_CLASSES: tuple[int | tuple[int, ...], ...] = (
     *CITYSCAPES.ids("traffic light", "traffic sign", "person", "motorcycle"),

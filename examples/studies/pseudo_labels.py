@@ -20,7 +20,7 @@ from jsonargparse import auto_cli
 from ntir2dc.data.images import DataError
 from ntir2dc.run.checkpoint import CheckpointError
 from studies.cards.card import save_tables
-from studies.teaching.pseudo_labels import count, load_trainer, tables
+from studies.teaching.pseudo_labels import count, load_method, tables
 
 
 def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -> int:
@@ -37,7 +37,7 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -
     torch.set_num_threads(1)
     try:
         folders = [run / "checkpoints" if (run / "checkpoints").is_dir() else run for run in runs]
-        found = tables([count(load_trainer(folder, data), data) for folder in folders])
+        found = tables([count(load_method(folder, data), data) for folder in folders])
     except (CheckpointError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -17,7 +17,7 @@ from ntir2dc.methods.morngan.schedule import Phase
 from scenes import write_scenes
 from tests.benchmarks.harness import Row, Settings, compare
 from tests.benchmarks.lookups import bank
-from tests.benchmarks.training_step import make_batch, make_trainer
+from tests.benchmarks.training_step import epoch_of, make_batch, make_trainer
 
 TITLE = "Data"
 
@@ -52,7 +52,7 @@ def rows(settings: Settings) -> list[Row]:
                 {
                     "one worker of the loader": lambda: default_collate([samples[next(position) % 1000]]),
                     "a training step of the demo that takes it": lambda: trainer.training_step(
-                        batch, Phase.COLLABORATE, 0
+                        batch, epoch_of(trainer, Phase.COLLABORATE)
                     ),
                 },
                 fewer,

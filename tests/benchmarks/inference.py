@@ -8,8 +8,8 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.networks import Decoder, Encoder, init_weights
-from ntir2dc.run.weights import Translator
+from ntir2dc.methods.morngan import make_translator as make_morngan
+from ntir2dc.networks import init_weights
 from tests.benchmarks.harness import Row, Run, Settings, compare
 from tests.benchmarks.precisions import at
 
@@ -18,7 +18,7 @@ TITLE = "Inference"
 
 def make_translator(width: int, blocks: tuple[int, int]) -> nn.Module:
     """Return a generator with random weights, in eval mode."""
-    translator = Translator(Encoder(width, blocks[0]), Decoder(width, blocks[1]))
+    translator = make_morngan(width, *blocks)
     init_weights(translator, "he", generator=torch.Generator().manual_seed(0))
     return translator.requires_grad_(False).eval()
 

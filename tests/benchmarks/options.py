@@ -10,7 +10,7 @@ from torch import nn
 
 from ntir2dc.methods.morngan.schedule import Phase
 from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
-from tests.benchmarks.training_step import make_batch, make_trainer, sizes
+from tests.benchmarks.training_step import epoch_of, make_batch, make_trainer, sizes
 
 TITLE = "Options of the training step"
 
@@ -31,26 +31,27 @@ def rows(settings: Settings) -> list[Row]:
         )
         for on in ("", "", "", "checkpointing", "compile")
     )
-    last.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    epoch = epoch_of(plain, phase)
+    last.method.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     in_channels_last = {
         n: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for n, x in batch.items()
     }
     runs: dict[str, Run | None] = {
-        "as it is": lambda: plain.training_step(batch, phase, 0),
-        "as it is, another trainer": lambda: again.training_step(batch, phase, 0),  # what differs by chance
-        "channels_last": lambda: last.training_step(in_channels_last, phase, 0),
-        "--networks.checkpointing": lambda: checkpointed.training_step(batch, phase, 0),
-        "--compile": lambda: compiled.training_step(batch, phase, 0),
+        "as it is": lambda: plain.training_step(batch, epoch),
+        "as it is, another trainer": lambda: again.training_step(batch, epoch),  # what differs by chance
+        "channels_last": lambda: last.training_step(in_channels_last, epoch),
+        "--networks.checkpointing": lambda: checkpointed.training_step(batch, epoch),
+        "--compile": lambda: compiled.training_step(batch, epoch),
     }
     two = (runs["as it is"], runs["--networks.checkpointing"])
     peaks = [peak_memory(run, settings.device, warm_up=False) for run in two if run]
     start = time.perf_counter()
-    compiled.training_step(batch, phase, 0)
+    compiled.training_step(batch, epoch)
     seconds = time.perf_counter() - start
     note = f"checkpointing takes {peaks[1] / peaks[0]:.2f} of the peak memory, compiling {seconds:.0f} s by the clock"
     width = networks.generator_width
     steps = compare(f"collaborate, {size} x {size}, width {width}", runs, settings, note)
-    return [steps, adam(list(plain.model.parameters()), f"Adam over all networks, width {width}", settings)]
+    return [steps, adam(list(plain.method.networks.parameters()), f"Adam over all networks, width {width}", settings)]
 
 
 def adam(parameters: list[nn.Parameter], task: str, settings: Settings) -> Row:

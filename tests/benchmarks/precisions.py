@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.methods.morngan.step import add_up
+from ntir2dc.methods.method import add_up
+from ntir2dc.methods.morngan.schedule import Phase, active
+from ntir2dc.methods.morngan.step import Step
 from ntir2dc.trainer import Trainer
 from tests.benchmarks.harness import Row, Run, Settings, clock, compare
 from tests.benchmarks.published_step import generator_terms
-from tests.benchmarks.training_step import make_batch, make_trainer, sizes
+from tests.benchmarks.training_step import epoch_of, make_batch, make_trainer, method_of, sizes
 
 TITLE = "Precision and batch size"
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -73,10 +74,11 @@ def reached_by_products(name: str, settings: Settings) -> float:
 
 def losses_alone(trainer: Trainer, batch: dict[str, Tensor], phase: Phase, scale: float) -> Run:
     """Return the losses of a step, forward and backward, on what the networks have made: leaves, no network runs."""
-    step = trainer.inputs(batch)
+    method = method_of(trainer)
+    step, on, networks = Step.of(trainer.moved(batch)), active(phase, trainer.config.modules), method.networks
     with trainer.autocast():
-        generator_terms(trainer, step, phase, scale)
-    other_sizes = [trainer.model.translate_ab(step.real_a), trainer.model.translate_ba(step.real_b)]
+        generator_terms(method, step, on, scale)
+    other_sizes = [networks.translate_ab(step.real_a), networks.translate_ba(step.real_b)]
     leaves: list[Tensor] = []
 
     def leaf(x: Any) -> Any:
@@ -90,7 +92,7 @@ def losses_alone(trainer: Trainer, batch: dict[str, Tensor], phase: Phase, scale
     for field in dataclasses.fields(step):
         setattr(step, field.name, leaf(getattr(step, field.name)))
     scaled = [leaf(x) for x in other_sizes]
-    objective = trainer.objective
+    objective = method.objective
 
     def run() -> None:
         for x in leaves:
@@ -98,11 +100,11 @@ def losses_alone(trainer: Trainer, batch: dict[str, Tensor], phase: Phase, scale
         with trainer.autocast():
             terms = add_up(
                 [
-                    objective.to_night(step, phase),
-                    objective.to_day(step, phase),
+                    objective.to_night(step, on),
+                    objective.to_day(step, on),
                     objective.other_scale(lambda _: scaled[0], step.real_a, step.fake_b, 1.0),
                     objective.other_scale(lambda _: scaled[1], step.real_b, step.fake_a, 1.0),
-                    objective.discriminator_terms(step, step.scores_fake_a, step.scores_fake_b),
+                    objective.discriminators(step, step.scores_fake_a, step.scores_fake_b),
                 ]
             )
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -123,7 +125,7 @@ def rows(settings: Settings) -> list[Row]:
         runs: dict[str, Run | None] = {}
         for name, given in options.items():
             trainer = make_trainer(phase, scale, size, networks, device=settings.device, batch_size=batch_size, **given)
-            runs[name] = at(name, partial(trainer.training_step, batch, phase, 0))
+            runs[name] = at(name, partial(trainer.training_step, batch, epoch_of(trainer, phase)))
         # with the last precision's images and logits
         runs[f"its losses alone, {name}"] = at(name, losses_alone(trainer, batch, phase, scale))
         plain = runs["float32"]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ntir2dc.config import DataOptions, NetworkOptions, TrainConfig, make_config
 from ntir2dc.data.folders import Frame, TrainingData
+from ntir2dc.methods.morngan import MornGAN
 from ntir2dc.methods.morngan.schedule import Phase
 from ntir2dc.trainer import Trainer
 from tests.benchmarks import published_step
@@ -53,10 +54,22 @@ def make_trainer(phase: Phase, scale: float, size: int, networks: NetworkOptions
     frame = Frame(Path("unused"), Path("unused"), Path("unused"))
     trainer = Trainer(config, TrainingData((frame,), (frame,), ()), say=lambda _: None)
     # full, so that nothing is read to fill it
-    trainer.memory.write(torch.tensor([0]), torch.ones(1, trainer.memory.n_classes), torch.zeros(1, 2).long())
-    trainer.enter_epoch(trainer.schedule.starts[phase - 1])
-    trainer.scale = lambda epoch: scale  # type: ignore[method-assign]
+    method = method_of(trainer)
+    method.memory.write(torch.tensor([0]), torch.ones(1, method.memory.n_classes), torch.zeros(1, 2).long())
+    method.enter_epoch(epoch_of(trainer, phase))
+    method.scale = lambda part: scale  # type: ignore[method-assign]
     return trainer
+
+
+def epoch_of(trainer: Trainer, phase: Phase) -> int:
+    """Return the first epoch of a phase."""
+    return method_of(trainer).schedule.starts[phase - 1]
+
+
+def method_of(trainer: Trainer) -> MornGAN:
+    """Return the method of a trainer, which is MornGAN."""
+    assert isinstance(trainer.method, MornGAN)
+    return trainer.method
 
 
 def make_batch(size: int, batch: int = 1, device: str = "cpu") -> dict[str, Tensor]:
@@ -85,10 +98,10 @@ def steps(phase: Phase, scale: float, settings: Settings) -> dict[str, Run]:
     """Return our step and the published manner's, each on networks of its own from the same start."""
     size, networks = sizes(settings)
     ours, theirs = (make_trainer(phase, scale, size, networks, device=settings.device) for _ in range(2))
-    batch = make_batch(size, device=settings.device)
+    batch, epoch = make_batch(size, device=settings.device), epoch_of(ours, phase)
     return {
-        "morngan": lambda: ours.training_step(batch, phase, 0),
-        "published manner": lambda: published_step.training_step(theirs, batch, phase, 0),
+        "morngan": lambda: ours.training_step(batch, epoch),
+        "published manner": lambda: published_step.training_step(theirs, batch, epoch),
     }
 
 

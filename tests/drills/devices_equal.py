@@ -113,7 +113,7 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
 
 def translated(config: TrainConfig, data: TrainingData, state: dict[str, Any]) -> torch.Tensor:
     """Return what the generators of a state make of noise."""
-    model = Trainer(config, data, say=quiet).model
+    model = Trainer(config, data, say=quiet).method.networks
     model.load_state_dict(state["model"])
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(next(model.parameters())) * 2 - 1
     with torch.no_grad():

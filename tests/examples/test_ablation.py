@@ -25,8 +25,8 @@ from morn_losses import CITYSCAPES
 from ntir2dc.config import ModuleOptions, make_config, to_dict
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.evaluation import CLASSES_A, Scores
+from ntir2dc.methods.morngan.method import TERMS
 from ntir2dc.methods.morngan.schedule import Phase, Schedule
-from ntir2dc.methods.morngan.step import term_names
 from ntir2dc.run.log import read_log
 from ntir2dc.trainer import Trainer
 from studies.ablation import main, read_base
@@ -405,10 +405,10 @@ def test_each_ancestor_is_trained_with_its_own_terms(name: str, terms: set[str],
     data = prepare_training_data(write_folder(tmp_path / "data"), tmp_path / "cache", CITYSCAPES, crop=32)
     base = tiny_config(tmp_path)
     trainer = Trainer(apply(base, make_rows(base)[name].changes), data, say=lambda _: None)
-    phase = trainer.enter_epoch(5)
-    batch = next(iter(trainer.loader(5, 0, phase)))
-    values = trainer.training_step(batch, phase, 5)
-    assert {term for term in term_names() if term in values} == terms
+    trainer.method.enter_epoch(5)
+    batch = next(iter(trainer.loader(5, 0)))
+    values = trainer.training_step(batch, 5)
+    assert {term for term in TERMS if term in values} == terms
 
 
 def test_todaygan_and_cyclegan_differ_from_the_baseline_in_networks() -> None:

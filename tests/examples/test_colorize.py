@@ -14,15 +14,13 @@ import colorize
 from colorize import batches, choose_device, main, pad, plan, translate
 from ntir2dc.data.images import DataError, read_thermal, to_image
 from ntir2dc.networks import Decoder, Encoder
-from ntir2dc.run.weights import FILE_NAME, load_translator, save_generator_weights
+from ntir2dc.run.weights import FILE_NAME, load_translator, save_weights
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     networks = {"encoder_b": Encoder(4, 1), "decoder_a": Decoder(4, 1)}
-    save_generator_weights(
-        tmp_path / "run" / FILE_NAME, networks, {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1}
-    )
+    save_weights(tmp_path / "run" / FILE_NAME, networks, {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1})
     return tmp_path / "run"
 
 

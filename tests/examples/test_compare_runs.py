@@ -17,7 +17,7 @@ import compare_runs as command
 from morn_losses import CITYSCAPES
 from ntir2dc.evaluation import COLUMNS, UNTRAINED, Figure, Scores, weighted_figures
 from ntir2dc.evaluation.comparison import cells, compare, format_figure, to_json, with_error
-from ntir2dc.methods.morngan.model import MornGAN
+from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.run.weights import save_generator_weights
 
 N = 6
@@ -142,7 +142,7 @@ def test_figures_are_shown_as_their_column_rounds_them() -> None:
 def write_other(run: Path, data: str | None = None) -> Path:
     """A run whose generator is that of yet another seed."""
     write_run(run, data)
-    model = MornGAN(NETWORKS, 19, seed=7, segmenters=False)
+    model = Networks(NETWORKS, 19, seed=7, segmenters=False)
     options = {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1}
     networks = {name: getattr(model, name) for name in ("encoder_a", "encoder_b", "decoder_a", "decoder_b")}
     save_generator_weights(run / "weights.safetensors", networks, options)

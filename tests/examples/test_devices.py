@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from drills.devices_equal import compare, in_processes, largest_difference, make_data, same_anyhow, states, translated
-from helpers.tiny_run import TINY, quiet, start, wait_for_rows
+from helpers.tiny_run import TINY, method_of, quiet, start, wait_for_rows
 from morn_losses import CITYSCAPES
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.pairing import PairedCrops
 from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.parallel.microbatches import Parts
+from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World
 from ntir2dc.run.checkpoint import list_checkpoints
 from ntir2dc.run.faults import RunError
@@ -82,7 +82,7 @@ def only_the_first_writes(trainer: Trainer) -> None:
     trainer.fit()
     trainer.world.wait()
     # every process has what the first one has saved
-    assert largest_difference(trainer.model.state_dict(), states(trainer.out)[trainer.step]["model"]) == 0
+    assert largest_difference(trainer.method.networks.state_dict(), states(trainer.out)[trainer.step]["model"]) == 0
 
 
 def drawn(data_out: Path, **changes: Any) -> Any:
@@ -130,20 +130,24 @@ def test_accumulation_equals_a_larger_batch(data: TrainingData, tmp_path: Path) 
 
 def test_processes_share_the_positions_and_draw_different_pairs(data: TrainingData, tmp_path: Path) -> None:
     for accumulate in (1, 2):
-        shares = [Parts(World(rank, 3), accumulate, 12, seed=0).positions(1, 3) for rank in range(3)]
+        shares = [Microbatches(World(rank, 3), accumulate, 12, seed=0).positions(1, 3) for rank in range(3)]
         assert sorted(p for share in shares for p in share) == list(range(12, 36))
         assert all(len(share) == 8 for share in shares)
     # at the same moment all parts of the processes together are a run of the batch, for the pools
-    assert [Parts(World(rank, 3), 2, 12, seed=0).positions(0, 1)[:2] for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
-    assert Parts(World(), 1, 4, seed=0).positions(2, 5) == list(range(8, 20))
+    assert [Microbatches(World(rank, 3), 2, 12, seed=0).positions(0, 1)[:2] for rank in range(3)] == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+    ]
+    assert Microbatches(World(), 1, 4, seed=0).positions(2, 5) == list(range(8, 20))
 
     config = same_anyhow(tmp_path, batch_size=4, devices=2)
     pairs = []
     for rank in range(2):
         trainer = Trainer(config, data, say=quiet, world=World(rank, 2))
-        trainer.memory.write(torch.arange(4), torch.eye(4, 6), torch.zeros(4, 2, dtype=torch.long))
-        for phase, epoch in ((Phase.BASELINE, 0), (Phase.COLLABORATE, 5)):
-            batches = list(trainer.loader(epoch, 0, phase))
+        method_of(trainer).memory.write(torch.arange(4), torch.eye(4, 6), torch.zeros(4, 2, dtype=torch.long))
+        for epoch in (0, 5):
+            batches = list(trainer.loader(epoch, 0))
             assert [len(b["real_a"]) for b in batches] == [2] * 4
             pairs.append(torch.cat([torch.cat((b["real_a"], b["real_b"]), 1) for b in batches]))
     for first, second in ((pairs[0], pairs[2]), (pairs[1], pairs[3])):
@@ -178,14 +182,14 @@ def test_an_image_that_only_one_process_reads_ends_all(data: TrainingData, tmp_p
 
 def test_a_loss_that_is_not_finite_in_one_part_stops_all(data: TrainingData, tmp_path: Path) -> None:
     def train(trainer: Trainer) -> None:
-        before = {k: v.clone() for k, v in trainer.model.state_dict().items() if "original" in k}
-        temperature = trainer.objective.temperature
+        before = {k: v.clone() for k, v in trainer.method.networks.state_dict().items() if "original" in k}
+        temperature = method_of(trainer).objective.temperature
         if not trainer.world.is_first:
-            trainer.objective.temperature = lambda *x: temperature(*x) * math.nan  # type: ignore[assignment]
-        batch = next(iter(trainer.loader(1, 0, Phase.STRUCTURE)))
+            method_of(trainer).objective.temperature = lambda *x: temperature(*x) * math.nan  # type: ignore[assignment]
+        batch = next(iter(trainer.loader(1, 0)))
         with pytest.raises(RuntimeError, match="step 0: the loss term 'temp' is nan; nothing was updated"):
-            trainer.training_step(batch, Phase.STRUCTURE, 1)
-        assert all(torch.equal(trainer.model.state_dict()[k], v) for k, v in before.items())
+            trainer.training_step(batch, 1)
+        assert all(torch.equal(trainer.method.networks.state_dict()[k], v) for k, v in before.items())
 
     in_processes(2, tmp_path, same_anyhow(tmp_path / "run", devices=2), train, data)
 
@@ -299,7 +303,7 @@ def test_bfloat16_trains_and_images_and_scores_stay_float32(data: TrainingData, 
     trainer = Trainer(same_anyhow(tmp_path / "half", **changes), data, say=told.append)
     assert "bf16-mixed: many times slower" in told[0]
     seen: set[tuple[str, torch.dtype]] = set()
-    for name, network in trainer.model.named_children():
+    for name, network in trainer.method.networks.named_children():
         network.register_forward_hook(
             lambda _, __, y, name=name: seen.add((name, (y if isinstance(y, torch.Tensor) else y[0][0]).dtype))
         )
@@ -322,7 +326,7 @@ def test_bfloat16_trains_and_images_and_scores_stay_float32(data: TrainingData, 
     # a run may go on in another precision
     changed = Trainer(same_anyhow(tmp_path / "half", steps_per_epoch=1), data, say=quiet)
     changed.resume()
-    image = translated(changed.config, data, {"model": changed.model.state_dict()})
+    image = translated(changed.config, data, {"model": changed.method.networks.state_dict()})
     assert image.dtype == torch.float64
 
 
@@ -340,9 +344,9 @@ def test_compiled_networks_give_the_same(data: TrainingData, tmp_path: Path, mon
     after = []
     for compile_them in (False, True):
         trainer = Trainer(same_anyhow(tmp_path, compile=compile_them), data, say=quiet)
-        phase = trainer.enter_epoch(0)
-        values = trainer.training_step(next(iter(trainer.loader(0, 0, phase))), phase, 0)
-        after.append((trainer.model.state_dict(), values))
+        trainer.method.enter_epoch(0)
+        values = trainer.training_step(next(iter(trainer.loader(0, 0))), 0)
+        after.append((trainer.method.networks.state_dict(), values))
     assert sorted(compiled) == ["Decoder"] * 2 + ["Discriminator"] * 2 + ["Encoder"] * 2 + ["Segmenter"] * 2
     assert largest_difference(after[0][0], after[1][0]) < 1e-9
     assert after[1][1] == pytest.approx(after[0][1], rel=1e-9)

@@ -43,7 +43,7 @@ from ntir2dc.evaluation import (
     weighted_figures,
 )
 from ntir2dc.judge import class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
-from ntir2dc.methods.morngan.model import MornGAN
+from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.run.contact_sheet import colorize_labels
 from ntir2dc.run.weights import save_generator_weights
 from scenes import render_scene
@@ -71,7 +71,7 @@ def write_run(run: Path, data: str | None = None) -> Path:
     config = dataclasses.replace(make_config("demo"), networks=NETWORKS, out=str(run), data=data)
     run.mkdir(parents=True)
     (run / "config.json").write_text(json.dumps(to_dict(config)))
-    model = MornGAN(NETWORKS, 19, seed=5, segmenters=False)
+    model = Networks(NETWORKS, 19, seed=5, segmenters=False)
     names = ("encoder_a", "encoder_b", "decoder_a", "decoder_b")
     options = {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1}
     save_generator_weights(run / "weights.safetensors", {name: getattr(model, name) for name in names}, options)
@@ -141,7 +141,7 @@ def test_the_rows_are_what_they_are_called(evaluated: Path) -> None:
     result = json.loads((evaluated / "metrics.json").read_text())
     files = list_cases(evaluated / "scenes")
     mornings = [read_case(f) for f in files]
-    ways = {UNTRAINED: MornGAN(NETWORKS, 19, seed=0), TRAINED: MornGAN(NETWORKS, 19, seed=5)}
+    ways = {UNTRAINED: Networks(NETWORKS, 19, seed=0), TRAINED: Networks(NETWORKS, 19, seed=5)}
     for name, model in ways.items():
         with torch.no_grad():
             images = [model.eval().translate_ba(case.night[None])[0] for case in mornings]
@@ -164,7 +164,7 @@ def test_the_picture_shows_what_its_titles_say(evaluated: Path) -> None:
     translated = []
     for seed in (0, 5):
         with torch.no_grad():
-            translated.append(MornGAN(NETWORKS, 19, seed=seed).eval().translate_ba(case.night[None])[0])
+            translated.append(Networks(NETWORKS, 19, seed=seed).eval().translate_ba(case.night[None])[0])
     expected = [to_image(x) for x in (case.night, tint(case.night), *translated, case.day)]
     expected += [colorize_labels(labels, CITYSCAPES) for labels in (predict(judge, translated[1]), case.labels)]
     with Image.open(evaluated / "panels" / "evaluation.png") as panel:

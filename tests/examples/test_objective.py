@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.tiny_run import quiet, step_and_terms, tiny_config, tiny_data
+from helpers.tiny_run import method_of, quiet, step_and_terms, tiny_config, tiny_data
 from morn_losses import CITYSCAPES
 from morn_losses import functional as M
 from ntir2dc.config import LossOptions
 from ntir2dc.data.folders import TrainingData
-from ntir2dc.methods.morngan.objective import aca_classes, least_squares_loss, make_distillation
+from ntir2dc.methods.morngan.objective import aca_classes, least_squares_loss
+from ntir2dc.methods.morngan.pseudo_labels import make_distillation
 from ntir2dc.methods.morngan.schedule import Phase
 from ntir2dc.networks import scale_weights
 from ntir2dc.trainer import Trainer
@@ -27,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
 @pytest.mark.parametrize("scale", [0.5, 1.5])
 def test_total_is_eq_23_written_out(data: TrainingData, tmp_path: Path, scale: float) -> None:
     trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
-    model = trainer.model
+    model = trainer.method.networks
     step, terms = step_and_terms(trainer, Phase.COLLABORATE, scale)
 
     def weights(scores: list[list[torch.Tensor]]) -> list[tuple[float, ...]]:
@@ -104,9 +105,9 @@ def test_the_published_variant_merges_vehicles_and_mines_alone(data: TrainingDat
     logits = torch.zeros(1, 19, 8, 8)
     logits[:, 0] = 9.0
     image = torch.rand(1, 3, 8, 8)
-    assert (trainer.mine(logits, -logits, image) == 0).all()
+    assert (method_of(trainer).labels.mine(logits, -logits, image) == 0).all()
     paper = Trainer(tiny_config(tmp_path), data, say=quiet)
-    assert not (paper.mine(logits, -logits, image) == 0).any()
+    assert not (method_of(paper).labels.mine(logits, -logits, image) == 0).any()
 
 
 def test_denoising_is_a_switch(tmp_path: Path) -> None:

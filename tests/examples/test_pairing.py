@@ -11,7 +11,8 @@ from morn_losses import CITYSCAPES, MemoryBank, MemorySampler
 from morn_losses.functional import semantic_descriptor
 from ntir2dc.data.folders import TrainingData, prepare_training_data, read_edges
 from ntir2dc.data.images import read_color, read_labels, read_thermal
-from ntir2dc.data.pairing import MemoryCrops, PairedCrops, corner_at_class, cut, order, psi, seeded
+from ntir2dc.data.pairing import MemoryCrops, PairedCrops, corner_at_class, cut, order
+from ntir2dc.seeds import psi, seeded
 
 
 @pytest.fixture

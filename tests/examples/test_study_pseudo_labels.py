@@ -18,7 +18,7 @@ from ntir2dc.config import ModuleOptions
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
 from ntir2dc.trainer import Trainer
-from studies.teaching.pseudo_labels import STAGES, count, load_trainer, tables
+from studies.teaching.pseudo_labels import STAGES, count, load_method, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,9 +61,9 @@ class Always(nn.Module):
 
 def test_precision_and_recall_by_hand(folder: Path, tmp_path: Path) -> None:
     train(folder, tmp_path / "run")
-    trainer = load_trainer(tmp_path / "run" / "checkpoints", folder)
-    trainer.model.segmenter_a, trainer.model.segmenter_b = Always(11), Always(0)  # type: ignore[assignment]
-    counts = count(trainer, folder)
+    method = load_method(tmp_path / "run" / "checkpoints", folder)
+    method.networks.segmenter_a, method.networks.segmenter_b = Always(11), Always(0)  # type: ignore[assignment]
+    counts = count(method, folder)
     person, road = 2 * (16 * 8 - 4), 2 * 16 * 8
     assert list(counts) == list(STAGES)
     assert counts[STAGES[0]][11, 11] == counts[STAGES[1]][11, 11] == person
@@ -85,10 +85,10 @@ def test_precision_and_recall_by_hand(folder: Path, tmp_path: Path) -> None:
 
 def test_the_networks_are_those_of_the_run(folder: Path, tmp_path: Path) -> None:
     trained = train(folder, tmp_path / "run")
-    loaded = load_trainer(tmp_path / "run" / "checkpoints", folder)
-    for name, value in trained.model.state_dict().items():
-        assert torch.equal(loaded.model.state_dict()[name], value)
-    assert not any(module.training for module in loaded.model.modules())
+    loaded = load_method(tmp_path / "run" / "checkpoints", folder)
+    for name, value in trained.method.networks.state_dict().items():
+        assert torch.equal(loaded.networks.state_dict()[name], value)
+    assert not any(module.training for module in loaded.networks.modules())
 
 
 def test_the_command(folder: Path, tmp_path: Path) -> None:
@@ -112,4 +112,4 @@ def test_a_run_without_segmenters_is_refused(folder: Path, tmp_path: Path) -> No
     off = ModuleOptions(sc=False, sdp=False, mgca=False)
     train(folder, tmp_path / "run", off)
     with pytest.raises(DataError, match="no segmenters"):
-        load_trainer(tmp_path / "run" / "checkpoints", folder)
+        load_method(tmp_path / "run" / "checkpoints", folder)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from helpers.small_folder import write_folder
-from helpers.tiny_run import tiny_config
+from helpers.tiny_run import method_of, tiny_config
 from morn_losses import CITYSCAPES
 from ntir2dc.config import make_config
 from ntir2dc.data.folders import prepare_training_data
@@ -60,7 +60,7 @@ class ByColor(nn.Module):
 def test_scores_of_segmenters_that_are_known(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", single=True)
     data = prepare_training_data(folder, tmp_path / "cache", CITYSCAPES, crop=32, denoise=False)
-    trainer = Trainer(tiny_config(tmp_path), data, say=lambda _: None)
+    method = method_of(Trainer(tiny_config(tmp_path), data, say=lambda _: None))
     images, labels = (
         torch.stack([read(f) for f in files])
         for read, files in (
@@ -69,11 +69,11 @@ def test_scores_of_segmenters_that_are_known(tmp_path: Path) -> None:
         )
     )
     colors = {int(c): images.movedim(1, 3)[labels == c].mean(0) for c in labels.unique()}
-    trainer.model.segmenter_a = ByColor(colors)  # type: ignore[assignment]
-    assert score(trainer, data, CITYSCAPES) == (1, 1, 1)
+    method.networks.segmenter_a = ByColor(colors)  # type: ignore[assignment]
+    assert score(method, data, CITYSCAPES) == (1, 1, 1)
 
-    trainer.model.segmenter_a = ByColor({0: colors[0]})  # type: ignore[assignment]
-    accuracy, miou, small = score(trainer, data, CITYSCAPES)
+    method.networks.segmenter_a = ByColor({0: colors[0]})  # type: ignore[assignment]
+    accuracy, miou, small = score(method, data, CITYSCAPES)
     corners = windows((40, 48), 32)
     seen = torch.cat([labels[:, r : r + 32, c : c + 32].flatten() for r, c in corners])
     assert accuracy == pytest.approx(float((seen == 0).float().mean()))

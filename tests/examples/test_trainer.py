@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from helpers.tiny_run import NETWORKS, quiet, rows_without_seconds, step_and_terms, tiny_config, tiny_data
+from helpers.tiny_run import NETWORKS, method_of, quiet, rows_without_seconds, step_and_terms, tiny_config, tiny_data
 from ntir2dc.config import ModuleOptions
 from ntir2dc.data.folders import TrainingData
+from ntir2dc.methods.morngan.method import TERMS
 from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.methods.morngan.step import term_names
+from ntir2dc.methods.morngan.step import Step
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints
 from ntir2dc.run.finite import NonFiniteLossError
 from ntir2dc.run.weights import load_translator
@@ -56,7 +57,7 @@ def test_each_phase_logs_its_terms_and_their_sum(whole_run: Trainer) -> None:
         if phase is Phase.COLLABORATE:
             expected -= {"seg_ra", "seg_rb"}  # the segmenters are frozen
         for row in rows[2 * phase - 2 : 2 * phase]:
-            assert {name for name in term_names() if row[name]} == expected
+            assert {name for name in TERMS if row[name]} == expected
             assert float(row["total"]) == pytest.approx(sum(float(row[name]) for name in expected), rel=1e-5)
             assert math.isfinite(float(row["disc_a"]))
             assert math.isfinite(float(row["disc_b"]))
@@ -65,7 +66,7 @@ def test_each_phase_logs_its_terms_and_their_sum(whole_run: Trainer) -> None:
 
 
 def test_the_memory_is_filled_at_the_freeze_and_used(whole_run: Trainer) -> None:
-    assert whole_run.memory.is_full
+    assert method_of(whole_run).memory.is_full
     rows = rows_without_seconds(whole_run.out)
     assert any(row["pair_shared"] for row in rows[10:])
     assert not any(row["pair_shared"] for row in rows[:10])
@@ -81,10 +82,10 @@ def test_stopped_after_every_step_and_resumed_equals_never_stopped(
             trainer.resume()
         assert trainer.fit() == (stop == 12)
     assert rows_without_seconds(tmp_path) == rows_without_seconds(whole_run.out)
-    for name, value in whole_run.model.state_dict().items():
-        assert torch.equal(value, trainer.model.state_dict()[name]), name
-    for name, value in whole_run.memory.state_dict().items():
-        assert torch.equal(value, trainer.memory.state_dict()[name]), name
+    for name, value in whole_run.method.networks.state_dict().items():
+        assert torch.equal(value, trainer.method.networks.state_dict()[name]), name
+    for name, value in method_of(whole_run).memory.state_dict().items():
+        assert torch.equal(value, method_of(trainer).memory.state_dict()[name]), name
 
 
 def test_rows_after_the_checkpoint_are_written_again(whole_run: Trainer, data: TrainingData, tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_rows_after_the_checkpoint_are_written_again(whole_run: Trainer, data: T
 def test_published_variant_and_batches_run_through_all_phases(data: TrainingData, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(tmp_path, variant="published", batch_size=2), data, say=quiet)
     assert trainer.fit()
-    assert "aca_present_car+truck+bus+train" in trainer.columns()
+    assert "aca_present_car+truck+bus+train" in trainer.method.log.columns()
     assert all(float(row["total"]) for row in rows_without_seconds(tmp_path))
 
 
@@ -117,10 +118,10 @@ def test_published_variant_and_batches_run_through_all_phases(data: TrainingData
 def test_switches_of_table_5(data: TrainingData, tmp_path: Path, switches: dict[str, bool], missing: set[str]) -> None:
     trainer = Trainer(tiny_config(tmp_path, modules=ModuleOptions(**switches)), data, say=quiet)
     assert trainer.fit()
-    seen = {name for row in rows_without_seconds(tmp_path) for name in term_names() if row[name]}
-    assert seen == set(term_names()) - missing
+    seen = {name for row in rows_without_seconds(tmp_path) for name in TERMS if row[name]}
+    assert seen == set(TERMS) - missing
     if "mgca" in switches:
-        assert len(trainer.memory) == 0
+        assert len(method_of(trainer).memory) == 0
 
 
 @pytest.mark.parametrize("phase", list(Phase))
@@ -139,11 +140,11 @@ def test_each_term_of_eq_10_trains_its_networks(data: TrainingData, tmp_path: Pa
         "aca": generators_ba | {"encoder_a"},
     }
     for name in trained.keys() & terms.keys():
-        trainer.model.zero_grad(set_to_none=True)
+        trainer.method.networks.zero_grad(set_to_none=True)
         terms[name].backward(retain_graph=True)
         reached = {
             child
-            for child, network in trainer.model.named_children()
+            for child, network in trainer.method.networks.named_children()
             if any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
         }
         if name == "aca" and terms[name].item() == 0:
@@ -155,18 +156,20 @@ def test_the_generators_step_leaves_no_gradient_in_discriminators(data: Training
     trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
     _, terms = step_and_terms(trainer, Phase.BASELINE)
     torch.stack(list(terms.values())).sum().backward(retain_graph=True)
-    for network in trainer.model.discriminators():
+    for network in trainer.method.networks.discriminators():
         assert all(p.grad is None for p in network.parameters())
 
 
 def test_frozen_segmenters_do_not_change(data: TrainingData, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(tmp_path, max_steps=10), data, say=quiet)
     trainer.fit()
-    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    before = {k: v.clone() for k, v in trainer.method.networks.state_dict().items()}
     trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
     trainer.resume()
     trainer.fit()
-    changed = {k.split(".")[0] for k, v in trainer.model.state_dict().items() if not torch.equal(v, before[k])}
+    changed = {
+        k.split(".")[0] for k, v in trainer.method.networks.state_dict().items() if not torch.equal(v, before[k])
+    }
     assert changed == {*("encoder_a", "encoder_b", "decoder_a", "decoder_b", "discriminator_a", "discriminator_b")}
 
 
@@ -196,7 +199,7 @@ def test_a_non_finite_loss_stops_with_its_name_and_keeps_the_last_good_state(
 def test_non_finite_weights_are_never_saved(data: TrainingData, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
     with torch.no_grad():
-        next(trainer.model.decoder_a.parameters()).fill_(math.nan)
+        next(trainer.method.networks.decoder_a.parameters()).fill_(math.nan)
     with pytest.raises(NonFiniteLossError, match="decoder_a"):
         trainer.save()
     assert not list_checkpoints(tmp_path / "checkpoints")
@@ -258,14 +261,14 @@ def test_psi_is_drawn_once_an_epoch_or_every_step(data: TrainingData, tmp_path: 
     for epoch in range(30):
         scales = set()
         for paper.step in range(2 * epoch, 2 * epoch + 2):
-            scales.add(paper.scale(epoch))
+            scales.add(method_of(paper).scale(paper.part({}, epoch)))
         assert len(scales) == 1
         by_epoch += scales
     assert set(by_epoch) == {0.5, 1.5}
     published = Trainer(tiny_config(tmp_path / "b", variant="published"), data, say=quiet)
     draws = []
     for published.step in range(30):
-        draws.append(published.scale(0))
+        draws.append(method_of(published).scale(published.part({}, 0)))
     assert set(draws) == {0.5, 1.5}
 
 
@@ -283,7 +286,7 @@ def test_extra_crops_teach_the_segmenters_alone(data: TrainingData, tmp_path: Pa
             name: 0 if logits is None else len(logits)
             for name, logits in (("s_a", step.logits_real_a), ("s_b", step.logits_fake_b))
         }
-        return {n: p.grad for n, p in trainer.model.named_parameters() if p.grad is not None}, taught
+        return {n: p.grad for n, p in trainer.method.networks.named_parameters() if p.grad is not None}, taught
 
     for phase, expected in (
         (Phase.STRUCTURE, {"s_a": 0, "s_b": 0}),
@@ -313,21 +316,22 @@ def test_segmenters_are_told_where_their_crops_lie(coordinates: Any, data: Train
     networks = dataclasses.replace(NETWORKS, segmenter_coordinates=coordinates)
     trainer = Trainer(tiny_config(tmp_path, batch_size=2, segmenter_crops=2, networks=networks), data, say=quiet)
     seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-    for segmenter in trainer.model.segmenters():
+    for segmenter in trainer.method.networks.segmenters():
         segmenter.register_forward_pre_hook(lambda _, given: seen.append((given[0], given[1])))
     for phase in list(Phase)[2:]:
         epoch = int(phase) - 1
-        trainer.enter_epoch(epoch)
+        trainer.method.enter_epoch(epoch)
         if phase is Phase.COLLABORATE:
             assert [len(x) for x, _ in seen] == [2, 2] * (len(data.b) // 2)
             swept = [w for _, w in seen[::2]]
             if coordinates == "frame":
                 corners = torch.cat([w[:, :2] for w in swept if w is not None])
-                assert torch.equal(corners, trainer.memory.payload)
+                assert torch.equal(corners, method_of(trainer).memory.payload)
         seen.clear()
-        batch = next(iter(trainer.loader(epoch, 0, phase)))
-        step = trainer.inputs(batch)
-        assert all(piece() for piece in trainer.passes.pieces(step, phase, 0.5))
+        batch = next(iter(trainer.loader(epoch, 0)))
+        step = Step.of(trainer.moved(batch))
+        method = method_of(trainer)
+        assert all(method.forward.generate(step, method.on(epoch), 0.5))
         windows = {
             id(step.real_b): batch["window_b"],
             id(step.fake_a): batch["window_b"],
@@ -363,10 +367,10 @@ def test_the_running_average_is_what_inference_gets(data: TrainingData, tmp_path
     trainer = Trainer(tiny_config(tmp_path, ema_decay=0.75), data, say=quiet)
     name = "layers.1.weight"
     seen = []
-    for step, batch in enumerate(trainer.loader(0, 0, Phase.BASELINE)):
+    for step, batch in enumerate(trainer.loader(0, 0)):
         trainer.step = step
-        trainer.training_step(batch, Phase.BASELINE, 0)
-        seen.append(trainer.model.encoder_b.state_dict()[name].clone())
+        trainer.training_step(batch, 0)
+        seen.append(trainer.method.networks.encoder_b.state_dict()[name].clone())
     trainer.save()
     # the average starts from the weights after the first step
     expected = 0.75 * seen[0] + 0.25 * seen[1]
@@ -374,7 +378,7 @@ def test_the_running_average_is_what_inference_gets(data: TrainingData, tmp_path
     found = load_translator(tmp_path).encoder_b.state_dict()[name]
     assert torch.allclose(found, expected, atol=1e-7)
     plain = Trainer(tiny_config(tmp_path / "plain"), data, say=quiet)
-    assert plain.for_inference()["encoder_b"] is plain.model.encoder_b
+    assert plain.for_inference()["encoder_b"] is plain.method.networks.encoder_b
 
 
 def test_the_boundary_weight_and_he_s_start_reach_the_segmenters(data: TrainingData, tmp_path: Path) -> None:
@@ -388,9 +392,11 @@ def test_the_boundary_weight_and_he_s_start_reach_the_segmenters(data: TrainingD
     assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
     assert losses[1] > losses[0]
 
-    plain = Trainer(tiny_config(tmp_path), data, say=quiet).model.state_dict()
+    plain = Trainer(tiny_config(tmp_path), data, say=quiet).method.networks.state_dict()
     he = dataclasses.replace(NETWORKS, segmenter_init="he")
-    for name, value in Trainer(tiny_config(tmp_path, networks=he), data, say=quiet).model.state_dict().items():
+    for name, value in (
+        Trainer(tiny_config(tmp_path, networks=he), data, say=quiet).method.networks.state_dict().items()
+    ):
         drawn = name.startswith("segmenter") and value.ndim == 4
         assert torch.equal(value, plain[name]) != drawn, name
 
@@ -403,10 +409,10 @@ def test_batch_norm_in_segmenters_resumes_exactly_and_stands_still_once_frozen(
     assert whole.fit()
     parts = Trainer(tiny_config(tmp_path / "parts", max_steps=10, **options), data, say=quiet)
     parts.fit()
-    before = {k: v.clone() for k, v in parts.model.state_dict().items() if k.startswith("segmenter")}
+    before = {k: v.clone() for k, v in parts.method.networks.state_dict().items() if k.startswith("segmenter")}
     assert any("running_mean" in name for name in before)
     parts = Trainer(tiny_config(tmp_path / "parts", **options), data, say=quiet)
     parts.resume()
     parts.fit()
-    assert all(torch.equal(parts.model.state_dict()[name], value) for name, value in before.items())
+    assert all(torch.equal(parts.method.networks.state_dict()[name], value) for name, value in before.items())
     assert rows_without_seconds(tmp_path / "parts") == rows_without_seconds(whole.out)

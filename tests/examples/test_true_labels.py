@@ -10,15 +10,17 @@ import pytest
 import torch
 from test_ablation import TINY, run
 
-from helpers.tiny_run import tiny_config
+from helpers.tiny_run import method_of, step_and_terms, tiny_config
 from morn_losses import CITYSCAPES
+from morn_losses.functional import semantic_descriptor
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.images import DataError, read_thermal
 from ntir2dc.methods.morngan.schedule import Phase
 from ntir2dc.run.checkpoint import load_newest
+from ntir2dc.trainer import Trainer
 from scenes.folder import write_scenes
 from scenes.render import render_scene
-from studies.ablations.truth import KnowingTrainer, Places, true_labels
+from studies.ablations.truth import true_labels, with_true_labels
 from studies.true_labels import main
 
 SIZE = (48, 56)
@@ -49,30 +51,21 @@ def test_pictures_of_other_scenes_are_refused(scenes: Path, tmp_path: Path) -> N
         true_labels(other)
 
 
-def test_crops_are_found_where_they_were_cut() -> None:
-    images = torch.rand(3, 30, 40)
-    places = Places(images)
-    assert places.find(images[2, 4:24, 7:27]) == (2, False, 4, 7)
-    assert places.find(images[1].flip(-1)[3:23, 9:29]) == (1, True, 3, 9)
-    changed = images[0, :20, :20].clone()
-    changed[-1, -1] += 1
-    with pytest.raises(ValueError, match="not cut out of any"):
-        places.find(changed)
-
-
-def test_the_trainer_mines_the_truth_of_every_crop(scenes: Path, tmp_path: Path) -> None:
+def test_every_crop_comes_with_its_truth(scenes: Path, tmp_path: Path) -> None:
     data = prepare_training_data(scenes, tmp_path / "cache", CITYSCAPES, crop=32)
+    data = with_true_labels(data, scenes, tmp_path / "labelsB")
     config = tiny_config(tmp_path / "run", batch_size=2)
     config = dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, flip=0.5))
-    trainer = KnowingTrainer(config, data, say=lambda _: None)
-    truth = true_labels(scenes)
-    trainer.know(truth)
+    trainer, truth = Trainer(config, data, say=lambda _: None), true_labels(scenes)
     mirrored = set()
     for epoch in range(4):
-        for batch in trainer.loader(epoch, 0, Phase.BASELINE):
-            found = trainer.mine(torch.empty(0), torch.empty(0), batch["real_b"])
+        for batch in trainer.loader(epoch, 0):
             for labels, crop, index, (row, col, _, _) in zip(
-                found, batch["real_b"], batch["index_b"].tolist(), batch["window_b"].tolist(), strict=True
+                batch["labels_b"],
+                batch["real_b"],
+                batch["index_b"].tolist(),
+                batch["window_b"].tolist(),
+                strict=True,
             ):
                 frame, window = read_thermal(data.b[index].image), (slice(row, row + 32), slice(col, col + 32))
                 is_mirrored = torch.equal(frame.flip(-1)[(slice(None), *window)], crop)
@@ -81,6 +74,20 @@ def test_the_trainer_mines_the_truth_of_every_crop(scenes: Path, tmp_path: Path)
                 whole = truth[index].flip(-1) if is_mirrored else truth[index]
                 assert torch.equal(labels, whole[window])
     assert mirrored == {False, True}
+
+
+def test_given_labels_fill_the_memory_and_reach_the_losses(scenes: Path, tmp_path: Path) -> None:
+    data = prepare_training_data(scenes, tmp_path / "cache", CITYSCAPES, crop=32)
+    data = with_true_labels(data, scenes, tmp_path / "labelsB")
+    trainer = Trainer(tiny_config(tmp_path / "run"), data, say=lambda _: None)
+    step, _ = step_and_terms(trainer, Phase.COLLABORATE)
+    method, truth = method_of(trainer), true_labels(scenes)
+    rows = [truth[i, r : r + 32, c : c + 32] for i, (r, c) in enumerate(method.memory.payload.tolist())]
+    assert torch.equal(method.memory.descriptors, semantic_descriptor(torch.stack(rows), CITYSCAPES.small_sample))
+    (index,) = next(iter(trainer.loader(5, 0)))["index_b"].tolist()
+    row, col = step.window_b[0, :2].tolist()
+    either = (truth[index], truth[index].flip(-1))
+    assert any(torch.equal(step.labels_b[0], whole[row : row + 32, col : col + 32]) for whole in either)
 
 
 @pytest.mark.slow

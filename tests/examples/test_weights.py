@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ntir2dc.networks import Decoder, Encoder
-from ntir2dc.run.weights import FILE_NAME, WeightsError, load_translator, save_generator_weights
+from ntir2dc.run.weights import FILE_NAME, WeightsError, load_translator, save_weights
 
 CONFIG = {"width": 4, "encoder_blocks": 1, "decoder_blocks": 2}
 
@@ -28,7 +28,7 @@ def networks() -> dict[str, nn.Module]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    save_generator_weights(tmp_path / "run" / FILE_NAME, networks(), CONFIG)
+    save_weights(tmp_path / "run" / FILE_NAME, networks(), CONFIG)
     return tmp_path / "run"
 
 
@@ -47,7 +47,7 @@ def nothing(_: dict[str, Tensor]) -> None:
 def test_translates_exactly_as_the_networks_that_were_saved(tmp_path: Path) -> None:
     saved = networks()
     path = tmp_path / "run" / FILE_NAME
-    save_generator_weights(path, saved, CONFIG)
+    save_weights(path, saved, CONFIG)
     x = torch.rand(2, 3, 12, 8) * 2 - 1
     expected = saved["decoder_a"](saved["encoder_b"](x))
     for source in (path, path.parent, str(path)):
@@ -64,10 +64,10 @@ def test_is_ready_for_inference(run: Path) -> None:
 def test_the_norm_of_the_decoders_is_remembered(tmp_path: Path) -> None:
     saved = {**networks(), "decoder_a": Decoder(4, 2, "instance")}
     path = tmp_path / "w.safetensors"
-    save_generator_weights(path, saved, {**CONFIG, "decoder_norm": "instance"})
+    save_weights(path, saved, {**CONFIG, "decoder_norm": "instance"})
     x = torch.rand(1, 3, 12, 8)
     assert torch.equal(load_translator(path)(x), saved["decoder_a"](saved["encoder_b"](x)))
-    save_generator_weights(path, saved, {**CONFIG, "decoder_norm": "batch"})
+    save_weights(path, saved, {**CONFIG, "decoder_norm": "batch"})
     with pytest.raises(WeightsError, match="cannot be built .decoder_norm 'batch'"):
         load_translator(path)
 
@@ -75,7 +75,7 @@ def test_the_norm_of_the_decoders_is_remembered(tmp_path: Path) -> None:
 def test_two_networks_are_enough(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     both = {name: network for name, network in networks().items() if name in ("encoder_b", "decoder_a")}
-    save_generator_weights(path, both, CONFIG)
+    save_weights(path, both, CONFIG)
     assert load_translator(path)(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
     assert {key.split(".")[0] for key in load_file(path)} == {"encoder_b", "decoder_a"}
 
@@ -98,7 +98,7 @@ def test_weights_survive_the_file_being_replaced(run: Path) -> None:
     x = torch.rand(1, 3, 8, 8)
     translator = load_translator(run)
     before = translator(x)
-    save_generator_weights(run / FILE_NAME, networks(), CONFIG)
+    save_weights(run / FILE_NAME, networks(), CONFIG)
     assert torch.equal(translator(x), before)
     assert not torch.equal(load_translator(run)(x), before)
     assert [p.name for p in run.iterdir()] == [FILE_NAME]
@@ -196,6 +196,6 @@ def test_unknown_tensors_are_named(run: Path) -> None:
 
 
 def test_a_file_without_the_needed_networks(tmp_path: Path) -> None:
-    save_generator_weights(tmp_path / FILE_NAME, {"encoder_a": Encoder(4, 1), "decoder_b": Decoder(4, 2)}, CONFIG)
+    save_weights(tmp_path / FILE_NAME, {"encoder_a": Encoder(4, 1), "decoder_b": Decoder(4, 2)}, CONFIG)
     with pytest.raises(WeightsError, match=f"{FILE_NAME}: "):
         load_translator(tmp_path)

@@ -16,8 +16,10 @@ from helpers.small_folder import write_folder
 from morn_losses import CITYSCAPES
 from ntir2dc.config import DataOptions, NetworkOptions, TrainConfig, make_config
 from ntir2dc.data.folders import TrainingData, prepare_training_data
+from ntir2dc.methods.method import Terms, add_up
+from ntir2dc.methods.morngan import MornGAN
 from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.methods.morngan.step import Step, Terms, add_up
+from ntir2dc.methods.morngan.step import Step
 from ntir2dc.run.log import read_log
 from ntir2dc.trainer import Trainer
 
@@ -86,11 +88,17 @@ def tiny_data(folder: Path) -> TrainingData:
 
 def step_and_terms(trainer: Trainer, phase: Phase, scale: float = 0.5) -> tuple[Step, Terms]:
     """Enter the epoch of a phase and return its first step, all graphs alive, and the terms."""
-    epoch = int(phase) - 1
-    trainer.enter_epoch(epoch)
-    step = trainer.inputs(next(iter(trainer.loader(epoch, 0, phase))))
+    epoch, method = int(phase) - 1, method_of(trainer)
+    method.enter_epoch(epoch)
+    step = Step.of(trainer.moved(next(iter(trainer.loader(epoch, 0)))))
     torch.manual_seed(7)
-    return step, add_up(piece() for piece in trainer.passes.pieces(step, phase, scale))
+    return step, add_up(method.forward.generate(step, method.on(epoch), scale))
+
+
+def method_of(trainer: Trainer) -> MornGAN:
+    """Return the method of a trainer, which is MornGAN."""
+    assert isinstance(trainer.method, MornGAN)
+    return trainer.method
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

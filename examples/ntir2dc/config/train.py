@@ -11,6 +11,7 @@ from ntir2dc.config.ranges import check_ranges
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
+MethodName = Literal["morngan", "cyclegan"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class TrainConfig:
     Args:
         preset: where the defaults of all other options come from.
         variant: which reading of the losses: the paper's, or that of the authors' published code.
+        method: the system that is trained; ``phases``, ``modules`` and ``losses`` are MornGAN's.
         out: folder of the run.
         data: folder with ``trainA``, ``trainB`` and label maps, laid out as docs/training.md says; None renders
             procedural scenes into ``out``.
@@ -28,7 +30,12 @@ class TrainConfig:
         max_steps: stop after this many steps in all without moving the phases; 0 is no limit.
         batch_size: images of each domain a step, on all devices together.
         seed: seed of everything.
-        lr: learning rate of Adam, constant.
+        lr: learning rate of Adam at the start.
+        lr_schedule: ``constant``; ``linear``: down to 0 after ``lr_decay_start``; or ``step``: halved every
+            ``lr_halve_every`` steps.
+        lr_decay_start: share of the epochs before a linear decay.
+        lr_halve_every: steps.
+        weight_decay: of Adam.
         segmenter_lr: learning rate of the segmenters; 0 is ``lr``, as in the paper.
         segmenter_crops: color crops that teach the segmenters for each image of the batch; beyond the image itself,
             they are cut out of other images, every second one around a small-sample class. 1 is the paper's.
@@ -56,6 +63,7 @@ class TrainConfig:
 
     preset: PresetName = "demo"
     variant: VariantName = "paper"
+    method: MethodName = "morngan"
     out: str = "runs/demo"
     data: str | None = None
     epochs: int = 80
@@ -64,6 +72,10 @@ class TrainConfig:
     batch_size: int = 1
     seed: int = 0
     lr: float = 2e-4
+    lr_schedule: Literal["constant", "linear", "step"] = "constant"
+    lr_decay_start: float = 0.5
+    lr_halve_every: int = 100_000
+    weight_decay: float = 0.0
     segmenter_lr: float = 0.0
     segmenter_crops: int = 1
     ema_decay: float = 0.0

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,8 +17,7 @@ from morn_losses import MemorySampler
 from morn_losses.functional import semantic_descriptor
 from ntir2dc.data.folders import Frame, TrainingData, read_edges
 from ntir2dc.data.images import read_color, read_labels, read_thermal
-
-_ORDER, _SAMPLE, _MEMORY, _SCALE, _EXTRA = range(5)
+from ntir2dc.seeds import Stream, seeded
 
 
 class Sample(TypedDict):
@@ -41,15 +39,10 @@ class Sample(TypedDict):
     index_b: int
 
 
-def seeded(*key: int) -> torch.Generator:
-    """Return a generator whose stream depends on all the integers of ``key``."""
-    state = np.random.SeedSequence(key).generate_state(1, dtype=np.uint64)
-    return torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
+class LabeledSample(Sample):
+    """A sample whose thermal image came with labels."""
 
-
-def psi(seed: int, epoch: int) -> float:
-    """Return the random variable of Eq. 22 for an epoch (or a step), uniform in [0, 1)."""
-    return float(torch.rand((), generator=seeded(seed, _SCALE, epoch)))
+    labels_b: Tensor
 
 
 def order(length: int, n: int, generator: torch.Generator) -> Tensor:
@@ -123,7 +116,7 @@ class PairedCrops(Dataset[Sample]):
     extra: int = 0
 
     def __post_init__(self) -> None:
-        generator = seeded(self.seed, _ORDER, self.epoch)
+        generator = seeded(self.seed, Stream.ORDER, self.epoch)
         self._order_a = order(self.length, len(self.data.a), generator)
         self._order_b = order(self.length, len(self.data.b), generator)
 
@@ -132,7 +125,7 @@ class PairedCrops(Dataset[Sample]):
 
     def __getitem__(self, position: int) -> Sample:
         """Return the crops at a position of the epoch."""
-        generator = seeded(self.seed, _SAMPLE, self.epoch, position)
+        generator = seeded(self.seed, Stream.SAMPLE, self.epoch, position)
         frame = self.data.a[int(self._order_a[position])]
         real_a, labels_a = self._read_a(frame)
         edges_a = read_edges(frame.edges)
@@ -156,7 +149,7 @@ class PairedCrops(Dataset[Sample]):
         window_b = window(real_b.shape, corner_b, self.crop, mirrored)
         real_b, edges_b = (cut(x, corner_b, self.crop, mirrored) for x in (real_b, edges_b))
         extra_a, extra_labels_a, extra_windows_a = self._extra(position)
-        return Sample(
+        sample = Sample(
             real_a=real_a,
             window_a=window_a,
             edges_a=edges_a,
@@ -169,6 +162,9 @@ class PairedCrops(Dataset[Sample]):
             edges_b=edges_b,
             index_b=index_b,
         )
+        if frame.labels is None:
+            return sample
+        return LabeledSample(**sample, labels_b=cut(read_labels(frame.labels), corner_b, self.crop, mirrored))
 
     def _read_a(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Return a color image and its labels."""
@@ -178,7 +174,7 @@ class PairedCrops(Dataset[Sample]):
 
     def _extra(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the further color crops of a position, ``(extra, 3, crop, crop)``, their labels and windows."""
-        generator = seeded(self.seed, _EXTRA, self.epoch, position)
+        generator = seeded(self.seed, Stream.EXTRA, self.epoch, position)
         images = [torch.empty(0, 3, self.crop, self.crop)]
         maps = [torch.empty(0, self.crop, self.crop, dtype=torch.long)]
         windows = [torch.empty(0, 4, dtype=torch.long)]
@@ -194,7 +190,7 @@ class PairedCrops(Dataset[Sample]):
 
 
 @dataclass
-class MemoryCrops(Dataset[tuple[int, Tensor, Tensor]]):
+class MemoryCrops(Dataset[dict[str, Tensor]]):
     """One random crop of each thermal image, the same at every call: what the memory describes."""
 
     data: TrainingData
@@ -204,9 +200,17 @@ class MemoryCrops(Dataset[tuple[int, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.data.b)
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
-        """Return the index, the crop and its window, of which the first two are its corner."""
-        real_b = read_thermal(self.data.b[index].image)
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return the crop, its window (of which the first two are its corner), its image's index, and given labels."""
+        frame = self.data.b[index]
+        real_b = read_thermal(frame.image)
         size = (real_b.shape[-2], real_b.shape[-1])
-        corner = random_corner(size, self.crop, seeded(self.seed, _MEMORY, index))
-        return index, cut(real_b, corner, self.crop, False), window(size, corner, self.crop, False)
+        corner = random_corner(size, self.crop, seeded(self.seed, Stream.MEMORY, index))
+        sample = {
+            "index_b": torch.tensor(index),
+            "real_b": cut(real_b, corner, self.crop, False),
+            "window_b": window(size, corner, self.crop, False),
+        }
+        if frame.labels is not None:
+            sample["labels_b"] = cut(read_labels(frame.labels), corner, self.crop, False)
+        return sample

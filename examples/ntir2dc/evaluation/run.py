@@ -34,8 +34,8 @@ from ntir2dc.evaluation.figures import CLASSES_A, COLUMNS, Row, evaluate
 from ntir2dc.evaluation.tables import to_markdown
 from ntir2dc.files import write_atomically
 from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge, predict
-from ntir2dc.methods.morngan.model import MornGAN
-from ntir2dc.run.contact_sheet import colorize_labels, save_panel
+from ntir2dc.methods import METHODS
+from ntir2dc.run.contact_sheet import colorize_labels, save_sheet
 from ntir2dc.run.weights import load_translator
 
 PANEL_ROWS = 5
@@ -91,11 +91,11 @@ def evaluate_run(
     folder = data or (Path(config.data) if config.data else run / "scenes")
     files = list_cases(folder, limit)
     trained = load_translator(run).to(device)
-    untrained = MornGAN(config.networks, len(space), config.seed, segmenters=False).eval().to(device)
+    untrained = METHODS[config.method].untrained_translator(config, len(space)).eval().to(device)
     translators: dict[str, Translate] = {
         INPUT: lambda case: case.night,
         TINTED: lambda case: tint(case.night),
-        UNTRAINED: run_network(untrained.translate_ba, device),
+        UNTRAINED: run_network(untrained, device),
         TRAINED: run_network(trained, device),
     }
     if "day" in files[0]:
@@ -128,7 +128,7 @@ def evaluate_run(
 
     say(f"evaluating {len(files)} night images of {folder / 'valB'}")
     table = evaluate((read_case(f) for f in files), translators, judge, space, look)
-    save_panel(run / "panels" / "evaluation.png", rows, titles)
+    save_sheet(run / "panels" / "evaluation.png", rows, titles)
     result = _result(config, folder, files, table, settings, _notes(missing, "day" in files[0], judge is not None))
     write_atomically(run / "metrics.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     write_atomically(run / "metrics.md", to_markdown(result).encode())

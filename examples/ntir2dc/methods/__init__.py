@@ -1,1 +1,33 @@
-"""The systems that the trainer trains."""
+"""The systems that the trainer can train, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import nn
+
+from ntir2dc.config import TrainConfig
+from ntir2dc.methods import morngan
+from ntir2dc.methods.method import Method
+
+
+class Entry(NamedTuple):
+    """A method, and how its night-to-day network alone is made.
+
+    Args:
+        method: the class.
+        make_translator: from what :meth:`Method.describe` returned, with whatever weights.
+        untrained_translator: as a run of these options starts: ``(config, n_classes)``.
+    """
+
+    method: type[Method]
+    make_translator: Callable[..., nn.Module]
+    untrained_translator: Callable[[TrainConfig, int], nn.Module]
+
+
+METHODS: dict[str, Entry] = {
+    "morngan": Entry(morngan.MornGAN, morngan.make_translator, morngan.untrained_translator),
+}
+
+__all__ = ["METHODS", "Entry", "Method"]

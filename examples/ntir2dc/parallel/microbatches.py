@@ -13,22 +13,16 @@ A batch in one part draws from torch's global random state instead.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.data.pairing import seeded
 from ntir2dc.networks.pool import ImagePool
 from ntir2dc.parallel.world import World
-
-_DRAWS, _POOL = 101, 102
-
-# the mean of such a value is over the images that its weight counts
-WEIGHTS = {"pair_shared": "pair_seeking", "pair_random": "pair_seeking"}
+from ntir2dc.seeds import Stream, seeded
 
 
-class Parts:
+class Microbatches:
     """How the batches of a run are cut.
 
     Args:
@@ -36,13 +30,17 @@ class Parts:
         accumulate: parts of a process.
         batch_size: of the whole batch; a multiple of the number of parts.
         seed: of the run.
+        pools: of earlier fakes, by name.
     """
 
-    def __init__(self, world: World, accumulate: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, world: World, accumulate: int, batch_size: int, seed: int, pools: Mapping[str, ImagePool] | None = None
+    ) -> None:
         self.world, self.accumulate, self.batch_size, self.seed = world, accumulate, batch_size, seed
         self.count = world.size * accumulate
         self.size = batch_size // self.count
-        self._pool_draws: list[torch.Generator] = []
+        self.pools = pools or {}
+        self._pool_draws: dict[str, torch.Generator] = {}
 
     def positions(self, first: int, last: int) -> list[int]:
         """Return the positions of an epoch that this process reads in the steps from ``first`` to before ``last``."""
@@ -53,56 +51,73 @@ class Parts:
             for j in range(self.size)
         ]
 
-    def of(self, batch: Mapping[str, Tensor], step: int, model: nn.Module) -> Iterator[dict[str, Tensor]]:
-        """Return the parts of what this process has read of a batch; each starts with draws and buffers of its own."""
+    def of(
+        self, batch: Mapping[str, Tensor], networks: nn.Module, step: int, update: int = 0
+    ) -> Iterator[dict[str, Tensor]]:
+        """Return the parts of what this process has read of a batch; each starts with draws and buffers of its own.
+
+        Args:
+            batch: tensors by name.
+            networks: whose buffers are meant.
+            step: of the run.
+            update: of the step, for methods with several.
+        """
         if self.count == 1:
             yield dict(batch)
             return
-        self._pool_draws = [seeded(self.seed, _POOL, step, domain) for domain in range(2)]
-        buffers = list(model.buffers())
+        later = (update,) if update else ()
+        self._pool_draws = {
+            name: seeded(self.seed, Stream.POOL, step, place, *later) for place, name in enumerate(self.pools)
+        }
+        buffers = list(networks.buffers())
         before = [b.clone() for b in buffers] if self.accumulate > 1 else []
-        learned = _running(model)
+        learned = _running(networks)
         sums = [torch.zeros_like(b) for b in learned]
-        pieces = {name: value.chunk(self.accumulate) for name, value in batch.items()}
+        chunks = {name: value.chunk(self.accumulate) for name, value in batch.items()}
         for i in range(self.accumulate):
             for buffer, start in zip(buffers, before, strict=bool(before)):
                 buffer.copy_(start)
-            torch.manual_seed(seeded(self.seed, _DRAWS, step, i * self.world.size + self.world.rank).initial_seed())
-            yield {name: piece[i] for name, piece in pieces.items()}
+            part = i * self.world.size + self.world.rank
+            torch.manual_seed(seeded(self.seed, Stream.PART, step, part, *later).initial_seed())
+            yield {name: chunk[i] for name, chunk in chunks.items()}
             for total, buffer in zip(sums, learned, strict=True):
                 total += buffer
         for total, buffer in zip(sums, learned, strict=True):
             buffer.copy_(total / self.accumulate)
         self.world.mean(learned)
 
-    def pooled(self, pool: ImagePool, images: Tensor, domain: int) -> Tensor:
-        """Return what the pool of a domain (0 or 1) gives for this part's translations."""
+    def pooled(self, name: str, images: Tensor) -> Tensor:
+        """Return what the pool of that name gives for this part's translations."""
+        pool = self.pools[name]
         if self.count == 1 or pool.capacity == 0:
             return pool.query(images)
-        everyone = pool.query(self.world.gather(images.detach()), self._pool_draws[domain])
+        everyone = pool.query(self.world.gather(images.detach()), self._pool_draws[name])
         return everyone[self.world.rank * len(images) :][: len(images)]
 
-    def merged(self, seen: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    def merged(
+        self, seen: Sequence[Mapping[str, float]], names: Sequence[str], weights: Mapping[str, str]
+    ) -> dict[str, float]:
         """Return what the log shows of a batch from what each part of this process shows.
 
         Losses and shares become means over the batch, counts become sums.
 
         Args:
-            seen: values by name, and the weights of :data:`WEIGHTS` where they apply.
+            seen: values by name.
             names: all values that there can be.
+            weights: for a mean over some images alone the name of the value that counts them.
         """
         if self.count == 1:
-            return {name: value for name, value in seen[0].items() if name not in WEIGHTS.values()}
+            return {name: value for name, value in seen[0].items() if name not in weights.values()}
         sums = torch.zeros(2, len(names), dtype=torch.float64)
         for values in seen:
             for column, name in enumerate(names):
                 if name in values:
-                    weight = values[WEIGHTS[name]] if name in WEIGHTS else 1
+                    weight = values[weights[name]] if name in weights else 1
                     sums[:, column] += torch.tensor([values[name] * weight, weight], dtype=torch.float64)
-        totals, weights = self.world.sum(sums.to(self.world.device)).tolist()
+        totals, counted = self.world.sum(sums.to(self.world.device)).tolist()
         return {
             name: int(total) if isinstance(seen[0].get(name), int) else total / weight
-            for name, total, weight in zip(names, totals, weights, strict=True)
+            for name, total, weight in zip(names, totals, counted, strict=True)
             if weight > 0
         }
 

@@ -49,7 +49,7 @@ def contact_sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str], 
     return sheet
 
 
-def save_panel(path: Path, rows: Sequence[Sequence[Tensor | Image.Image]], titles: Sequence[str]) -> None:
+def save_sheet(path: Path, rows: Sequence[Sequence[Tensor | Image.Image]], titles: Sequence[str]) -> None:
     """Write a contact sheet of images ``(3, H, W)`` in [-1, 1] and ready pictures."""
     pictures = [[to_image(p.cpu()) if isinstance(p, torch.Tensor) else p for p in row] for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)

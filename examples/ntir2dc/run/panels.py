@@ -1,4 +1,4 @@
-"""Sample panels: what the networks make of the first images of both domains."""
+"""Panels of a run: what its networks make of the first images of both domains."""
 
 from __future__ import annotations
 
@@ -11,49 +11,48 @@ from torch import Tensor, nn
 from morn_losses import LabelSpace
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.images import read_color, read_labels, read_thermal
-from ntir2dc.methods.morngan.forward import Mine
-from ntir2dc.methods.morngan.model import MornGAN, evaluating
-from ntir2dc.run.contact_sheet import colorize_labels, save_panel
+from ntir2dc.methods.method import Method
+from ntir2dc.networks.modes import evaluating
+from ntir2dc.run.contact_sheet import colorize_labels, save_sheet
 
 COUNT = 3
 
 
 @torch.no_grad()
-def save_samples(
-    path: Path, model: MornGAN, halves: nn.ModuleDict, data: TrainingData, space: LabelSpace, mine: Mine
-) -> None:
+def save_panel(path: Path, method: Method, generators: nn.ModuleDict, data: TrainingData, space: LabelSpace) -> None:
     """Write a panel with a row for each image: itself, its translation, the way back, and its pseudo-labels.
 
     Args:
         path: of the picture.
-        model: brings the segmenters, if it has them.
-        halves: encoders and decoders by name, those of the model or their running average.
+        method: of the run.
+        generators: its own, or their running average.
         data: validation images if there are any, else training images.
         space: the label space.
-        mine: gives the pseudo-labels of thermal images.
     """
     rows = []
-    translate_ab = nn.Sequential(halves["encoder_a"], halves["decoder_b"])
-    translate_ba = nn.Sequential(halves["encoder_b"], halves["decoder_a"])
+    translate_ab, translate_ba = method.translators(generators)
+    like = next(method.networks.parameters())
+    labeled = False
     count = min(COUNT, len(data.a), len(data.b))
-    with evaluating(model):
+    with evaluating(method.networks, generators):
         for thermal in (data.val_b or [f.image for f in data.b])[:count]:
-            real = model.moved(_cropped(read_thermal(thermal)))[None]
+            real = _cropped(read_thermal(thermal))[None].to(like)
             fake = translate_ba(real)
             row: list[Any] = [real[0], fake[0], translate_ab(fake)[0]]
-            if model.segmenters():
-                labels = mine(model.segmenter_b(real), model.segmenter_a(fake), real)
+            labels = method.label_night(real, fake)
+            if labels is not None:
+                labeled = True
                 row.append(colorize_labels(labels[0], space))
             rows.append(row)
         for frame in data.a[:count]:
-            real = model.moved(_cropped(read_color(frame.image)))[None]
+            real = _cropped(read_color(frame.image))[None].to(like)
             fake = translate_ab(real)
             row = [real[0], fake[0], translate_ba(fake)[0]]
-            if model.segmenters() and frame.labels is not None:
+            if labeled and frame.labels is not None:
                 row.append(colorize_labels(_cropped(read_labels(frame.labels)), space))
             rows.append(row)
     titles = ["input", "fake", "cycle", "pseudo-labels"][: len(rows[0])]
-    save_panel(path, rows, titles)
+    save_sheet(path, rows, titles)
 
 
 def _cropped(image: Tensor) -> Tensor:

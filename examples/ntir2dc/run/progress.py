@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from enum import IntEnum
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-
-from ntir2dc.methods.morngan.schedule import Phase
 
 
 class Progress:
@@ -52,7 +51,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, phase: Phase, total: float) -> None:
+    def update(self, phase: IntEnum, total: float) -> None:
         """Count one step."""
         self.done += 1
         now = time.perf_counter()

@@ -12,19 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelSpace
 from ntir2dc.config import TrainConfig, from_dict
 from ntir2dc.data.folders import TrainingData, prepare_training_data
-from ntir2dc.data.images import DataError, list_images, read_thermal
+from ntir2dc.data.images import DataError, list_images, read_thermal, save_image
 from ntir2dc.trainer import Trainer
 from scenes.folder import FIRST_INDEX, PARAMETERS
 from scenes.render import render_scene
 from studies.ablations.stems import start_from
-
-PROBE = 16
-"""Pixels of a crop's first row by which its place is looked up before all of it is compared."""
 
 
 def true_labels(scenes: Path) -> Tensor:
@@ -47,51 +45,14 @@ def true_labels(scenes: Path) -> Tensor:
     return torch.stack(maps)
 
 
-class Places:
-    """Finds where, in which image and how mirrored a crop was cut.
-
-    Args:
-        images: ``(N, H, W)``, one channel.
-    """
-
-    def __init__(self, images: Tensor) -> None:
-        # an image and its mirror image
-        self.images = torch.stack((images, images.flip(-1)), 1)
-        self.probes = self.images.unfold(-1, PROBE, 1)
-
-    def find(self, crop: Tensor) -> tuple[int, bool, int, int]:
-        """Return image, whether mirrored, row and column (in the mirrored image) of a crop ``(h, w)``.
-
-        Raises:
-            ValueError: it is of none of the images.
-        """
-        h, w = crop.shape
-        for place in (self.probes == crop[0, :PROBE]).all(-1).nonzero().tolist():
-            image, mirrored, row, col = place
-            if torch.equal(self.images[image, mirrored, row : row + h, col : col + w], crop):
-                return image, bool(mirrored), row, col
-        raise ValueError("crop: was not cut out of any of the images")
-
-
-class KnowingTrainer(Trainer):
-    """A trainer that is told the true labels of the thermal images once the segmenters are frozen."""
-
-    def know(self, labels: Tensor) -> None:
-        """Take the true labels of the thermal images ``(N, H, W)``, in their order."""
-        self.places = Places(torch.stack([read_thermal(frame.image)[0] for frame in self.data.b]))
-        self.labels_b = torch.stack((labels, labels.flip(-1)), 1)
-
-    def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
-        """Return the true labels of crops of the thermal images."""
-        maps = []
-        for crop in real_b[:, 0].cpu():
-            image, mirrored, row, col = self.places.find(crop)
-            h, w = crop.shape
-            maps.append(self.labels_b[image, int(mirrored), row : row + h, col : col + w])
-        return torch.stack(maps).to(real_b.device)
-
-    def save_panel(self) -> None:
-        """Write nothing: panels mine labels of images whose truth was not given."""
+def with_true_labels(data: TrainingData, scenes: Path, folder: Path) -> TrainingData:
+    """Return the data with the true labels of its thermal images, which then nobody mines; they lie in ``folder``."""
+    frames = []
+    for frame, labels in zip(data.b, true_labels(scenes), strict=True):
+        path = folder / f"{frame.image.stem}.png"
+        save_image(Image.fromarray(labels.to(torch.uint8).numpy()), path)
+        frames.append(dataclasses.replace(frame, labels=path))
+    return dataclasses.replace(data, b=tuple(frames))
 
 
 def continue_with_truth(
@@ -106,7 +67,7 @@ def continue_with_truth(
         start_from(stem, out, config)
     assert config.data is not None
     dataset = config.dataset
-    data: TrainingData = prepare_training_data(
+    data = prepare_training_data(
         Path(config.data),
         out / "cache",
         space,
@@ -114,8 +75,8 @@ def continue_with_truth(
         edge_thresholds=(dataset.edge_low, dataset.edge_high),
         denoise=config.modules.sdp,
     )
-    trainer = KnowingTrainer(config, data, space, say=say)
-    trainer.know(true_labels(Path(config.data)))
+    data = with_true_labels(data, Path(config.data), out / "cache" / "labelsB")
+    trainer = Trainer(config, data, space, say=say)
     trainer.resume()
     trainer.fit()
 

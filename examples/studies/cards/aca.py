@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from morn_losses import CITYSCAPES
 from morn_losses.functional import aca_loss
-from ntir2dc.data.pairing import seeded
+from ntir2dc.seeds import seeded
 from studies.cards.card import Card, Claim, Table, Values, spread
 from studies.cards.memory import draw
 from studies.cards.plots import beside, line_plot

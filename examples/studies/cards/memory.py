@@ -11,8 +11,8 @@ from torch import Tensor
 from morn_losses import CITYSCAPES, LabelFusion, MemoryBank, MemorySampler, SemanticDenoiser
 from morn_losses.functional import semantic_descriptor
 from ntir2dc.data.images import to_image
-from ntir2dc.data.pairing import seeded
 from ntir2dc.run.contact_sheet import colorize_labels, contact_sheet
+from ntir2dc.seeds import seeded
 from studies.cards.card import Card, Claim, Table, share
 from studies.cards.plots import line_plot, stack
 from studies.cards.streets import (

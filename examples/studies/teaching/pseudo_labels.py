@@ -19,8 +19,10 @@ from ntir2dc.config import TrainConfig, from_dict, with_defaults
 from ntir2dc.data.folders import Frame, TrainingData
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import list_cases, read_case
+from ntir2dc.methods.morngan import MornGAN
+from ntir2dc.parallel.microbatches import Microbatches
+from ntir2dc.parallel.world import World
 from ntir2dc.run.checkpoint import load_newest
-from ntir2dc.trainer import Trainer
 from studies.cards.card import Table, share
 
 STAGES = ("S_A, true day image", "S_A, translation", "S_B, thermal image", "mined")
@@ -29,8 +31,8 @@ Counts = dict[str, NDArray[np.int64]]
 """For each stage, pixels by true (row) and found (column) class; the last column is of pixels without a label."""
 
 
-def load_trainer(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> Trainer:
-    """Return a trainer with the networks of the newest checkpoint in a folder, to look at the ``valB`` of ``data``.
+def load_method(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> MornGAN:
+    """Return MornGAN with the networks of the newest checkpoint in a folder, to look at the ``valB`` of ``data``.
 
     Raises:
         CheckpointError: there is none that can be read.
@@ -42,33 +44,34 @@ def load_trainer(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> Tr
         raise DataError(f"{folder}: the run has no segmenters (modules.sc is off)")
     # it trains nothing, and reads no edges
     frames = tuple(Frame(files["night"], files["night"], None) for files in list_cases(data))
-    trainer = Trainer(config, TrainingData((), frames, ()), space, say=lambda _: None)
-    trainer.model.load_state_dict(state["model"])
-    trainer.model.eval()
-    return trainer
+    microbatches = Microbatches(World(), 1, config.batch_size, config.seed)
+    method = MornGAN(config, TrainingData((), frames, ()), space, microbatches, say=lambda _: None)
+    method.networks.load_state_dict(state["model"])
+    method.networks.eval()
+    return method
 
 
 @torch.no_grad()
-def count(trainer: Trainer, data: Path) -> Counts:
+def count(method: MornGAN, data: Path) -> Counts:
     """Compare the labels of every stage with the truth, over the ``valB`` of a folder of scenes.
 
     Raises:
         DataError: the folder lacks true labels or true day images.
     """
-    K, ignored = len(trainer.space), trainer.space.ignore_index
+    K, ignored = len(method.space), method.space.ignore_index
     counts = {stage: np.zeros((K, K + 1), np.int64) for stage in STAGES}
-    model = trainer.model
+    networks = method.networks
     for files in list_cases(data):
         case = read_case(files)
         if case.labels is None or case.day is None:
             raise DataError(f"{files['night']}: has no true labels or no true day image to compare with")
         true, thermal = case.labels, case.night[None]
-        logits_a, logits_b = model.segmenter_a(model.translate_ba(thermal)), model.segmenter_b(thermal)
+        logits_a, logits_b = networks.segmenter_a(networks.translate_ba(thermal)), networks.segmenter_b(thermal)
         found: tuple[Tensor, ...] = (
-            model.segmenter_a(case.day[None]).argmax(1),
+            networks.segmenter_a(case.day[None]).argmax(1),
             logits_a.argmax(1),
             logits_b.argmax(1),
-            trainer.mine(logits_b, logits_a, thermal),
+            method.labels.mine(logits_b, logits_a, thermal),
         )
         known = true != ignored
         for stage, labels in zip(STAGES, found, strict=True):

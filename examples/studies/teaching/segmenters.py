@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelSpace, SegmentationLoss
-from ntir2dc.config import TrainConfig
+from ntir2dc.config import PhaseOptions, TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.images import read_color, read_labels
+from ntir2dc.data.loading import load
 from ntir2dc.judge import class_iou
-from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.trainer import Trainer
+from ntir2dc.methods.morngan import MornGAN
+from ntir2dc.parallel.microbatches import Microbatches
+from ntir2dc.parallel.world import World
 from studies.cards.card import Table, Values
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -78,12 +80,12 @@ def windows(size: tuple[int, int], crop: int) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def score(trainer: Trainer, frames: TrainingData, space: LabelSpace) -> tuple[float, float, float]:
+def score(method: MornGAN, frames: TrainingData, space: LabelSpace) -> tuple[float, float, float]:
     """Return pixel accuracy, mIoU over the classes in the labels, and accuracy on small-sample pixels.
 
     Over crops of the training size that cover the frames.
     """
-    segmenter, crop = trainer.model.segmenter_a, trainer.config.dataset.crop
+    segmenter, crop = method.networks.segmenter_a, method.config.dataset.crop
     segmenter.eval()
     confusion = np.zeros((len(space), len(space)))
     for frame in frames.a:
@@ -91,7 +93,7 @@ def score(trainer: Trainer, frames: TrainingData, space: LabelSpace) -> tuple[fl
         image, labels = read_color(frame.image), read_labels(frame.labels)
         H, W = labels.shape
         for row, col in windows((H, W), crop):
-            window = trainer.passes.seen(torch.tensor([[row, col, H, W]]))
+            window = method.forward.seen(torch.tensor([[row, col, H, W]]))
             found = segmenter(image[None, :, row : row + crop, col : col + crop], window)[0].argmax(0)
             true = labels[row : row + crop, col : col + crop]
             known = true != space.ignore_index
@@ -112,22 +114,28 @@ def train(config: TrainConfig, data: TrainingData, options: Options, space: Labe
     held = [i % options.held_out == config.seed % options.held_out for i in range(len(data.a))]
     taught = dataclasses.replace(data, a=tuple(f for f, out in zip(data.a, held, strict=True) if not out))
     others = dataclasses.replace(data, a=tuple(f for f, out in zip(data.a, held, strict=True) if out))
-    config = dataclasses.replace(config, epochs=1, steps_per_epoch=options.steps)
-    trainer = Trainer(config, taught, space, say=lambda _: None)
-    segmenter = trainer.model.segmenter_a
+    # one epoch, in which S_A learns
+    phases = PhaseOptions(structure=0, segment_a=0, segment_b=1, distill=1, collaborate=1)
+    config = dataclasses.replace(config, epochs=1, steps_per_epoch=options.steps, phases=phases)
+    torch.manual_seed(config.seed)
+    microbatches = Microbatches(World(), 1, config.batch_size, config.seed)
+    method = MornGAN(config, taught, space, microbatches, say=lambda _: None)
+    crops = method.crops(0, options.steps * config.batch_size)
+    loader = load(crops, config.batch_size, microbatches.positions(0, options.steps), config.seed, 0)
+    segmenter = method.networks.segmenter_a
     optimizer = torch.optim.Adam(segmenter.parameters(), lr=config.segmenter_lr or config.lr, betas=(0.5, 0.999))
     loss = SegmentationLoss(boundary_weight=config.losses.boundary_weight)
     scores = []
-    for step, batch in enumerate(trainer.loader(0, 0, Phase.SEGMENT_A), 1):
+    for step, batch in enumerate(loader, 1):
         images = torch.cat((batch["real_a"], batch["extra_a"].flatten(0, 1)))
         labels = torch.cat((batch["labels_a"], batch["extra_labels_a"].flatten(0, 1)))
         where = torch.cat((batch["window_a"], batch["extra_windows_a"].flatten(0, 1)))
         optimizer.zero_grad()
-        value: Tensor = loss(segmenter(images, trainer.passes.seen(where)), labels)
+        value: Tensor = loss(segmenter(images, method.forward.seen(where)), labels)
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % options.score_every == 0 and step > options.steps - 3 * options.score_every:
-            scores.append(score(trainer, others, space))
+            scores.append(score(method, others, space))
     accuracy, miou, small = np.mean(scores, axis=0).tolist()
     return accuracy, miou, small
 

@@ -1,8 +1,9 @@
-"""Eq. 23: from the tensors of a training step to named, weighted terms. Which of them are on is the phase's matter."""
+"""Eq. 23: from the tensors of a training step to named, weighted terms, as far as they are on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,13 +11,10 @@ from torch import Tensor
 from morn_losses import (
     ACALoss,
     CGRLoss,
-    LabelMiner,
     LabelSpace,
     MonochromaticRegularization,
-    OnlineSemanticDistillation,
     ReconstructionLoss,
     SegmentationLoss,
-    SemanticDenoiser,
     SGALoss,
     SRLoss,
     TemperatureRegularization,
@@ -24,8 +22,9 @@ from morn_losses import (
 )
 from morn_losses.functional import relativistic_lsgan_loss
 from ntir2dc.config import TrainConfig
-from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.methods.morngan.step import Scores, Step, Terms
+from ntir2dc.methods.method import Terms
+from ntir2dc.methods.morngan.schedule import Active
+from ntir2dc.methods.morngan.step import Scores, Step
 from ntir2dc.networks import scale_weights
 
 
@@ -35,14 +34,6 @@ def aca_classes(config: TrainConfig, space: LabelSpace) -> tuple[int | tuple[int
         return space.small_sample
     vehicles = tuple(space.index(name) for name in ("car", "truck", "bus", "train") if name in space.names)
     return (*(c for c in space.small_sample if c not in vehicles), vehicles)
-
-
-def make_distillation(config: TrainConfig, space: LabelSpace) -> OnlineSemanticDistillation:
-    """Return the miner and the denoiser of section 3.3.3; without SDP nothing is denoised."""
-    losses = config.losses
-    miner = LabelMiner.from_label_space(space, foreground=losses.theta_fg, background=losses.theta_bg)
-    denoiser = SemanticDenoiser.thermal(space) if config.modules.sdp else SemanticDenoiser(())
-    return OnlineSemanticDistillation(miner, denoiser)
 
 
 def least_squares_loss(real: list[Tensor], fake: list[Tensor], side: str) -> Tensor:
@@ -71,7 +62,7 @@ class Objective:
 
     def __init__(self, config: TrainConfig, space: LabelSpace) -> None:
         losses = config.losses
-        self.config = config
+        self.weights = losses
         self.space = space
         self.cycle_without_ssim = ReconstructionLoss(
             distance=losses.cycle_distance, weight_l1=losses.lambda_cyc, weight_ssim=0.0
@@ -104,14 +95,14 @@ class Objective:
         """Relativistic (or CycleGAN's) least-squares loss over the three discriminators of a domain."""
         terms = []
         for r, f in zip(real, fake, strict=True):
-            if self.config.losses.adversarial == "relativistic":
+            if self.weights.adversarial == "relativistic":
                 loss = relativistic_lsgan_loss(r, f, side, scale_weights=scale_weights(len(r)))  # type: ignore[arg-type]
             else:
                 loss = least_squares_loss(r, f, side)
-            terms.append(loss / len(r) if self.config.losses.published_adversarial else loss)
+            terms.append(loss / len(r) if self.weights.published_adversarial else loss)
         return torch.stack(terms).mean()
 
-    def discriminator_terms(self, step: Step, pooled_a: Scores, pooled_b: Scores) -> dict[str, Tensor]:
+    def discriminators(self, step: Step, pooled_a: Scores, pooled_b: Scores) -> Terms:
         """The discriminators' side of the adversarial loss, on fakes from the pools."""
         return {
             "disc_a": self.adversarial(step.scores_real_a, pooled_a, "discriminator"),
@@ -124,68 +115,58 @@ class Objective:
             return None
         return self.space.background(step.labels_b)
 
-    def to_night(self, step: Step, phase: Phase) -> Terms:
-        """The weighted terms of x_a, G_AB(x_a) and the way back, as far as the phase has them."""
-        thermal = self.config.losses.lambda_thermal
+    def to_night(self, step: Step, on: Active) -> Terms:
+        """The weighted terms of x_a, G_AB(x_a) and the way back."""
+        thermal = self.weights.lambda_thermal
         return {
-            **self._translation(phase, step.real_a, step.fake_b, step.cycle_a, step.edges_a),
+            **self._translation(on, step.real_a, step.fake_b, step.cycle_a, step.edges_a),
             "adv": self.adversarial(step.scores_real_b, step.scores_fake_b, "generator"),
             # Eq. 4: beside the SGA of both directions, two terms of the fake thermal image
             **_weighted("mono", thermal, lambda: self.monochromatic(step.fake_b)),
-            **_weighted(
-                "temp",
-                thermal if phase >= Phase.STRUCTURE else 0.0,
-                lambda: self.temperature(step.fake_b, step.labels_a),
-            ),
-            **(self.semantic("seg_fb", step, phase) if phase >= Phase.DISTILL else {}),
+            **_weighted("temp", thermal * on.temperature, lambda: self.temperature(step.fake_b, step.labels_a)),
+            **(self.semantic("seg_fb", step) if on.seg_fb == "let in" else {}),
         }
 
-    def to_day(self, step: Step, phase: Phase) -> Terms:
-        """The weighted terms of x_b, G_BA(x_b) and the way back, as far as the phase has them."""
-        weights, modules = self.config.losses, self.config.modules
-        terms = {
-            **self._translation(phase, step.real_b, step.fake_a, step.cycle_b, step.edges_b),
+    def to_day(self, step: Step, on: Active) -> Terms:
+        """The weighted terms of x_b, G_BA(x_b) and the way back."""
+        weights = self.weights
+        return {
+            **self._translation(on, step.real_b, step.fake_a, step.cycle_b, step.edges_b),
             "adv": self.adversarial(step.scores_real_a, step.scores_fake_a, "generator"),
+            **(self.semantic("seg_fa", step) if on.seg_fa else {}),
+            **_weighted("aca", weights.lambda_aca * on.aca, lambda: self.collaborative_attention(step)),
+            **_weighted(
+                "cgr", weights.lambda_cgr * on.cgr, lambda: self.cgr(step.real_b, step.fake_a, self.background_b(step))
+            ),
         }
-        if phase >= Phase.COLLABORATE:
-            terms |= self.semantic("seg_fa", step, phase)
-            if modules.mgca:
-                terms |= _weighted("aca", weights.lambda_aca, lambda: self.collaborative_attention(step))
-            if modules.cgr:
-                background = self.background_b(step)
-                terms |= _weighted("cgr", weights.lambda_cgr, lambda: self.cgr(step.real_b, step.fake_a, background))
-        return terms
 
-    def _translation(self, phase: Phase, real: Tensor, fake: Tensor, cycle: Tensor, edges: Tensor) -> Terms:
+    def _translation(self, on: Active, real: Tensor, fake: Tensor, cycle: Tensor, edges: Tensor) -> Terms:
         """The terms that both directions have."""
-        weights = self.config.losses
-        distance = self.cycle if phase >= Phase.STRUCTURE else self.cycle_without_ssim
+        distance = self.cycle if on.ssim else self.cycle_without_ssim
         return {
             "cyc": distance(cycle, real),
-            **_weighted("tv", weights.lambda_tv, lambda: self.total_variation(fake)),
-            **_weighted("sga", weights.lambda_sga, lambda: self.sga(fake, edges)),
+            **_weighted("tv", self.weights.lambda_tv, lambda: self.total_variation(fake)),
+            **_weighted("sga", self.weights.lambda_sga, lambda: self.sga(fake, edges)),
         }
 
-    def semantic(self, name: str, step: Step, phase: Phase) -> Terms:
-        """One term of Eq. 10, whose binary weight is 1 if the step has the logits and the labels."""
-        taught_a = step.taught_labels_a
-        made, target = {
-            "seg_ra": (step.logits_real_a, taught_a if step.filled_a is None else step.filled_a),
+    def semantic(self, name: Literal["seg_ra", "seg_fb", "seg_rb", "seg_fa"], step: Step) -> Terms:
+        """One term of Eq. 10. With filled labels S_A also learns boundaries."""
+        taught_a, bounded = step.taught_labels_a, name == "seg_ra" and step.filled_a is not None
+        logits, labels = {
+            "seg_ra": (step.logits_real_a, step.filled_a if bounded else taught_a),
             "seg_fb": (step.logits_fake_b, taught_a),
             "seg_rb": (step.logits_real_b, step.labels_b),
             "seg_fa": (step.logits_fake_a, step.labels_b),
         }[name]
-        if made is None or target is None:
-            return {}
-        bounded = name == "seg_ra" and phase >= Phase.SEGMENT_B
         supervise = self.segmentation_with_boundary if bounded else self.segmentation
-        weight = self.config.losses.lambda_seg / step.real_a.shape[0]
-        return _weighted(name, weight, lambda: supervise(made, target))
+        weight = self.weights.lambda_seg / step.real_a.shape[0]
+        return _weighted(name, weight, lambda: supervise(logits, labels))
 
     def other_scale(self, translate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, scale: float) -> Terms:
         """The term of scale robustness of one direction; ``fake`` is ``translate(real)``."""
-        weight = self.config.losses.lambda_sr
-        return _weighted("sr", weight, lambda: self.scale_robustness(translate, real, output=fake, scale=scale))
+        return _weighted(
+            "sr", self.weights.lambda_sr, lambda: self.scale_robustness(translate, real, output=fake, scale=scale)
+        )
 
     def collaborative_attention(self, step: Step) -> Tensor:
         """Return the ACA loss and note in the step which classes both images hold."""

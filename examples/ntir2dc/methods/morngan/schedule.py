@@ -1,28 +1,77 @@
-"""The phases of training: which terms of Eq. 23 and which networks are active in an epoch."""
+"""What is on when: the phases, the one table of what each of them has, and the epochs at which they start."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Literal
 
-from ntir2dc.config import PhaseOptions
+from ntir2dc.config import ModuleOptions, PhaseOptions
 
 
 class Phase(IntEnum):
-    """The phases in their order; each keeps what the ones before it switched on unless it says otherwise."""
+    """The phases in their order."""
 
     BASELINE = 1
-    """Adversarial, cycle (L1 only), total variation, SGA and the monochromatic term."""
     STRUCTURE = 2
-    """+ the SSIM term of the cycle loss, + the temperature term."""
     SEGMENT_A = 3
-    """+ L_ra trains S_A."""
     SEGMENT_B = 4
-    """+ boundary loss and filled labels for S_A, + L_fb trains S_B on detached translations."""
     DISTILL = 5
-    """+ L_rb trains S_B on mined labels, + L_fb reaches the generator, + SR."""
     COLLABORATE = 6
-    """S_A and S_B are frozen (no L_ra, L_rb); + memory pairing, ACA, CGR and L_fa."""
+
+
+@dataclass(frozen=True)
+class Active:
+    """What is on in a phase, beside the baseline: adversarial, cycle, TV, SGA and monochromatic terms, always on."""
+
+    ssim: bool
+    """The SSIM term of the cycle loss."""
+    temperature: bool
+    """T_tr (Eq. 3)."""
+    seg_ra: bool
+    """L_ra of Eq. 10 trains S_A on real color images."""
+    filling: bool
+    """S_A also learns boundaries, and its own confident predictions where nothing is labeled."""
+    seg_fb: Literal["off", "detached", "let in"]
+    """L_fb of Eq. 10 on translated thermal images: trains S_B alone (detached), or reaches the generator."""
+    seg_rb: bool
+    """L_rb of Eq. 10 trains S_B on real thermal images with mined labels."""
+    scale: bool
+    """Scale robustness (Eq. 20-22)."""
+    frozen: bool
+    """S_A and S_B no longer learn, and label as they are."""
+    memory: bool
+    """The memory is filled and picks the thermal images (Eq. 11)."""
+    aca: bool
+    """Adaptive collaborative attention (Eq. 12-17)."""
+    cgr: bool
+    """Conditional gradient repair (Eq. 18-19)."""
+    seg_fa: bool
+    """L_fa of Eq. 10 on translated color images trains the generator."""
+
+
+def active(phase: Phase, modules: ModuleOptions) -> Active:
+    """Return what is on in a phase of a run with these modules: the table of docs/method.md.
+
+    Which network a term of Eq. 10 trains: L_ra S_A; L_rb S_B; L_fb S_B alone while it is detached, then S_B and G_AB,
+    and G_AB alone once the segmenters are frozen; L_fa G_BA.
+    """
+    P, sc = Phase, modules.sc
+    let_in: Literal["detached", "let in"] = "let in" if phase >= P.DISTILL else "detached"
+    return Active(
+        ssim=phase >= P.STRUCTURE,
+        temperature=phase >= P.STRUCTURE,
+        seg_ra=sc and P.SEGMENT_A <= phase < P.COLLABORATE,
+        filling=sc and P.SEGMENT_B <= phase < P.COLLABORATE,
+        seg_fb=let_in if sc and phase >= P.SEGMENT_B else "off",
+        seg_rb=sc and phase is P.DISTILL,
+        scale=modules.sr and phase >= P.DISTILL,
+        frozen=sc and phase is P.COLLABORATE,
+        memory=modules.mgca and phase is P.COLLABORATE,
+        aca=modules.mgca and phase is P.COLLABORATE,
+        cgr=modules.cgr and phase is P.COLLABORATE,
+        seg_fa=sc and phase is P.COLLABORATE,
+    )
 
 
 @dataclass(frozen=True)

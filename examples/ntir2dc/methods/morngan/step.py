@@ -1,8 +1,8 @@
-"""One training step: its tensors, and the terms that they become."""
+"""One training step: its tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -10,9 +10,6 @@ from torch import Tensor
 
 Scores = list[list[Tensor]]
 """The maps of the three discriminators, each from fine to coarse."""
-
-Terms = dict[str, Tensor]
-"""Weighted terms by name."""
 
 
 @dataclass
@@ -54,21 +51,12 @@ class Step:
     logits_fake_b: Tensor | None = None
     aca_present: Tensor | None = None
 
+    @classmethod
+    def of(cls, batch: Mapping[str, Tensor]) -> Step:
+        """Return the step of a batch, which has not begun; labels of the thermal images may be given."""
+        return cls(**{name: value for name, value in batch.items() if name != "index_b"})
+
     @property
     def taught_labels_a(self) -> Tensor:
         """The labels of the batch's color images, then those of the further crops."""
         return torch.cat((self.labels_a, self.extra_labels_a.flatten(0, 1)))
-
-
-def add_up(parts: Iterable[Terms]) -> Terms:
-    """Return the sums of the terms of the same name."""
-    total: Terms = {}
-    for terms in parts:
-        for name, value in terms.items():
-            total[name] = total[name] + value if name in total else value
-    return total
-
-
-def term_names() -> tuple[str, ...]:
-    """Return every term that can appear, in the order of the log."""
-    return ("adv", "cyc", "tv", "sga", "mono", "temp", "seg_ra", "seg_fb", "seg_rb", "seg_fa", "aca", "cgr", "sr")

@@ -1,24 +1,21 @@
-"""All networks of a run in one module: two generators in halves, two discriminators, two segmenters.
-
-And what moves them: optimizers, and the running average of the generators.
-"""
+"""All networks of MornGAN in one module: two generators in halves, two discriminators, two segmenters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ntir2dc.config import NetworkOptions, TrainConfig
 from ntir2dc.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights
 
+DecoderNorm = Literal["group", "instance"]
+
 GENERATORS = ("encoder_a", "encoder_b", "decoder_a", "decoder_b")
 
 
-class MornGAN(nn.Module):
+class Networks(nn.Module):
     """The networks; ``translate_ab`` is G_AB (day to thermal), ``translate_ba`` is G_BA (thermal to day).
 
     Args:
@@ -96,21 +93,9 @@ class MornGAN(nn.Module):
         return [self.segmenter_a, self.segmenter_b] if hasattr(self, "segmenter_a") else []
 
 
-def parameters(modules: list[nn.Module]) -> Iterator[nn.Parameter]:
-    """Return the parameters of several modules."""
-    for module in modules:
-        yield from module.parameters()
-
-
-def set_requires_grad(modules: list[nn.Module], value: bool) -> None:
-    """Switch the gradients of all parameters on or off."""
-    for module in modules:
-        module.requires_grad_(value)
-
-
-def make_model(config: TrainConfig, n_classes: int) -> MornGAN:
+def make_networks(config: TrainConfig, n_classes: int) -> Networks:
     """Return the networks of a run as they start, on the CPU."""
-    model = MornGAN(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
+    model = Networks(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
     smallest = model.discriminator_a.minimum_size
     if config.dataset.crop < smallest:
         layers = list(config.networks.discriminator_layers)
@@ -122,34 +107,44 @@ def make_model(config: TrainConfig, n_classes: int) -> MornGAN:
     return model
 
 
-def make_optimizers(model: MornGAN, config: TrainConfig) -> dict[str, torch.optim.Optimizer]:
-    """Return Adam for generators, segmenters (if there are any) and discriminators."""
-    groups = {
-        "generators": (list(model.generators().values()), config.lr),
-        "segmenters": (model.segmenters(), config.segmenter_lr or config.lr),
-        "discriminators": (model.discriminators(), config.lr),
-    }
+class Translator(nn.Module):
+    """G_BA: the encoder of night thermal followed by the decoder of day color."""
+
+    def __init__(self, encoder_b: Encoder, decoder_a: Decoder) -> None:
+        super().__init__()
+        self.encoder_b = encoder_b
+        self.decoder_a = decoder_a
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, 3, H, W)`` in [-1, 1], H and W at least 8 and divisible by 4, to the same shape and range."""
+        image: Tensor = self.decoder_a(self.encoder_b(x))
+        return image
+
+
+def describe(options: NetworkOptions) -> dict[str, int | str]:
+    """Return what a weights file says of the generators."""
     return {
-        name: torch.optim.Adam(parameters(networks), lr=lr, betas=(0.5, 0.999), fused=True)
-        for name, (networks, lr) in groups.items()
-        if networks
+        "width": options.generator_width,
+        "encoder_blocks": options.encoder_blocks,
+        "decoder_blocks": options.decoder_blocks,
+        "decoder_norm": options.decoder_norm,
     }
 
 
-def make_average(model: MornGAN, decay: float) -> AveragedModel:
-    """Return the running average of the generators' weights."""
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model.generators(), multi_avg_fn=average)
+def make_translator(
+    width: int, encoder_blocks: int, decoder_blocks: int, decoder_norm: DecoderNorm = "group"
+) -> Translator:
+    """Return the translator that :func:`describe` describes, with whatever weights.
+
+    Raises:
+        ValueError: no such networks.
+    """
+    if decoder_norm not in get_args(DecoderNorm):
+        raise ValueError(f"decoder_norm {decoder_norm!r}")
+    return Translator(Encoder(width, encoder_blocks), Decoder(width, decoder_blocks, decoder_norm))
 
 
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Switch modules to eval mode and back to what each submodule was."""
-    modes = [(m, m.training) for module in modules for m in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def untrained_translator(config: TrainConfig, n_classes: int) -> Translator:
+    """Return the translator that a run starts from, on the CPU."""
+    networks = Networks(config.networks, n_classes, config.seed, segmenters=False)
+    return Translator(networks.encoder_b, networks.decoder_a)

@@ -1,0 +1,50 @@
+"""Section 3.3: which labels a step learns from, of color images (filled) and of thermal ones (mined and denoised)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from morn_losses import LabelMiner, LabelSpace, OnlineSemanticDistillation, SemanticDenoiser
+from morn_losses.functional import fill_unlabeled, mine_labels
+from ntir2dc.config import TrainConfig
+
+
+def make_distillation(config: TrainConfig, space: LabelSpace) -> OnlineSemanticDistillation:
+    """Return the miner and the denoiser of section 3.3.3; without SDP nothing is denoised."""
+    losses = config.losses
+    miner = LabelMiner.from_label_space(space, foreground=losses.theta_fg, background=losses.theta_bg)
+    denoiser = SemanticDenoiser.thermal(space) if config.modules.sdp else SemanticDenoiser(())
+    return OnlineSemanticDistillation(miner, denoiser)
+
+
+class PseudoLabels(nn.Module):
+    """What segmenters know, as labels; nothing of it has a gradient.
+
+    Args:
+        config: of the run.
+        space: the label space.
+    """
+
+    def __init__(self, config: TrainConfig, space: LabelSpace) -> None:
+        super().__init__()
+        self.losses, self.ignore_index = config.losses, space.ignore_index
+        self.distill = make_distillation(config, space)
+
+    def fill(self, labels_a: Tensor, logits_a: Tensor) -> Tensor:
+        """Return M^A with its unlabeled pixels filled where S_A(x_a) is sure."""
+        return fill_unlabeled(labels_a, logits_a, self.losses.fill_threshold)
+
+    def agree(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
+        """Return M^B where S_B(x_b) and S_A(G_BA(x_b)) agree (Eq. 8-9), denoised: what S_B learns from."""
+        labels: Tensor = self.distill(logits_b, logits_a, real_b)
+        return labels
+
+    @torch.no_grad()
+    def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
+        """Return M^B once the segmenters are frozen: for ACA, CGR, L_fa and the memory."""
+        if not self.losses.mine_frozen_alone:
+            return self.agree(logits_b, logits_a, real_b)
+        alone = mine_labels(logits_b, logits_b, self.losses.theta_fg, ignore_index=self.ignore_index)
+        denoised: Tensor = self.distill.denoiser(alone, real_b)
+        return denoised
