@@ -13,7 +13,7 @@ from morn_losses.image import central_differences, to_gray
 from ntir2dc.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights, scale_weights
 from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, group_norm
 from ntir2dc.networks.pool import ImagePool
-from ntir2dc.networks.segmenter import ASPP, add_coordinates
+from ntir2dc.networks.segmenters import ASPP, add_coordinates
 
 
 def n_parameters(module: nn.Module) -> int:
