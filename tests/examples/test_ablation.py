@@ -415,7 +415,7 @@ def test_todaygan_and_cyclegan_differ_from_the_baseline_in_networks() -> None:
     base = BASES["small"].config
     rows = make_rows(base)
     todaygan, cyclegan = (apply(base, rows[name].changes) for name in ("todaygan", "cyclegan"))
-    assert (todaygan.networks.decoder_norm, todaygan.networks.spectral_norm) == ("instance", False)
+    assert (todaygan.networks.decoder_norm, todaygan.networks.discriminator_norm) == ("instance", "instance")
     assert todaygan.networks.discriminator_views == "three"
     assert cyclegan.networks.discriminator_views == "color"
     assert (todaygan.losses.adversarial, cyclegan.losses.adversarial) == ("relativistic", "least_squares")

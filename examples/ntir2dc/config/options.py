@@ -17,7 +17,8 @@ class NetworkOptions:
         discriminator_width: channels after the first layer of a discriminator.
         discriminator_layers: stride-2 layers of the three discriminators: blurred color, gray, gradients.
         discriminator_views: what they look at: these three (ToDayGAN), or the color image as it is alone (CycleGAN).
-        spectral_norm: of the discriminators' convolutions; ToDayGAN and CycleGAN have none.
+        discriminator_norm: spectral norm of a discriminator's convolutions, instance norm between them (ToDayGAN and
+            CycleGAN), or none.
         decoder_norm: the norm of a decoder's last two layers but one; ToDayGAN and CycleGAN have ``instance``.
         segmenter_width: channels after the first convolution of a segmenter.
         segmenter_blocks: residual blocks of a segmenter.
@@ -39,7 +40,7 @@ class NetworkOptions:
     discriminator_width: int = 64
     discriminator_layers: tuple[int, int, int] = (4, 4, 3)
     discriminator_views: Literal["three", "color"] = "three"
-    spectral_norm: bool = True
+    discriminator_norm: Literal["spectral", "instance", "none"] = "spectral"
     decoder_norm: Literal["group", "instance"] = "group"
     segmenter_width: int = 64
     segmenter_blocks: int = 4

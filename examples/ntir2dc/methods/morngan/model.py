@@ -45,7 +45,7 @@ class MornGAN(nn.Module):
                 width=options.discriminator_width,
                 n_layers=options.discriminator_layers,
                 views=options.discriminator_views,
-                spectral_norm=options.spectral_norm,
+                norm=options.discriminator_norm,
             )
             for _ in range(2)
         )
@@ -111,13 +111,6 @@ def set_requires_grad(modules: list[nn.Module], value: bool) -> None:
 def make_model(config: TrainConfig, n_classes: int) -> MornGAN:
     """Return the networks of a run as they start, on the CPU."""
     model = MornGAN(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
-    smallest = model.discriminator_a.minimum_size
-    if config.dataset.crop < smallest:
-        layers = list(config.networks.discriminator_layers)
-        raise ValueError(
-            f"networks.discriminator_layers: {layers} need crops of at least {smallest} pixels, "
-            f"got dataset.crop = {config.dataset.crop}"
-        )
     model.to(torch.float64 if config.precision == "64-true" else torch.float32)
     return model
 
