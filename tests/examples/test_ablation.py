@@ -362,6 +362,7 @@ def test_published_rows_change_readings_alone_and_together_all_of_them() -> None
     readings = published_readings()
     assert {"losses.aca_metric", "losses.mine_frozen_alone", "losses.cycle_distance"} < set(readings)
     assert readings["losses.aca_metric"] == "cosine"
+    assert readings["networks.segmenter_variant"] == "published"
     paper = {name: value for name, value in flatten(to_dict(base)).items() if name in readings}
     for name, against in (("published", "full"), ("baseline_published", "baseline")):
         config = apply(base, rows[name].changes)

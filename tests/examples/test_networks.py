@@ -252,6 +252,19 @@ def by_power_step(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor,
     return weight / (u @ matrix @ v), u, v
 
 
+def scatter(network: nn.Module) -> None:
+    """Draw biases, slopes and the gains of norms, which start as constants."""
+    generator = seeded(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 1:
+                parameter.copy_(torch.rand(parameter.shape, generator=generator) / 2)
+
+
+def prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x > 0, x, slope * x)
+
+
 def instance_normed(x: Tensor) -> Tensor:
     centered = x - x.mean((2, 3), keepdim=True)
     return centered / (centered.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
@@ -268,7 +281,7 @@ def scales_written_out(x: Tensor, layers: list[Layer], norm: str) -> list[Tensor
         if norm == "instance" and i > 0 and not is_last:
             x = instance_normed(x)
         if slope is not None:
-            x = torch.where(x > 0, x, slope * x)
+            x = prelu(x, slope)
         if predicts or is_last:
             maps.append(x[:, -1:])
         if predicts:
@@ -322,12 +335,8 @@ class TestDiscriminator:
     ) -> None:
         discriminator = Discriminator(5, n_layers, norm=norm).double()
         init_weights(discriminator, gain=0.3, generator=seeded())
-        generator = seeded(1)
-        with torch.no_grad():
-            for parameter in discriminator.parameters():
-                if parameter.ndim == 1:
-                    parameter.copy_(torch.rand(parameter.shape, generator=generator) / 2)
-        x = torch.randn(2, 3, 33, 46, dtype=torch.float64, generator=generator)
+        scatter(discriminator)
+        x = torch.randn(2, 3, 33, 46, dtype=torch.float64, generator=seeded(1))
         before = copy.deepcopy(discriminator.state_dict())
         maps = discriminator(x)
 
@@ -509,6 +518,49 @@ class TestSegmenter:
         assert head.pooled[1].out_channels == 64
         assert head.merge[0].in_channels == 320
 
+    def test_parameters_are_the_published_ones(self) -> None:
+        network = Segmenter(variant="published")
+        assert n_parameters(network) == 5_963_874
+        assert [key for key, _ in network.named_parameters() if key.endswith("bias")] == ["layers.22.bias"]
+
+    @pytest.mark.parametrize("variant", ["paper", "published"])
+    def test_equals_a_forward_written_out(self, variant: Literal["paper", "published"]) -> None:
+        network = Segmenter(7, 8, 2, 4, 12, variant=variant).double().eval()
+        init_weights(network, gain=0.2, generator=seeded())
+        scatter(network)
+        x = torch.randn(2, 3, 24, 20, dtype=torch.float64, generator=seeded(1))
+        rows, columns = (torch.linspace(-1, 1, n, dtype=torch.float64) for n in (24, 20))
+        where = torch.stack((columns.expand(24, 20), rows[:, None].expand(24, 20))).expand(2, 2, 24, 20)
+
+        take = iter(network.parameters())
+        biased = variant == "paper"
+
+        def conv(y: Tensor, transposed: bool = False, bias: bool = biased, **options: int) -> Tensor:
+            operation = F.conv_transpose2d if transposed else F.conv2d
+            result: Tensor = operation(y, next(take), next(take) if bias else None, **options)
+            return result
+
+        def layer(y: Tensor, transposed: bool = False, **options: int) -> Tensor:
+            return prelu(instance_normed(conv(y, transposed, **options)), next(take))
+
+        y = layer(nn.ReflectionPad2d(3)(torch.cat((x, where), 1)))
+        y = layer(layer(y, stride=2, padding=1), stride=2, padding=1)
+        for _ in range(2):
+            y = y + instance_normed(conv(layer(y, padding=1), padding=1))
+        y = layer(layer(y, True, stride=2, padding=1), True, stride=2, padding=1)
+        maps = [layer(y), *(layer(y, padding=d, dilation=d) for d in (6, 12, 18))]
+        maps.append(prelu(conv(y.mean((2, 3), keepdim=True)), next(take)).expand_as(maps[0]))
+        y = conv(torch.cat(maps, 1))
+        if variant == "paper":
+            grouped = instance_normed(y.reshape(2, 6, 2 * 24, 20)).reshape(y.shape)
+            gain, shift = next(take), next(take)
+            y = grouped * gain[:, None, None] + shift[:, None, None]
+        else:
+            y = instance_normed(y)
+        expected = conv(prelu(y, next(take)), bias=True)
+        assert next(take, None) is None
+        torch.testing.assert_close(network(x), expected, rtol=1e-6, atol=1e-8)
+
     def test_coordinates_span_minus_one_to_one(self) -> None:
         x = torch.randn(2, 3, 3, 5)
         y = add_coordinates(x)
@@ -533,15 +585,22 @@ class TestSegmenter:
         blocks = [layer for layer in network.layers if isinstance(layer, ResidualBlock)]
         assert all(isinstance(block.layers[i], nn.ZeroPad2d) for block in blocks for i in (0, 4))
 
-    def test_global_pooling_reaches_the_logits(self) -> None:
-        network = small_segmenter().eval()
+    @pytest.mark.parametrize(
+        ("norm", "variant", "idle"),
+        [("instance", "paper", False), ("instance", "published", True), ("group", "published", False)],
+    )
+    def test_global_pooling_reaches_the_logits_but_past_instance_norm(
+        self, norm: Literal["instance", "group"], variant: Literal["paper", "published"], idle: bool
+    ) -> None:
+        network = Segmenter(5, 4, 1, 4, 8, norm=norm, variant=variant).double().eval()
+        init_weights(network, gain=0.3, generator=seeded())
         head = network.layers[-3]
         assert isinstance(head, ASPP)
-        x = torch.randn(1, 3, 16, 16)
+        x = torch.randn(1, 3, 16, 16, dtype=torch.float64, generator=seeded(1))
         before = network(x)
-        with torch.no_grad():
-            head.pooled[1].bias += 3
-        assert (network(x) - before).abs().max() > 1e-2
+        head.pooled.register_forward_hook(lambda _, inputs, output: output + torch.arange(4.0)[:, None, None])
+        change = (network(x) - before).abs().max()
+        assert change < 1e-12 if idle else change > 1e-2
 
     def test_group_norm_sees_a_color_cast_and_instance_norm_does_not(self) -> None:
         x = torch.randn(1, 3, 16, 16)
@@ -554,6 +613,8 @@ class TestSegmenter:
             assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == (norm == "batch")
         with pytest.raises(ValueError, match="norm: expected one of instance, group, batch, got 'layer'"):
             Segmenter(norm="layer")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="variant: expected one of paper, published, got 'other'"):
+            Segmenter(variant="other")  # type: ignore[arg-type]
 
     def test_batch_norm_judges_an_image_by_itself_once_it_no_longer_learns(self) -> None:
         network = Segmenter(5, 4, 1, 4, 8, dropout=0.0, norm="batch")

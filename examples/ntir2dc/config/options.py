@@ -27,6 +27,9 @@ class NetworkOptions:
         dropout: dropout before a segmenter's last layer.
         segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it,
             and so does ``batch``, which needs several ``segmenter_crops``.
+        segmenter_variant: the layers of a segmenter; ``published`` has the segmenter's norm where the branches of the
+            pyramid are merged, too, and no biases but the last layer's. Its ``instance`` norm there makes the branch of
+            the global mean idle, for which ``paper`` has group norm.
         segmenter_init: initial weights of a segmenter: N(0, 0.02) as everywhere, or those of He et al.
         segmenter_coordinates: what a segmenter is told of each pixel: where it lies in the crop (published), or in the
             frame that the crop was cut out of, which says more where crops are small.
@@ -48,6 +51,7 @@ class NetworkOptions:
     merged_channels: int = 256
     dropout: float = 0.5
     segmenter_norm: Literal["instance", "group", "batch"] = "instance"
+    segmenter_variant: Literal["paper", "published"] = "paper"
     segmenter_init: Literal["normal", "he"] = "normal"
     segmenter_coordinates: Literal["crop", "frame"] = "crop"
     checkpointing: bool = False

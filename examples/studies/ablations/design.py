@@ -85,9 +85,9 @@ class Row:
 
 
 def published_readings() -> dict[str, Any]:
-    """Return what the published code's reading of the losses changes, by dotted name."""
-    paper, published = (flatten(to_dict(make_config(variant=v))["losses"], "losses.") for v in ("paper", "published"))
-    return {name: value for name, value in published.items() if value != paper[name]}
+    """Return what the published code's reading of networks and losses changes, by dotted name."""
+    paper, published = (flatten(to_dict(make_config(variant=v))) for v in ("paper", "published"))
+    return {name: value for name, value in published.items() if "." in name and value != paper[name]}
 
 
 def make_rows(base: TrainConfig) -> dict[str, Row]:

@@ -59,6 +59,7 @@ class MornGAN(nn.Module):
                     merged_channels=options.merged_channels,
                     dropout=options.dropout,
                     norm=options.segmenter_norm,
+                    variant=options.segmenter_variant,
                     checkpointing=checkpointing,
                 )
                 for _ in range(2)
