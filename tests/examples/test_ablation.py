@@ -362,6 +362,7 @@ def test_published_rows_change_readings_alone_and_together_all_of_them() -> None
     readings = published_readings()
     assert {"losses.aca_metric", "losses.mine_frozen_alone", "losses.cycle_distance"} < set(readings)
     assert readings["losses.aca_metric"] == "cosine"
+    assert readings["networks.segmenter_variant"] == "published"
     paper = {name: value for name, value in flatten(to_dict(base)).items() if name in readings}
     for name, against in (("published", "full"), ("baseline_published", "baseline")):
         config = apply(base, rows[name].changes)
@@ -415,7 +416,7 @@ def test_todaygan_and_cyclegan_differ_from_the_baseline_in_networks() -> None:
     base = BASES["small"].config
     rows = make_rows(base)
     todaygan, cyclegan = (apply(base, rows[name].changes) for name in ("todaygan", "cyclegan"))
-    assert (todaygan.networks.decoder_norm, todaygan.networks.spectral_norm) == ("instance", False)
+    assert (todaygan.networks.decoder_norm, todaygan.networks.discriminator_norm) == ("instance", "instance")
     assert todaygan.networks.discriminator_views == "three"
     assert cyclegan.networks.discriminator_views == "color"
     assert (todaygan.losses.adversarial, cyclegan.losses.adversarial) == ("relativistic", "least_squares")

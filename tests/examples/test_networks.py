@@ -8,12 +8,12 @@ from typing import Literal
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from morn_losses.image import central_differences, to_gray
 from ntir2dc.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights, scale_weights
 from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, group_norm
 from ntir2dc.networks.pool import ImagePool
-from ntir2dc.networks.segmenter import ASPP, add_coordinates
+from ntir2dc.networks.segmenters import ASPP, add_coordinates
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -33,7 +33,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "decoder": (lambda: Decoder(4, 1), (2, 16, 3, 4)),
     "segmenter": (small_segmenter, (2, 3, 12, 16)),
     "discriminator": (lambda: Discriminator(4), (2, 3, 64, 40)),
-    "plain discriminator": (lambda: Discriminator(4, (2, 3, 1), spectral_norm=False), (2, 3, 16, 20)),
+    "instance discriminator": (lambda: Discriminator(4, (2, 3, 1), norm="instance"), (2, 3, 16, 20)),
+    "plain discriminator": (lambda: Discriminator(4, (2, 3, 1), norm="none"), (2, 3, 16, 20)),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -228,61 +229,195 @@ def test_init_leaves_spectral_norm_with_a_weight_of_norm_one() -> None:
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
 
 
+Layer = tuple[Tensor, Tensor, Tensor | None]
+"""Weight and bias of a convolution, and the slope of the activation after it."""
+
+
+def layers_of(network: nn.Module) -> list[Layer]:
+    """Return the layers in the order of their definition, weights as they are stored, before any spectral norm."""
+    state = network.state_dict()
+    weights = [
+        v for key, v in state.items() if key.endswith(("parametrizations.weight.original", "weight")) and v.ndim == 4
+    ]
+    biases = [v for key, v in state.items() if key.endswith("bias")]
+    slopes = [v for key, v in state.items() if key.endswith("weight") and v.shape == (1,)]
+    return list(zip(weights, biases, [*slopes, None], strict=True))
+
+
+def by_power_step(weight: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weight over its largest singular value as one step of the power iteration sees it, and the vectors."""
+    matrix = weight.reshape(len(weight), -1)
+    u = matrix @ v / (matrix @ v).norm()
+    v = matrix.T @ u / (matrix.T @ u).norm()
+    return weight / (u @ matrix @ v), u, v
+
+
+def scatter(network: nn.Module) -> None:
+    """Draw biases, slopes and the gains of norms, which start as constants."""
+    generator = seeded(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 1:
+                parameter.copy_(torch.rand(parameter.shape, generator=generator) / 2)
+
+
+def prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x > 0, x, slope * x)
+
+
+def instance_normed(x: Tensor) -> Tensor:
+    centered = x - x.mean((2, 3), keepdim=True)
+    return centered / (centered.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+
+
+def scales_written_out(x: Tensor, layers: list[Layer], norm: str) -> list[Tensor]:
+    """The maps of one patch discriminator from its weights: stride 2 but for the last two layers."""
+    maps = []
+    for i, (weight, bias, slope) in enumerate(layers):
+        is_last, predicts = i == len(layers) - 1, 0 < i < len(layers) - 2
+        padded = torch.zeros(*x.shape[:2], x.shape[2] + 4, x.shape[3] + 4, dtype=x.dtype)
+        padded[:, :, 2:-2, 2:-2] = x
+        x = F.conv2d(padded, weight, bias, stride=2 if i < len(layers) - 2 else 1)
+        if norm == "instance" and i > 0 and not is_last:
+            x = instance_normed(x)
+        if slope is not None:
+            x = prelu(x, slope)
+        if predicts or is_last:
+            maps.append(x[:, -1:])
+        if predicts:
+            x = x[:, :-1]
+    return maps
+
+
+def flat_blur(x: Tensor) -> Tensor:
+    """Zeros around it, and a Gaussian of sigma 3 cut at 12, which five places with mirrors at both ends throw back."""
+    ring, line = [0, 1, 2, 3, 4, 4, 3, 2, 1, 0], [0.0] * 5
+    for d in range(-12, 13):
+        line[ring[(2 + d) % 10]] += math.exp(-d * d / 18)
+    H, W = x.shape[2:]
+    padded = nn.ZeroPad2d(2)(x)
+    # single precision, in which the published kernel is held
+    kernel = torch.tensor([[a * b / sum(line) ** 2 for b in line] for a in line]).to(x.dtype)
+    return sum(kernel[i, j] * padded[:, :, i : i + H, j : j + W] for i in range(5) for j in range(5))
+
+
+def gray_of(x: Tensor) -> Tensor:
+    return 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+
+
+def differences_of(gray: Tensor) -> Tensor:
+    """x(i + 1) - x(i - 1) of every second pixel, along the columns and the rows, inside the border."""
+    coarse = gray[:, :, ::2, ::2]
+    return torch.cat(
+        (coarse[..., 1:-1, 2:] - coarse[..., 1:-1, :-2], coarse[..., 2:, 1:-1] - coarse[..., :-2, 1:-1]), 1
+    )
+
+
 class TestDiscriminator:
-    @pytest.mark.parametrize("B", [1, 2])
-    def test_maps_run_from_fine_to_coarse(self, B: int) -> None:
-        color, gray, gradient = Discriminator(4)(torch.randn(B, 3, 64, 128))
-        # the second to the fourth layer's, then that of the last convolution, one pixel smaller
-        expected = [(B, 1, 16, 32), (B, 1, 8, 16), (B, 1, 4, 8), (B, 1, 3, 7)]
-        assert [tuple(m.shape) for m in color] == expected
-        assert [tuple(m.shape) for m in gray] == expected
-        # from half the image
-        assert [tuple(m.shape) for m in gradient] == [(B, 1, 8, 16), (B, 1, 4, 8), (B, 1, 3, 7)]
+    def test_parameters_are_the_published_ones(self) -> None:
+        discriminator = Discriminator()
+        assert n_parameters(discriminator.color) == 6_966_729
+        assert n_parameters(discriminator.gray) == 6_964_681
+        assert n_parameters(discriminator.gradient) == 2_766_791
+        assert n_parameters(discriminator) == n_parameters(Discriminator(norm="instance")) == 16_698_201
 
-    @pytest.mark.parametrize("n_layers", [(1, 1, 1), (2, 3, 1), (5, 4, 3)])
-    def test_as_many_maps_as_layers(self, n_layers: tuple[int, int, int]) -> None:
-        discriminator = Discriminator(4, n_layers)
-        size = discriminator.minimum_size
-        maps = discriminator(torch.randn(1, 3, size, size))
-        assert tuple(len(m) for m in maps) == n_layers
+    @pytest.mark.parametrize("norm", ["spectral", "instance", "none"])
+    def test_maps_of_the_paper_s_crops(self, norm: Literal["spectral", "instance", "none"]) -> None:
+        color, gray, gradient = Discriminator(4, norm=norm)(torch.randn(1, 3, 256, 256))
+        assert [tuple(m.shape) for m in color] == [(1, 1, n, n) for n in (65, 33, 17, 19)]
+        assert [tuple(m.shape) for m in gray] == [(1, 1, n, n) for n in (65, 33, 17, 19)]
+        assert [tuple(m.shape) for m in gradient] == [(1, 1, n, n) for n in (33, 17, 19)]
 
-    @pytest.mark.parametrize(("n_layers", "size"), [((4, 4, 3), 32), ((1, 1, 3), 31), ((1, 4, 1), 32), ((2, 1, 1), 8)])
-    def test_smallest_size_works_and_one_pixel_less_is_named(self, n_layers: tuple[int, int, int], size: int) -> None:
-        discriminator = Discriminator(4, n_layers)
-        discriminator(torch.randn(1, 3, size, size + 1))
-        with pytest.raises(ValueError, match=f"at least {size}, got {size + 1} x {size - 1}"):
-            discriminator(torch.randn(1, 3, size + 1, size - 1))
+    @pytest.mark.parametrize("norm", ["spectral", "instance", "none"])
+    @pytest.mark.parametrize("n_layers", [(4, 4, 3), (1, 2, 5)])
+    def test_equals_a_forward_written_out(
+        self, norm: Literal["spectral", "instance", "none"], n_layers: tuple[int, int, int]
+    ) -> None:
+        discriminator = Discriminator(5, n_layers, norm=norm).double()
+        init_weights(discriminator, gain=0.3, generator=seeded())
+        scatter(discriminator)
+        x = torch.randn(2, 3, 33, 46, dtype=torch.float64, generator=seeded(1))
+        before = copy.deepcopy(discriminator.state_dict())
+        maps = discriminator(x)
 
-    def test_widths(self) -> None:
-        discriminator = Discriminator(8, (5, 4, 3))
-        color = discriminator.color
-        assert [layer.out_channels for layer in (color.first, *color.scales, color.last)] == [8, 17, 33, 65, 65, 1]
-        assert [layer.in_channels for layer in (color.first, *color.scales, color.last)] == [3, 8, 16, 32, 64, 64]
-        assert discriminator.gray.first.in_channels == 1
-        assert discriminator.gradient.first.in_channels == 2
-        assert Discriminator().color.first.out_channels == 64
+        gray = gray_of(x)
+        views = {"color": flat_blur(x), "gray": gray, "gradient": differences_of(gray)}
+        for found, (name, view) in zip(maps, views.items(), strict=True):
+            layers = layers_of(getattr(discriminator, name))
+            if norm == "spectral":
+                # a pass in training mode moves the iteration of every convolution on by one step
+                us, vs = (
+                    [v for key, v in before.items() if key.startswith(f"{name}.") and key.endswith(end)]
+                    for end in ("._u", "._v")
+                )
+                steps = [by_power_step(w, u, v) for (w, _, _), u, v in zip(layers, us, vs, strict=True)]
+                after = getattr(discriminator, name).state_dict()
+                moved = [v for key, v in after.items() if key.endswith(("._u", "._v"))]
+                torch.testing.assert_close(moved, [vector for _, *vectors in steps for vector in vectors])
+                # but for the last layer, whose single row is its singular vector
+                assert not any(torch.equal(a, b) for a, b in zip(vs[:-1], moved[1:-2:2], strict=True))
+                layers = [(w, bias, slope) for (w, *_), (_, bias, slope) in zip(steps, layers, strict=True)]
+            expected = scales_written_out(view, layers, norm)
+            assert len(expected) == n_layers[list(views).index(name)]
+            torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+    def test_eval_mode_leaves_the_power_iteration_alone(self) -> None:
+        discriminator = Discriminator(4).eval()
+        before = copy.deepcopy(discriminator.state_dict())
+        discriminator(torch.randn(1, 3, 32, 32))
+        assert all(torch.equal(value, before[key]) for key, value in discriminator.state_dict().items())
+
+    def test_blur_is_nearly_flat(self) -> None:
+        kernel = Discriminator(1).kernel
+        assert kernel.shape == (3, 1, 5, 5)
+        assert (round(kernel.min().item(), 4), round(kernel.max().item(), 4)) == (0.0399, 0.0401)
+        assert kernel[0].sum().item() == pytest.approx(1)
 
     def test_what_each_of_the_three_sees(self) -> None:
         discriminator = Discriminator(4, (1, 1, 1)).eval()
-        x = torch.randn(1, 3, 9, 10)
+        x = torch.randn(1, 3, 256, 256)
         seen = {}
         for name in ("color", "gray", "gradient"):
             network = getattr(discriminator, name)
             network.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
         discriminator(x)
-        padded = nn.ReflectionPad2d(2)(x)
-        weights = [[math.exp(-(i * i + j * j) / 18) for j in range(-2, 3)] for i in range(-2, 3)]
-        total = sum(map(sum, weights))
-        blurred = sum(weights[i][j] / total * padded[..., i : i + 9, j : j + 10] for i in range(5) for j in range(5))
-        torch.testing.assert_close(seen["color"], blurred)
-        torch.testing.assert_close(seen["gray"], to_gray(x))
-        gx, gy = central_differences(to_gray(x), "replicate")
-        torch.testing.assert_close(seen["gradient"], torch.cat((gx, gy), 1)[..., ::2, ::2])
-        assert seen["gradient"].shape == (1, 2, 5, 5)
+        torch.testing.assert_close(seen["color"], flat_blur(x))
+        torch.testing.assert_close(seen["gray"], gray_of(x))
+        torch.testing.assert_close(seen["gradient"], differences_of(gray_of(x)))
+        assert seen["gradient"].shape == (1, 2, 126, 126)
+
+    @pytest.mark.parametrize("norm", ["spectral", "instance", "none"])
+    @pytest.mark.parametrize("n_layers", [(1, 1, 1), (2, 3, 1), (4, 4, 3), (5, 5, 5)])
+    def test_smallest_size_works_and_one_pixel_less_is_named(
+        self, n_layers: tuple[int, int, int], norm: Literal["spectral", "instance", "none"]
+    ) -> None:
+        discriminator = Discriminator(1, n_layers, norm=norm)
+        maps = discriminator(torch.randn(1, 3, 8, 9))
+        assert tuple(len(m) for m in maps) == n_layers
+        assert all(m.isfinite().all() for m in flat(maps))
+        with pytest.raises(ValueError, match="at least 8, got 9 x 7"):
+            discriminator(torch.randn(1, 3, 9, 7))
+
+    @pytest.mark.parametrize(("size", "maps"), [(96, (25, 13, 7, 9)), (32, (9, 5, 3, 5))])
+    def test_maps_of_small_crops(self, size: int, maps: tuple[int, ...]) -> None:
+        color, gray, gradient = Discriminator(16)(torch.randn(1, 3, size, size))
+        assert tuple(m.shape[-1] for m in color) == tuple(m.shape[-1] for m in gray) == maps
+        assert tuple(m.shape[-1] for m in gradient) == maps[1:]
+
+    def test_widths(self) -> None:
+        discriminator = Discriminator(8, (5, 4, 3))
+        channels = {
+            name: [
+                (layer.in_channels, layer.out_channels) for layer in network.modules() if isinstance(layer, nn.Conv2d)
+            ]
+            for name, network in discriminator.named_children()
+        }
+        assert channels["color"] == [(3, 8), (8, 17), (16, 33), (32, 65), (64, 65), (64, 64), (64, 1)]
+        assert channels["gray"] == [(1, 8), (8, 17), (16, 33), (32, 65), (64, 64), (64, 1)]
+        assert channels["gradient"] == [(2, 8), (8, 17), (16, 33), (32, 64), (64, 1)]
 
     def test_color_alone_sees_the_image_as_it_is(self) -> None:
         discriminator = Discriminator(4, (2, 4, 3), views="color")
-        assert discriminator.minimum_size == 8
         x = torch.randn(2, 3, 8, 9)
         maps = discriminator.eval()(x)
         assert len(maps) == 1
@@ -290,18 +425,18 @@ class TestDiscriminator:
             assert torch.equal(found, expected)
         assert {key.split(".")[0] for key in discriminator.state_dict()} == {"color"}
 
-    def test_predictions_come_before_the_activation_and_do_not_go_on(self) -> None:
-        network = Discriminator(4, (2, 1, 1), spectral_norm=False).color
-        x = torch.randn(1, 3, 16, 16)
-        second = network.scales[0](network.activations[0](network.first(x)))
-        fine, coarse = network(x)
-        torch.testing.assert_close(fine, second[:, -1:])
-        torch.testing.assert_close(coarse, network.last(network.activations[1](second[:, :-1])))
+    def test_instance_norm_leaves_the_level_to_the_coarsest_map_alone(self) -> None:
+        discriminator = Discriminator(4, norm="instance")
+        init_weights(discriminator, gain=0.3, generator=seeded())
+        for maps in discriminator(torch.randn(1, 3, 64, 64)):
+            for i, m in enumerate(maps):
+                before_activation = torch.where(m < 0, m / 0.25, m)
+                assert (abs(before_activation.mean().item()) < 1e-5) == (i < len(maps) - 1)
 
     def test_spectral_norm_bounds_the_largest_singular_value(self) -> None:
         discriminator = Discriminator(4)
         convolutions = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
-        assert len(convolutions) == 5 + 5 + 4
+        assert len(convolutions) == 6 + 6 + 5
         with torch.no_grad():
             for layer in convolutions:
                 layer.parametrizations.weight.original.mul_(7)
@@ -312,10 +447,12 @@ class TestDiscriminator:
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
 
     def test_spectral_norm_can_be_left_out(self) -> None:
-        plain, normed = Discriminator(4, spectral_norm=False), Discriminator(4)
-        assert n_parameters(plain) == n_parameters(normed)
-        assert not any("parametrizations" in key for key in plain.state_dict())
-        assert sum(key.endswith("_u") for key in normed.state_dict()) == 14
+        plain, normed, instance = Discriminator(4, norm="none"), Discriminator(4), Discriminator(4, norm="instance")
+        assert n_parameters(plain) == n_parameters(normed) == n_parameters(instance)
+        assert plain.state_dict().keys() == dict(plain.named_parameters()).keys()
+        assert instance.state_dict().keys() == dict(instance.named_parameters()).keys()
+        assert sum(key.endswith("_u") for key in normed.state_dict()) == 17
+        assert sum(isinstance(m, nn.InstanceNorm2d) for m in instance.modules()) == 4 + 4 + 3
 
     def test_loss_of_two_forward_passes_has_a_backward(self) -> None:
         discriminator = Discriminator(4)
@@ -345,6 +482,8 @@ class TestDiscriminator:
             Discriminator(4, (4, 4))  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="n_layers: expected three"):
             Discriminator(4, (4, 0, 3))
+        with pytest.raises(ValueError, match="norm: expected one of spectral, instance, none, got 'batch'"):
+            Discriminator(4, norm="batch")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n", "weights"), [(1, (2,)), (3, (1, 2, 4)), (4, (1, 2, 3, 5))])
@@ -379,6 +518,49 @@ class TestSegmenter:
         assert head.pooled[1].out_channels == 64
         assert head.merge[0].in_channels == 320
 
+    def test_parameters_are_the_published_ones(self) -> None:
+        network = Segmenter(variant="published")
+        assert n_parameters(network) == 5_963_874
+        assert [key for key, _ in network.named_parameters() if key.endswith("bias")] == ["layers.22.bias"]
+
+    @pytest.mark.parametrize("variant", ["paper", "published"])
+    def test_equals_a_forward_written_out(self, variant: Literal["paper", "published"]) -> None:
+        network = Segmenter(7, 8, 2, 4, 12, variant=variant).double().eval()
+        init_weights(network, gain=0.2, generator=seeded())
+        scatter(network)
+        x = torch.randn(2, 3, 24, 20, dtype=torch.float64, generator=seeded(1))
+        rows, columns = (torch.linspace(-1, 1, n, dtype=torch.float64) for n in (24, 20))
+        where = torch.stack((columns.expand(24, 20), rows[:, None].expand(24, 20))).expand(2, 2, 24, 20)
+
+        take = iter(network.parameters())
+        biased = variant == "paper"
+
+        def conv(y: Tensor, transposed: bool = False, bias: bool = biased, **options: int) -> Tensor:
+            operation = F.conv_transpose2d if transposed else F.conv2d
+            result: Tensor = operation(y, next(take), next(take) if bias else None, **options)
+            return result
+
+        def layer(y: Tensor, transposed: bool = False, **options: int) -> Tensor:
+            return prelu(instance_normed(conv(y, transposed, **options)), next(take))
+
+        y = layer(nn.ReflectionPad2d(3)(torch.cat((x, where), 1)))
+        y = layer(layer(y, stride=2, padding=1), stride=2, padding=1)
+        for _ in range(2):
+            y = y + instance_normed(conv(layer(y, padding=1), padding=1))
+        y = layer(layer(y, True, stride=2, padding=1), True, stride=2, padding=1)
+        maps = [layer(y), *(layer(y, padding=d, dilation=d) for d in (6, 12, 18))]
+        maps.append(prelu(conv(y.mean((2, 3), keepdim=True)), next(take)).expand_as(maps[0]))
+        y = conv(torch.cat(maps, 1))
+        if variant == "paper":
+            grouped = instance_normed(y.reshape(2, 6, 2 * 24, 20)).reshape(y.shape)
+            gain, shift = next(take), next(take)
+            y = grouped * gain[:, None, None] + shift[:, None, None]
+        else:
+            y = instance_normed(y)
+        expected = conv(prelu(y, next(take)), bias=True)
+        assert next(take, None) is None
+        torch.testing.assert_close(network(x), expected, rtol=1e-6, atol=1e-8)
+
     def test_coordinates_span_minus_one_to_one(self) -> None:
         x = torch.randn(2, 3, 3, 5)
         y = add_coordinates(x)
@@ -403,15 +585,22 @@ class TestSegmenter:
         blocks = [layer for layer in network.layers if isinstance(layer, ResidualBlock)]
         assert all(isinstance(block.layers[i], nn.ZeroPad2d) for block in blocks for i in (0, 4))
 
-    def test_global_pooling_reaches_the_logits(self) -> None:
-        network = small_segmenter().eval()
+    @pytest.mark.parametrize(
+        ("norm", "variant", "idle"),
+        [("instance", "paper", False), ("instance", "published", True), ("group", "published", False)],
+    )
+    def test_global_pooling_reaches_the_logits_but_past_instance_norm(
+        self, norm: Literal["instance", "group"], variant: Literal["paper", "published"], idle: bool
+    ) -> None:
+        network = Segmenter(5, 4, 1, 4, 8, norm=norm, variant=variant).double().eval()
+        init_weights(network, gain=0.3, generator=seeded())
         head = network.layers[-3]
         assert isinstance(head, ASPP)
-        x = torch.randn(1, 3, 16, 16)
+        x = torch.randn(1, 3, 16, 16, dtype=torch.float64, generator=seeded(1))
         before = network(x)
-        with torch.no_grad():
-            head.pooled[1].bias += 3
-        assert (network(x) - before).abs().max() > 1e-2
+        head.pooled.register_forward_hook(lambda _, inputs, output: output + torch.arange(4.0)[:, None, None])
+        change = (network(x) - before).abs().max()
+        assert change < 1e-12 if idle else change > 1e-2
 
     def test_group_norm_sees_a_color_cast_and_instance_norm_does_not(self) -> None:
         x = torch.randn(1, 3, 16, 16)
@@ -424,6 +613,8 @@ class TestSegmenter:
             assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == (norm == "batch")
         with pytest.raises(ValueError, match="norm: expected one of instance, group, batch, got 'layer'"):
             Segmenter(norm="layer")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="variant: expected one of paper, published, got 'other'"):
+            Segmenter(variant="other")  # type: ignore[arg-type]
 
     def test_batch_norm_judges_an_image_by_itself_once_it_no_longer_learns(self) -> None:
         network = Segmenter(5, 4, 1, 4, 8, dropout=0.0, norm="batch")

@@ -111,7 +111,6 @@ def test_problems_end_with_one_line_and_status_1(
     [
         (["--device", "nosuch"], "device nosuch: cannot be used"),
         (["--phases.distill", "0.01"], "phases.distill: expected a start at or after that of segment_b"),
-        (["--networks.discriminator_layers", "[5, 5, 5]"], "networks.discriminator_layers: [5, 5, 5] need crops of"),
     ],
 )
 def test_options_that_do_not_go_together_end_before_the_first_step(

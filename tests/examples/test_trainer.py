@@ -241,7 +241,7 @@ def test_a_checkpoint_older_than_an_option_is_resumed(data: TrainingData, tmp_pa
     Trainer(config, data, say=quiet).fit()
     (path,) = list_checkpoints(tmp_path / "run" / "checkpoints")
     state = torch.load(path, weights_only=True)
-    del state["config"]["networks"]["spectral_norm"]
+    del state["config"]["networks"]["discriminator_norm"]
     torch.save(state, path)
     trainer = Trainer(config, data, say=quiet)
     trainer.resume()

@@ -17,7 +17,8 @@ class NetworkOptions:
         discriminator_width: channels after the first layer of a discriminator.
         discriminator_layers: stride-2 layers of the three discriminators: blurred color, gray, gradients.
         discriminator_views: what they look at: these three (ToDayGAN), or the color image as it is alone (CycleGAN).
-        spectral_norm: of the discriminators' convolutions; ToDayGAN and CycleGAN have none.
+        discriminator_norm: spectral norm of a discriminator's convolutions, instance norm between them (ToDayGAN and
+            CycleGAN), or none.
         decoder_norm: the norm of a decoder's last two layers but one; ToDayGAN and CycleGAN have ``instance``.
         segmenter_width: channels after the first convolution of a segmenter.
         segmenter_blocks: residual blocks of a segmenter.
@@ -26,6 +27,9 @@ class NetworkOptions:
         dropout: dropout before a segmenter's last layer.
         segmenter_norm: norm of a segmenter's layers; ``instance`` takes the image's mean color out, ``group`` keeps it,
             and so does ``batch``, which needs several ``segmenter_crops``.
+        segmenter_variant: the layers of a segmenter; ``published`` has the segmenter's norm where the branches of the
+            pyramid are merged, too, and no biases but the last layer's. Its ``instance`` norm there makes the branch of
+            the global mean idle, for which ``paper`` has group norm.
         segmenter_init: initial weights of a segmenter: N(0, 0.02) as everywhere, or those of He et al.
         segmenter_coordinates: what a segmenter is told of each pixel: where it lies in the crop (published), or in the
             frame that the crop was cut out of, which says more where crops are small.
@@ -39,7 +43,7 @@ class NetworkOptions:
     discriminator_width: int = 64
     discriminator_layers: tuple[int, int, int] = (4, 4, 3)
     discriminator_views: Literal["three", "color"] = "three"
-    spectral_norm: bool = True
+    discriminator_norm: Literal["spectral", "instance", "none"] = "spectral"
     decoder_norm: Literal["group", "instance"] = "group"
     segmenter_width: int = 64
     segmenter_blocks: int = 4
@@ -47,6 +51,7 @@ class NetworkOptions:
     merged_channels: int = 256
     dropout: float = 0.5
     segmenter_norm: Literal["instance", "group", "batch"] = "instance"
+    segmenter_variant: Literal["paper", "published"] = "paper"
     segmenter_init: Literal["normal", "he"] = "normal"
     segmenter_coordinates: Literal["crop", "frame"] = "crop"
     checkpointing: bool = False

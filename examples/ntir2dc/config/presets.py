@@ -1,4 +1,4 @@
-"""The presets, and the two readings of the losses."""
+"""The presets, and the two readings of networks and losses."""
 
 from __future__ import annotations
 
@@ -94,5 +94,7 @@ def make_config(preset: PresetName = "demo", variant: VariantName = "paper") -> 
     if variant not in get_args(VariantName):
         raise ValueError(f"variant: expected one of {', '.join(get_args(VariantName))}, got {variant!r}")
     config = _PRESETS[preset]
-    losses = _published(config.losses) if variant == "published" else config.losses
-    return dataclasses.replace(config, variant=variant, losses=losses)
+    networks, losses = config.networks, config.losses
+    if variant == "published":
+        networks, losses = dataclasses.replace(networks, segmenter_variant="published"), _published(losses)
+    return dataclasses.replace(config, variant=variant, networks=networks, losses=losses)

@@ -20,7 +20,7 @@ class TrainConfig:
 
     Args:
         preset: where the defaults of all other options come from.
-        variant: which reading of the losses: the paper's, or that of the authors' published code.
+        variant: which reading of networks and losses: the paper's, or that of the authors' published code.
         method: the system that is trained; ``phases``, ``modules`` and ``losses`` are MornGAN's.
         out: folder of the run.
         data: folder with ``trainA``, ``trainB`` and label maps, laid out as docs/training.md says; None renders

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from morn_losses import LabelSpace
 from ntir2dc.data.images import DataError, list_images, read_color, read_labels
-from ntir2dc.networks.segmenter import add_coordinates
+from ntir2dc.networks.segmenters import add_coordinates
 
 Pair = tuple[Path, Path]
 """A day image and its label map."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ntir2dc.networks.segmenter import add_coordinates
+from ntir2dc.networks.segmenters import add_coordinates
 
 WIDTH = 16
 

@@ -67,6 +67,10 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels)
 
 
+MakeNorm = Callable[[int], nn.Module]
+"""Makes the norm of so many channels."""
+
+
 class ResidualBlock(nn.Module):
     """``x + norm(conv(prelu(norm(conv(x)))))`` with 3x3 convolutions; ``pad`` and ``norm`` make padding and norms."""
 
@@ -74,16 +78,17 @@ class ResidualBlock(nn.Module):
         self,
         channels: int,
         pad: Callable[[int], nn.Module] = ReflectionPad,
-        norm: Callable[[int], nn.Module] = nn.InstanceNorm2d,
+        norm: MakeNorm = nn.InstanceNorm2d,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             pad(1),
-            nn.Conv2d(channels, channels, 3),
+            nn.Conv2d(channels, channels, 3, bias=bias),
             norm(channels),
             nn.PReLU(),
             pad(1),
-            nn.Conv2d(channels, channels, 3),
+            nn.Conv2d(channels, channels, 3, bias=bias),
             norm(channels),
         )
 
@@ -91,6 +96,22 @@ class ResidualBlock(nn.Module):
         """Return the shape of ``x``."""
         residual: Tensor = self.layers(x)
         return x + residual
+
+
+def stem(in_channels: int, width: int, norm: MakeNorm = nn.InstanceNorm2d, bias: bool = True) -> nn.Sequential:
+    """Image to ``4 * width`` channels at a quarter of its size: a 7x7 convolution and two 3x3 ones of stride 2."""
+    return nn.Sequential(
+        ReflectionPad(3),
+        nn.Conv2d(in_channels, width, 7, bias=bias),
+        norm(width),
+        nn.PReLU(),
+        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias),
+        norm(2 * width),
+        nn.PReLU(),
+        nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=bias),
+        norm(4 * width),
+        nn.PReLU(),
+    )
 
 
 def run(layers: nn.Sequential, x: Tensor, checkpointing: bool) -> Tensor:

@@ -23,7 +23,7 @@ from morn_losses.functional import reconstruction_loss
 from ntir2dc.data.images import to_image
 from ntir2dc.data.pairing import cut, random_corner
 from ntir2dc.judge import Judge, train_judge
-from ntir2dc.networks.generator import Decoder, Encoder
+from ntir2dc.networks.generators import Decoder, Encoder
 from ntir2dc.networks.init import init_weights
 from ntir2dc.seeds import psi, seeded
 from studies.cards.streets import SEGMENT, TEST, TRANSLATE, Options, Streets, pseudo_labels_of_day, render_streets

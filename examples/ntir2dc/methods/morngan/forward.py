@@ -15,7 +15,7 @@ from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
 from ntir2dc.methods.morngan.schedule import Active
 from ntir2dc.methods.morngan.step import Scores, Step
 from ntir2dc.networks.modes import evaluating, set_requires_grad
-from ntir2dc.networks.segmenter import Segmenter
+from ntir2dc.networks.segmenters import Segmenter
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Networks(nn.Module):
                 width=options.discriminator_width,
                 n_layers=options.discriminator_layers,
                 views=options.discriminator_views,
-                spectral_norm=options.spectral_norm,
+                norm=options.discriminator_norm,
             )
             for _ in range(2)
         )
@@ -56,6 +56,7 @@ class Networks(nn.Module):
                     merged_channels=options.merged_channels,
                     dropout=options.dropout,
                     norm=options.segmenter_norm,
+                    variant=options.segmenter_variant,
                     checkpointing=checkpointing,
                 )
                 for _ in range(2)
@@ -96,13 +97,6 @@ class Networks(nn.Module):
 def make_networks(config: TrainConfig, n_classes: int) -> Networks:
     """Return the networks of a run as they start, on the CPU."""
     model = Networks(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
-    smallest = model.discriminator_a.minimum_size
-    if config.dataset.crop < smallest:
-        layers = list(config.networks.discriminator_layers)
-        raise ValueError(
-            f"networks.discriminator_layers: {layers} need crops of at least {smallest} pixels, "
-            f"got dataset.crop = {config.dataset.crop}"
-        )
     model.to(torch.float64 if config.precision == "64-true" else torch.float32)
     return model
 

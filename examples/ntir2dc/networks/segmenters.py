@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm, run
+from ntir2dc.networks.blocks import MakeNorm, ResidualBlock, check_images, check_width, group_norm, run, stem
 
 Norm = Literal["instance", "group", "batch"]
+Variant = Literal["paper", "published"]
 
 
 def add_coordinates(x: Tensor, window: Tensor | None = None) -> Tensor:
@@ -36,25 +36,35 @@ def add_coordinates(x: Tensor, window: Tensor | None = None) -> Tensor:
 class ASPP(nn.Module):
     """Atrous spatial pyramid: a 1x1 and three dilated 3x3 convolutions and the global mean, concatenated and merged.
 
-    Choice: the network's norm in the branches, but none after the pooling, where one pixel is left; after the merge
-    group norm in place of instance norm, which would take the pooled branch out again.
+    ``norm`` is that of the four branches, ``merge_norm`` that after the merge. None follows the pooling, where one
+    pixel is left.
     """
 
-    def __init__(self, in_channels: int, channels: int, merged_channels: int, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        merged_channels: int,
+        *,
+        norm: MakeNorm,
+        merge_norm: MakeNorm,
+        bias: bool,
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1)
+                nn.Conv2d(in_channels, channels, 1, bias=bias)
                 if dilation == 1
-                else nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation),
+                else nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation, bias=bias),
                 norm(channels),
                 nn.PReLU(),
             )
             for dilation in (1, 6, 12, 18)
         )
-        self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(in_channels, channels, 1), nn.PReLU())
-        merge_norm = group_norm if norm is nn.InstanceNorm2d else norm
-        self.merge = nn.Sequential(nn.Conv2d(5 * channels, merged_channels, 1), merge_norm(merged_channels), nn.PReLU())
+        self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(in_channels, channels, 1, bias=bias), nn.PReLU())
+        self.merge = nn.Sequential(
+            nn.Conv2d(5 * channels, merged_channels, 1, bias=bias), merge_norm(merged_channels), nn.PReLU()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, merged_channels, H, W)``."""
@@ -71,6 +81,9 @@ class Segmenter(nn.Module):
     mean color out of every layer; ``"group"`` keeps it, and so does ``"batch"`` once it no longer learns; it needs
     several images a step.
 
+    Choice: after the merge of the pyramid group norm in place of instance norm, which is the published code's and takes
+    the pooled branch, one value a channel, out again.
+
     Args:
         n_classes: channels of the logits.
         width: channels after the first convolution, a multiple of 4.
@@ -79,6 +92,7 @@ class Segmenter(nn.Module):
         merged_channels: channels they are merged to.
         dropout: probability of the dropout before the last convolution.
         norm: ``"instance"``, ``"group"`` or ``"batch"``.
+        variant: ``"paper"``, or ``"published"``: ``norm`` after the merge too, and no biases but the last layer's.
         checkpointing: run layers again in the backward pass instead of keeping all that they made; without effect on
             batch norm, whose running statistics would move twice.
     """
@@ -92,6 +106,7 @@ class Segmenter(nn.Module):
         merged_channels: int = 256,
         dropout: float = 0.5,
         norm: Norm = "instance",
+        variant: Variant = "paper",
         *,
         checkpointing: bool = False,
     ) -> None:
@@ -99,33 +114,34 @@ class Segmenter(nn.Module):
         check_width(width)
         if norm not in get_args(Norm):
             raise ValueError(f"norm: expected one of {', '.join(get_args(Norm))}, got {norm!r}")
-        norms: dict[Norm, Callable[[int], nn.Module]] = {
+        if variant not in get_args(Variant):
+            raise ValueError(f"variant: expected one of {', '.join(get_args(Variant))}, got {variant!r}")
+        norms: dict[Norm, MakeNorm] = {
             "instance": nn.InstanceNorm2d,
             "group": group_norm,
             "batch": nn.BatchNorm2d,
         }
-        layer_norm = norms[norm]
+        layer_norm, bias = norms[norm], variant == "paper"
+        head = ASPP(
+            width,
+            aspp_channels,
+            merged_channels,
+            norm=layer_norm,
+            merge_norm=group_norm if (norm, variant) == ("instance", "paper") else layer_norm,
+            bias=bias,
+        )
         self.by_batch = norm == "batch"
         self.checkpointing = checkpointing and not self.by_batch
         self.layers = nn.Sequential(
-            ReflectionPad(3),
-            nn.Conv2d(5, width, 7),
-            layer_norm(width),
-            nn.PReLU(),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            *stem(5, width, layer_norm, bias=bias),
+            *(ResidualBlock(4 * width, pad=nn.ZeroPad2d, norm=layer_norm, bias=bias) for _ in range(n_blocks)),
+            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1, bias=bias),
             layer_norm(2 * width),
             nn.PReLU(),
-            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
-            layer_norm(4 * width),
-            nn.PReLU(),
-            *(ResidualBlock(4 * width, pad=nn.ZeroPad2d, norm=layer_norm) for _ in range(n_blocks)),
-            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
-            layer_norm(2 * width),
-            nn.PReLU(),
-            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=bias),
             layer_norm(width),
             nn.PReLU(),
-            ASPP(width, aspp_channels, merged_channels, layer_norm),
+            head,
             nn.Dropout(dropout),
             nn.Conv2d(merged_channels, n_classes, 1),
         )

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm, run
+from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm, run, stem
 
 
 class Encoder(nn.Module):
@@ -25,16 +25,7 @@ class Encoder(nn.Module):
         check_width(width)
         self.checkpointing = checkpointing
         self.layers = nn.Sequential(
-            ReflectionPad(3),
-            nn.Conv2d(3, width, 7),
-            nn.InstanceNorm2d(width),
-            nn.PReLU(),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            nn.InstanceNorm2d(2 * width),
-            nn.PReLU(),
-            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
-            nn.InstanceNorm2d(4 * width),
-            nn.PReLU(),
+            *stem(3, width),
             *(ResidualBlock(4 * width) for _ in range(n_blocks)),
         )
 
