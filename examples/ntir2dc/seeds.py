@@ -25,6 +25,8 @@ class Stream(IntEnum):
     """psi of Eq. 22."""
     EXTRA = 4
     """Further color crops that teach the segmenters."""
+    SEGMENTED = 5
+    """Size at which the segmenters see a step (published)."""
     LOADER = 100
     """Seeds of loader processes, which draw nothing of their own."""
     PART = 101

@@ -18,7 +18,7 @@ from morn_losses import CITYSCAPES
 from ntir2dc.evaluation import COLUMNS, UNTRAINED, Figure, Scores, weighted_figures
 from ntir2dc.evaluation.comparison import cells, compare, format_figure, to_json, with_error
 from ntir2dc.methods.morngan.networks import Networks
-from ntir2dc.run.weights import save_generator_weights
+from ntir2dc.run.weights import save_weights
 
 N = 6
 
@@ -145,7 +145,7 @@ def write_other(run: Path, data: str | None = None) -> Path:
     model = Networks(NETWORKS, 19, seed=7, segmenters=False)
     options = {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1}
     networks = {name: getattr(model, name) for name in ("encoder_a", "encoder_b", "decoder_a", "decoder_b")}
-    save_generator_weights(run / "weights.safetensors", networks, options)
+    save_weights(run / "weights.safetensors", networks, options)
     return run
 
 

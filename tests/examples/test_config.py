@@ -42,15 +42,21 @@ def test_the_defaults_are_the_papers() -> None:
     assert make_config("kaist").epochs == 160
 
 
-def test_a_preset_never_chooses_modules_and_a_variant_only_changes_segmenters_and_losses() -> None:
+def test_a_preset_never_chooses_modules_and_a_variant_only_changes_readings() -> None:
     for preset in ("demo", "mini", "flir", "kaist"):
         paper, published = make_config(preset), make_config(preset, "published")
         assert paper.modules == ModuleOptions()
         changed = {
             f.name for f in dataclasses.fields(TrainConfig) if getattr(paper, f.name) != getattr(published, f.name)
         }
-        assert changed == {"variant", "networks", "losses"}
-        assert published.networks == dataclasses.replace(paper.networks, segmenter_variant="published")
+        assert changed == {"variant", "networks", "dataset", "losses"}
+        assert published.networks == dataclasses.replace(
+            paper.networks,
+            segmenter_variant="published",
+            segmenter_norm="instance",
+            segmenter_init="normal",
+            segmenter_coordinates="crop",
+        )
 
 
 def test_differences_are_named() -> None:

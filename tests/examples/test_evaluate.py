@@ -45,7 +45,7 @@ from ntir2dc.evaluation import (
 from ntir2dc.judge import class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
 from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.run.contact_sheet import colorize_labels
-from ntir2dc.run.weights import save_generator_weights
+from ntir2dc.run.weights import save_weights
 from scenes import render_scene
 
 H, W = 48, 64
@@ -74,7 +74,7 @@ def write_run(run: Path, data: str | None = None) -> Path:
     model = Networks(NETWORKS, 19, seed=5, segmenters=False)
     names = ("encoder_a", "encoder_b", "decoder_a", "decoder_b")
     options = {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1}
-    save_generator_weights(run / "weights.safetensors", {name: getattr(model, name) for name in names}, options)
+    save_weights(run / "weights.safetensors", {name: getattr(model, name) for name in names}, options)
     return run
 
 

@@ -64,6 +64,7 @@ class DataOptions:
     Args:
         crop: side of the square training crop in pixels; a multiple of 4.
         flip: probability of a horizontal flip.
+        replacement: draw the images of both domains with replacement (published); otherwise each pass takes all once.
         edge_low: lower Canny threshold of missing edge maps.
         edge_high: upper Canny threshold of missing edge maps.
         scene_height: height of the procedural scenes, used without ``data``.
@@ -78,6 +79,7 @@ class DataOptions:
 
     crop: int = 256
     flip: float = 0.5
+    replacement: bool = False
     edge_low: float = 0.1
     edge_high: float = 0.2
     scene_height: int = 128
@@ -169,6 +171,10 @@ class LossOptions:
         theta_fg: mining threshold of foreground classes (Eq. 9).
         theta_bg: mining threshold of background classes (Eq. 9).
         mine_frozen_alone: once frozen, mine from S_B(x_b) alone, all classes at ``theta_fg`` (published).
+        published_fill: labels filled by S_A also teach S_B, after the freeze too, and are M^A in ACA (published).
+        label_with_dropout: keep dropout on where segmenters make labels (published).
+        resize_segmented: resize what segmenters see to a random size, 0.5 to 1.234 of the crop, until they are frozen
+            (published).
         fill_threshold: S_A's predictions above it fill unlabeled pixels of real color images.
         published_fusion: fuse rider into person and trust the second predictor's trucks (published).
         aca_clusters: clusters of ACA.
@@ -203,6 +209,9 @@ class LossOptions:
     theta_bg: float = 0.99
     mine_frozen_alone: bool = False
     fill_threshold: float = 0.95
+    published_fill: bool = False
+    label_with_dropout: bool = False
+    resize_segmented: bool = False
     published_fusion: bool = False
     aca_clusters: int = 4
     aca_phi_local: float = 0.9

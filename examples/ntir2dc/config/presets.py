@@ -84,6 +84,9 @@ def _published(losses: LossOptions) -> LossOptions:
         aca_average="present",
         aca_merge_vehicles=True,
         sr_every_step=True,
+        published_fill=True,
+        label_with_dropout=True,
+        resize_segmented=True,
     )
 
 
@@ -94,7 +97,18 @@ def make_config(preset: PresetName = "demo", variant: VariantName = "paper") -> 
     if variant not in get_args(VariantName):
         raise ValueError(f"variant: expected one of {', '.join(get_args(VariantName))}, got {variant!r}")
     config = _PRESETS[preset]
-    networks, losses = config.networks, config.losses
-    if variant == "published":
-        networks, losses = dataclasses.replace(networks, segmenter_variant="published"), _published(losses)
-    return dataclasses.replace(config, variant=variant, networks=networks, losses=losses)
+    if variant == "paper":
+        return config
+    return dataclasses.replace(
+        config,
+        variant=variant,
+        networks=dataclasses.replace(
+            config.networks,
+            segmenter_variant="published",
+            segmenter_norm="instance",
+            segmenter_init="normal",
+            segmenter_coordinates="crop",
+        ),
+        dataset=dataclasses.replace(config.dataset, replacement=True),
+        losses=_published(config.losses),
+    )

@@ -113,6 +113,10 @@ class TrainConfig:
         layers = self.networks.discriminator_layers
         if len(layers) != 3 or min(layers) < 1:
             raise ValueError(f"networks.discriminator_layers: expected three numbers >= 1, got {list(layers)}")
+        if self.losses.resize_segmented and self.networks.segmenter_coordinates == "frame":
+            raise ValueError("losses.resize_segmented: needs networks.segmenter_coordinates crop")
+        if self.losses.label_with_dropout and self.networks.segmenter_norm == "batch":
+            raise ValueError("losses.label_with_dropout: needs networks.segmenter_norm instance or group")
         if self.dataset.edge_low > self.dataset.edge_high:
             raise ValueError(
                 f"dataset.edge_low: expected at most dataset.edge_high = {self.dataset.edge_high}, "

@@ -45,8 +45,10 @@ class LabeledSample(Sample):
     labels_b: Tensor
 
 
-def order(length: int, n: int, generator: torch.Generator) -> Tensor:
-    """Return ``length`` indices below ``n``: one random permutation after another."""
+def order(length: int, n: int, generator: torch.Generator, *, replacement: bool = False) -> Tensor:
+    """Return ``length`` indices below ``n``: one random permutation after another, or all drawn with replacement."""
+    if replacement:
+        return torch.randint(n, (length,), generator=generator)
     passes = -(-length // n)
     return torch.cat([torch.randperm(n, generator=generator) for _ in range(passes)])[:length]
 
@@ -102,6 +104,7 @@ class PairedCrops(Dataset[Sample]):
         sampler: the memory; None pairs at random.
         ignore_index: the id of unlabeled pixels; without labels all are.
         extra: further color crops of each sample, to teach the segmenters; every second one around one of ``classes``.
+        replacement: draw the images of both domains with replacement (published) instead of in passes over all.
     """
 
     data: TrainingData
@@ -114,11 +117,12 @@ class PairedCrops(Dataset[Sample]):
     sampler: MemorySampler | None = None
     ignore_index: int = 255
     extra: int = 0
+    replacement: bool = False
 
     def __post_init__(self) -> None:
         generator = seeded(self.seed, Stream.ORDER, self.epoch)
-        self._order_a = order(self.length, len(self.data.a), generator)
-        self._order_b = order(self.length, len(self.data.b), generator)
+        self._order_a = order(self.length, len(self.data.a), generator, replacement=self.replacement)
+        self._order_b = order(self.length, len(self.data.b), generator, replacement=self.replacement)
 
     def __len__(self) -> int:
         return self.length

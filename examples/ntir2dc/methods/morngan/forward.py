@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ntir2dc.config import TrainConfig
 from ntir2dc.methods.method import Terms
 from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.methods.morngan.objective import Objective
@@ -26,13 +28,13 @@ class Forward:
         networks: all of them.
         objective: from what they give to weighted terms.
         labels: from what the segmenters give to labels.
-        frame_coordinates: whether segmenters are told where in its frame a crop lies.
+        config: of the run.
     """
 
     networks: Networks
     objective: Objective
     labels: PseudoLabels
-    frame_coordinates: bool
+    config: TrainConfig
 
     def generate(self, step: Step, on: Active, scale: float) -> Iterator[Terms]:
         """Give Eq. 23 piece by piece.
@@ -40,10 +42,10 @@ class Forward:
         Between them the pieces run the networks that the phase needs, each once.
         """
         networks = self.networks
-        yield self.to_night(step, on)
-        yield self.to_day(step, on)
         if on.seg_ra:
             yield self.teach_with_color(step, on)
+        yield self.to_night(step, on)
+        yield self.to_day(step, on)
         if on.seg_fb == "detached":
             yield self.teach_with_fakes(step)
         if on.seg_rb:
@@ -64,6 +66,11 @@ class Forward:
     def to_night(self, step: Step, on: Active) -> Terms:
         """Translate the color images, and back; what becomes thermal is scored and (Eq. 10) segmented."""
         networks = self.networks
+        if on.frozen and self.config.losses.published_fill:
+            with torch.no_grad():
+                step.filled_a = self.labels.fill(
+                    step.labels_a, networks.segmenter_a(step.real_a, self.seen(step.window_a))
+                )
         features = networks.encoder_a(step.real_a)
         step.features_real_a = features.detach()
         step.fake_b = networks.decoder_b(features)
@@ -91,10 +98,10 @@ class Forward:
 
     def teach_with_color(self, step: Step, on: Active) -> Terms:
         """L_ra: S_A learns from real color images, their unlabeled pixels filled where it is sure."""
-        s_a, images = self.networks.segmenter_a, torch.cat((step.real_a, step.extra_a.flatten(0, 1)))
+        s_a, images = self.networks.segmenter_a, step.segmented(torch.cat((step.real_a, step.extra_a.flatten(0, 1))))
         window = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
         if on.filling:
-            step.logits_real_a, sure = _also_without_dropout(s_a, images, window)
+            step.logits_real_a, sure = self._also_sure(s_a, images, window)
             step.filled_a = self.labels.fill(step.taught_labels_a, sure)
         else:
             step.logits_real_a = s_a(images, window)
@@ -107,12 +114,12 @@ class Forward:
 
     def teach_with_mined(self, step: Step) -> Terms:
         """L_rb: S_B learns from real thermal images with the labels that it and S_A agree on."""
-        s_a, in_b = self.networks.segmenter_a, self.seen(step.window_b)
-        step.logits_real_b, sure = _also_without_dropout(self.networks.segmenter_b, step.real_b, in_b)
+        s_a, in_b, real_b = self.networks.segmenter_a, self.seen(step.window_b), step.segmented(step.real_b)
+        step.logits_real_b, sure = self._also_sure(self.networks.segmenter_b, real_b, in_b)
         if step.labels_b is None:
-            with torch.no_grad(), evaluating(s_a):
-                logits_a = s_a(step.fake_a, in_b)
-            step.labels_b = self.labels.agree(sure, logits_a, step.real_b)
+            with torch.no_grad(), self.labeling(s_a):
+                logits_a = s_a(step.segmented(step.fake_a), in_b)
+            step.labels_b = self.labels.agree(sure, logits_a, real_b)
         return self.objective.semantic("seg_rb", step)
 
     def mine(self, real_b: Tensor, fake_a: Tensor, window: Tensor | None) -> Tensor:
@@ -124,7 +131,28 @@ class Forward:
 
     def seen(self, window: Tensor) -> Tensor | None:
         """Return what the segmenters are told of where their crops lie."""
-        return window if self.frame_coordinates else None
+        return window if self.config.networks.segmenter_coordinates == "frame" else None
+
+    def labeling(self, *segmenters: nn.Module) -> AbstractContextManager[None]:
+        """Return the context in which segmenters make labels: eval mode, unless dropout stays on (published)."""
+        return nullcontext() if self.config.losses.label_with_dropout else evaluating(*segmenters)
+
+    def _also_sure(self, segmenter: Segmenter, x: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return logits to learn from and, without grad, those that may become labels: of eval mode.
+
+        One pass, unless the whole network differs in eval mode. With dropout on (published) both are the same.
+        """
+        if self.config.losses.label_with_dropout:
+            logits = segmenter(x, window)
+            return logits, logits.detach()
+        if not segmenter.by_batch:
+            logits, sure = segmenter(x, window, also_without_dropout=True)
+            return logits, sure
+        # with grad first: under autocast a pass without grad caches weights without grad
+        logits = segmenter(x, window)
+        with torch.no_grad(), evaluating(segmenter):
+            sure = segmenter(x, window)
+        return logits, sure
 
     def _segment_fakes(self, fake_b: Tensor, step: Step) -> Tensor:
         """Return S_B of the fakes, then of the translations of the further crops, which teach S_B but no generator."""
@@ -134,7 +162,7 @@ class Forward:
                 extra_fake_b = self.networks.translate_ab(extra_a)
             fake_b = torch.cat((fake_b, extra_fake_b))
             windows = torch.cat((windows, step.extra_windows_a.flatten(0, 1)))
-        logits: Tensor = self.networks.segmenter_b(fake_b, self.seen(windows))
+        logits: Tensor = self.networks.segmenter_b(step.segmented(fake_b), self.seen(windows))
         return logits
 
 
@@ -147,18 +175,3 @@ def _scores(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Score
     of_real = discriminator(real)
     set_requires_grad([discriminator], False)
     return of_real, discriminator(fake)
-
-
-def _also_without_dropout(segmenter: Segmenter, x: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return logits to learn from and, without grad, those of eval mode, which may become labels.
-
-    One pass, unless the whole network differs in eval mode.
-    """
-    if not segmenter.by_batch:
-        logits, sure = segmenter(x, window, also_without_dropout=True)
-        return logits, sure
-    # with grad first: under autocast a pass without grad caches weights without grad
-    logits = segmenter(x, window)
-    with torch.no_grad(), evaluating(segmenter):
-        sure = segmenter(x, window)
-    return logits, sure

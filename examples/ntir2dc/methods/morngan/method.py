@@ -24,7 +24,7 @@ from ntir2dc.methods.morngan.schedule import Active, Phase, Schedule, active
 from ntir2dc.methods.morngan.step import Step
 from ntir2dc.networks.modes import evaluating, set_requires_grad
 from ntir2dc.parallel.microbatches import Microbatches
-from ntir2dc.seeds import psi
+from ntir2dc.seeds import Stream, psi, seeded
 
 TERMS = ("adv", "cyc", "tv", "sga", "mono", "temp", "seg_ra", "seg_fb", "seg_rb", "seg_fa", "aca", "cgr", "sr")
 """Every term of Eq. 23 (Eq. 4 and Eq. 10 written out), in the order of the log."""
@@ -49,8 +49,7 @@ class MornGAN:
         self.networks = make_networks(config, len(space)).to(microbatches.world.device)
         self.objective = Objective(config, space)
         self.labels = PseudoLabels(config, space).to(microbatches.world.device)
-        frame_coordinates = config.networks.segmenter_coordinates == "frame"
-        self.forward = Forward(self.networks, self.objective, self.labels, frame_coordinates)
+        self.forward = Forward(self.networks, self.objective, self.labels, config)
         # an entry says where its crop was cut: (row, col)
         self.memory = MemoryBank(len(data.b), len(space.small_sample), payload_size=2)
         self.log = LogNames(
@@ -114,7 +113,7 @@ class MornGAN:
         on, segmenters = self.on(epoch), self.networks.segmenters()
         set_requires_grad(segmenters, not on.frozen)
         for segmenter in segmenters:
-            segmenter.train(not on.frozen)
+            segmenter.train(not on.frozen or self.config.losses.label_with_dropout)
         if on.memory and not self.memory.is_full:
             self.microbatches.world.together(self.fill_memory)
             self.memory.synchronize()
@@ -125,7 +124,8 @@ class MornGAN:
     def fill_memory(self) -> None:
         """Describe one crop of every thermal image of this process's share by its labels (section 3.4.1)."""
         crops, world = MemoryCrops(self.data, self.config.seed, self.config.dataset.crop), self.microbatches.world
-        with evaluating(self.networks):
+        halves = self.generators().values()
+        with evaluating(*halves), self.forward.labeling(*self.networks.segmenters()):
             for batch in load(
                 crops, self.microbatches.size, range(world.rank, len(crops), world.size), self.config.seed
             ):
@@ -150,6 +150,7 @@ class MornGAN:
             sampler=MemorySampler(self.memory, k=config.losses.memory_k) if on.memory else None,
             ignore_index=self.space.ignore_index,
             extra=config.segmenter_crops - 1 if on.seg_ra else 0,
+            replacement=config.dataset.replacement,
         )
 
     # ---- a step --------------------------------------------------------------------------------------------------
@@ -161,7 +162,8 @@ class MornGAN:
 
     def losses(self, part: Part) -> Iterator[Terms]:
         """Give Eq. 23 and the discriminators' loss of a part, piece by piece."""
-        step, on = Step.of(part.batch), self.on(part.epoch)
+        on = self.on(part.epoch)
+        step = Step.of(part.batch, self.segmented_side(part, on))
         yield from self.forward.generate(step, on, self.scale(part))
         yield self.forward.discriminate(step, part.pooled)
         part.log.update(self.observed(step, part, on))
@@ -171,6 +173,18 @@ class MornGAN:
         losses = self.config.losses
         draw = psi(self.config.seed, part.step if losses.sr_every_step else part.epoch)
         return losses.sr_alpha if draw < 0.5 else losses.sr_beta
+
+    def segmented_side(self, part: Part, on: Active) -> int | None:
+        """Return the side to which segmenters see a step's crops resized while they learn (published), or None.
+
+        4 x [32..79] pixels for a crop of 256, the same fractions of other crops.
+        """
+        if not self.config.losses.resize_segmented or on.frozen:
+            return None
+        crop = self.config.dataset.crop
+        low, high = crop * 32 // 256, crop * 79 // 256
+        draws = seeded(self.config.seed, Stream.SEGMENTED, part.step)
+        return 4 * int(torch.randint(low, high + 1, (), generator=draws))
 
     def observed(self, step: Step, part: Part, on: Active) -> dict[str, float]:
         """Return the share of mined pixels, the classes that ACA found, and the luck of the pairing."""

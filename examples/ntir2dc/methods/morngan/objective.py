@@ -152,9 +152,10 @@ class Objective:
     def semantic(self, name: Literal["seg_ra", "seg_fb", "seg_rb", "seg_fa"], step: Step) -> Terms:
         """One term of Eq. 10. With filled labels S_A also learns boundaries."""
         taught_a, bounded = step.taught_labels_a, name == "seg_ra" and step.filled_a is not None
+        filled_a = taught_a if step.filled_a is None else step.filled_a
         logits, labels = {
-            "seg_ra": (step.logits_real_a, step.filled_a if bounded else taught_a),
-            "seg_fb": (step.logits_fake_b, taught_a),
+            "seg_ra": (step.logits_real_a, filled_a),
+            "seg_fb": (step.logits_fake_b, filled_a if self.weights.published_fill else taught_a),
             "seg_rb": (step.logits_real_b, step.labels_b),
             "seg_fa": (step.logits_fake_a, step.labels_b),
         }[name]
@@ -171,6 +172,8 @@ class Objective:
     def collaborative_attention(self, step: Step) -> Tensor:
         """Return the ACA loss and note in the step which classes both images hold."""
         assert step.labels_b is not None  # made in every phase that comes here
-        loss, found = self.aca(step.features_real_a, step.features_fake_a, step.labels_a, step.labels_b)
+        # filled in the last phase by the published reading alone
+        labels_a = step.labels_a if step.filled_a is None else step.filled_a
+        loss, found = self.aca(step.features_real_a, step.features_fake_a, labels_a, step.labels_b)
         step.aca_present = found.present
         return loss  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Scores = list[list[Tensor]]
 """The maps of the three discriminators, each from fine to coarse."""
@@ -50,13 +51,27 @@ class Step:
     logits_fake_a: Tensor | None = None
     logits_fake_b: Tensor | None = None
     aca_present: Tensor | None = None
+    segmented_side: int | None = None
+    """Side to which segmenters see everything resized (published); None as it is."""
 
     @classmethod
-    def of(cls, batch: Mapping[str, Tensor]) -> Step:
+    def of(cls, batch: Mapping[str, Tensor], segmented_side: int | None = None) -> Step:
         """Return the step of a batch, which has not begun; labels of the thermal images may be given."""
-        return cls(**{name: value for name, value in batch.items() if name != "index_b"})
+        tensors = {name: value for name, value in batch.items() if name != "index_b"}
+        return cls(**tensors, segmented_side=segmented_side)
 
     @property
     def taught_labels_a(self) -> Tensor:
-        """The labels of the batch's color images, then those of the further crops."""
-        return torch.cat((self.labels_a, self.extra_labels_a.flatten(0, 1)))
+        """The labels of the batch's color images, then those of the further crops, as segmenters see them."""
+        labels = torch.cat((self.labels_a, self.extra_labels_a.flatten(0, 1)))
+        if self.segmented_side is None:
+            return labels
+        side = (self.segmented_side,) * 2
+        return F.interpolate(labels[:, None].float(), side, mode="nearest")[:, 0].to(labels.dtype)
+
+    def segmented(self, images: Tensor) -> Tensor:
+        """Return images as segmenters see them."""
+        if self.segmented_side is None:
+            return images
+        side = (self.segmented_side,) * 2
+        return F.interpolate(images, side, mode="bilinear", align_corners=False)
