@@ -10,8 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ntir2dc.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights, scale_weights
-from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, group_norm
+from ntir2dc.networks import (
+    Decoder,
+    Discriminator,
+    Encoder,
+    PatchDiscriminator,
+    ResnetGenerator,
+    Segmenter,
+    init_weights,
+    scale_weights,
+)
+from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, group_norm, run, stages
 from ntir2dc.networks.pool import ImagePool
 from ntir2dc.networks.segmenters import ASPP, add_coordinates
 
@@ -32,6 +41,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "encoder": (lambda: Encoder(4, 1), (2, 3, 12, 16)),
     "decoder": (lambda: Decoder(4, 1), (2, 16, 3, 4)),
     "segmenter": (small_segmenter, (2, 3, 12, 16)),
+    "CycleGAN's generator": (lambda: ResnetGenerator(4, 1, 1), (2, 3, 12, 16)),
+    "CycleGAN's discriminator": (lambda: PatchDiscriminator(4), (2, 3, 40, 24)),
     "discriminator": (lambda: Discriminator(4), (2, 3, 64, 40)),
     "instance discriminator": (lambda: Discriminator(4, (2, 3, 1), norm="instance"), (2, 3, 16, 20)),
     "plain discriminator": (lambda: Discriminator(4, (2, 3, 1), norm="none"), (2, 3, 16, 20)),
@@ -87,7 +98,7 @@ def test_residual_block_adds_to_its_input() -> None:
     torch.testing.assert_close(block(x) - x, block.layers(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["encoder", "segmenter"])
+@pytest.mark.parametrize("name", ["encoder", "segmenter", "CycleGAN's generator"])
 @pytest.mark.parametrize(("H", "W"), [(9, 8), (8, 10), (4, 8), (8, 4), (0, 8)])
 def test_sizes_a_network_cannot_take_are_named(name: str, H: int, W: int) -> None:
     with pytest.raises(ValueError, match=f"at least 8 and divisible by 4, got {H} x {W}"):
@@ -103,7 +114,7 @@ def test_wrong_channels_and_widths_are_named() -> None:
         Decoder(4)(torch.rand(1, 16, 1, 2))
     with pytest.raises(ValueError, match=r"got \(0, 3, 8, 8\)"):
         Encoder(4)(torch.rand(0, 3, 8, 8))
-    for network in (Encoder, Decoder, lambda width: Segmenter(width=width)):
+    for network in (Encoder, Decoder, ResnetGenerator, lambda width: Segmenter(width=width)):
         with pytest.raises(ValueError, match="width: expected a positive multiple of 4, got 6"):
             network(6)
 
@@ -644,6 +655,112 @@ class TestSegmenter:
     def test_autocast(self) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert small_segmenter()(torch.randn(1, 3, 8, 8)).isfinite().all()
+
+
+class TestCycleGAN:
+    def test_parameters_are_the_published_ones(self) -> None:
+        assert n_parameters(ResnetGenerator()) == 11_378_179
+        assert n_parameters(PatchDiscriminator()) == 2_764_737
+
+    @pytest.mark.parametrize(("H", "W", "map_size"), [(256, 256, (30, 30)), (288, 360, (34, 43))])
+    def test_sizes_of_images_and_maps(self, H: int, W: int, map_size: tuple[int, int]) -> None:
+        x = torch.rand(1, 3, H, W) * 2 - 1
+        assert ResnetGenerator(4)(x).shape == x.shape
+        ((scores,),) = PatchDiscriminator(4)(x)
+        assert scores.shape == (1, 1, *map_size)
+
+    def test_generator_equals_a_forward_written_out(self) -> None:
+        generator = ResnetGenerator(4).double()
+        init_weights(generator, gain=0.2, generator=seeded())
+        scatter(generator)
+        x = torch.randn(2, 3, 16, 20, dtype=torch.float64, generator=seeded(1))
+        take = iter(generator.parameters())
+
+        def conv(y: Tensor, reflect: int = 0, stride: int = 1, padding: int = 0) -> Tensor:
+            return F.conv2d(nn.ReflectionPad2d(reflect)(y), next(take), next(take), stride, padding)
+
+        def doubled(y: Tensor) -> Tensor:
+            """The adjoint of a convolution of stride 2, written as one: zeros between and around, the kernel turned."""
+            weight, bias = next(take), next(take)
+            B, C, h, w = y.shape
+            spread = torch.zeros(B, C, 2 * h + 2, 2 * w + 2, dtype=y.dtype)
+            spread[..., 1:-1:2, 1:-1:2] = y
+            return F.conv2d(spread, weight.flip(2, 3).transpose(0, 1), bias)
+
+        y = instance_normed(conv(x, 3)).relu()
+        for _ in range(2):
+            y = instance_normed(conv(y, stride=2, padding=1)).relu()
+        for _ in range(9):
+            y = y + instance_normed(conv(instance_normed(conv(y, 1)).relu(), 1))
+        for _ in range(2):
+            y = instance_normed(doubled(y)).relu()
+        expected = conv(y, 3).tanh()
+        assert next(take, None) is None
+        torch.testing.assert_close(generator(x), expected, rtol=1e-6, atol=1e-9)
+
+    def test_discriminator_equals_a_forward_written_out(self) -> None:
+        discriminator = PatchDiscriminator(4).double()
+        init_weights(discriminator, gain=0.2, generator=seeded())
+        scatter(discriminator)
+        x = torch.randn(2, 3, 32, 43, dtype=torch.float64, generator=seeded(1))
+        weights = list(discriminator.parameters())
+        expected = x
+        for i, stride in enumerate((2, 2, 2, 1, 1)):
+            expected = F.conv2d(expected, weights[2 * i], weights[2 * i + 1], stride, padding=1)
+            if 0 < i < 4:
+                expected = instance_normed(expected)
+            if i < 4:
+                expected = torch.where(expected > 0, expected, 0.2 * expected)
+        assert len(weights) == 10
+        torch.testing.assert_close(discriminator(x), [[expected]], rtol=1e-6, atol=1e-9)
+
+    def test_a_score_sees_70_pixels(self) -> None:
+        """Without the norms, which see the whole image."""
+        discriminator = PatchDiscriminator(4)
+        discriminator.layers = nn.Sequential(
+            *(m for m in discriminator.layers.modules() if isinstance(m, nn.Conv2d | nn.LeakyReLU))
+        )
+        x = torch.randn(1, 3, 128, 128, requires_grad=True)
+        ((scores,),) = discriminator(x)
+        scores[0, 0, 7, 7].backward()
+        assert x.grad is not None
+        seen = x.grad.abs().sum((0, 1)) > 0
+        assert (seen.any(0).sum(), seen.any(1).sum()) == (70, 70)
+
+    def test_smallest_images(self) -> None:
+        ResnetGenerator(4)(torch.randn(1, 3, 8, 8))
+        ((scores,),) = PatchDiscriminator(4)(torch.randn(1, 3, 24, 25))
+        assert scores.shape == (1, 1, 1, 1)
+        with pytest.raises(ValueError, match="at least 24, got 24 x 23"):
+            PatchDiscriminator(4)(torch.randn(1, 3, 24, 23))
+        with pytest.raises(ValueError, match="width: expected at least 1, got 0"):
+            PatchDiscriminator(0)
+
+    def test_autocast_leaves_images_and_scores_in_full_precision(self) -> None:
+        x = torch.randn(1, 3, 32, 32)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            image, scores = ResnetGenerator(4)(x), PatchDiscriminator(4)(x)
+        assert image.dtype == scores[0][0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("activation", ["prelu", "relu"])
+def test_checkpointed_layers_are_cut_at_every_activation_and_block(activation: Literal["prelu", "relu"]) -> None:
+    encoder, decoder = Encoder(4, 2, activation), Decoder(4, 2, activation=activation)
+    kinds = (ResidualBlock, nn.PReLU if activation == "prelu" else nn.ReLU)
+    for layers, count in ((encoder.layers, 3 + 2), (decoder.layers, 2 + 2 + 1)):
+        cut = list(stages(layers))
+        assert len(cut) == count
+        assert [layer for stage in cut for layer in stage] == list(layers)
+        assert all(isinstance(stage[-1], (*kinds, nn.Tanh)) for stage in cut)
+        assert not any(isinstance(layer, kinds) for stage in cut for layer in stage[:-1])
+    x = torch.randn(1, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    encoder.double()
+    found = []
+    for checkpointing in (False, True):
+        output = run(encoder.layers, x, checkpointing)
+        weight = torch.randn(output.shape, dtype=torch.float64, generator=seeded())
+        found.append(torch.autograd.grad((output * weight).sum(), [x, *encoder.parameters()]))
+    torch.testing.assert_close(*found)
 
 
 class TestImagePool:

@@ -1,8 +1,18 @@
-"""The networks of ToDayGAN-NTIR, the backbone of MornGAN."""
+"""The networks of ToDayGAN-NTIR, the backbone of MornGAN, and those of CycleGAN."""
 
 from ntir2dc.networks.discriminators import Discriminator, scale_weights
 from ntir2dc.networks.generators import Decoder, Encoder
 from ntir2dc.networks.init import init_weights
+from ntir2dc.networks.resnet import PatchDiscriminator, ResnetGenerator
 from ntir2dc.networks.segmenters import Segmenter
 
-__all__ = ["Decoder", "Discriminator", "Encoder", "Segmenter", "init_weights", "scale_weights"]
+__all__ = [
+    "Decoder",
+    "Discriminator",
+    "Encoder",
+    "PatchDiscriminator",
+    "ResnetGenerator",
+    "Segmenter",
+    "init_weights",
+    "scale_weights",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,15 +71,27 @@ def group_norm(channels: int) -> nn.GroupNorm:
 MakeNorm = Callable[[int], nn.Module]
 """Makes the norm of so many channels."""
 
+MakeActivation = Callable[[], nn.Module]
+"""Makes an activation."""
+
 
 class ResidualBlock(nn.Module):
-    """``x + norm(conv(prelu(norm(conv(x)))))`` with 3x3 convolutions; ``pad`` and ``norm`` make padding and norms."""
+    """``x + norm(conv(activation(norm(conv(x)))))`` with 3x3 convolutions.
+
+    Args:
+        channels: of ``x``.
+        pad: makes the padding before each convolution.
+        norm: makes the norm after each.
+        activation: makes the activation between them.
+        bias: of the convolutions.
+    """
 
     def __init__(
         self,
         channels: int,
         pad: Callable[[int], nn.Module] = ReflectionPad,
         norm: MakeNorm = nn.InstanceNorm2d,
+        activation: MakeActivation = nn.PReLU,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -86,7 +99,7 @@ class ResidualBlock(nn.Module):
             pad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm(channels),
-            nn.PReLU(),
+            activation(),
             pad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm(channels),
@@ -98,19 +111,41 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-def stem(in_channels: int, width: int, norm: MakeNorm = nn.InstanceNorm2d, bias: bool = True) -> nn.Sequential:
+def stem(
+    in_channels: int,
+    width: int,
+    norm: MakeNorm = nn.InstanceNorm2d,
+    activation: MakeActivation = nn.PReLU,
+    bias: bool = True,
+) -> nn.Sequential:
     """Image to ``4 * width`` channels at a quarter of its size: a 7x7 convolution and two 3x3 ones of stride 2."""
     return nn.Sequential(
         ReflectionPad(3),
         nn.Conv2d(in_channels, width, 7, bias=bias),
         norm(width),
-        nn.PReLU(),
+        activation(),
         nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias),
         norm(2 * width),
-        nn.PReLU(),
+        activation(),
         nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=bias),
         norm(4 * width),
-        nn.PReLU(),
+        activation(),
+    )
+
+
+def doubling(
+    inputs: int,
+    outputs: int,
+    norm: MakeNorm,
+    activation: MakeActivation = nn.PReLU,
+    kernel: Literal[3, 4] = 4,
+    bias: bool = True,
+) -> nn.Sequential:
+    """A transposed convolution that gives exactly twice the height and the width, its norm and its activation."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=bias),
+        norm(outputs),
+        activation(),
     )
 
 
@@ -133,7 +168,7 @@ def stages(layers: nn.Sequential) -> Iterator[nn.Sequential]:
     stage: list[nn.Module] = []
     for layer in layers:
         stage.append(layer)
-        if isinstance(layer, nn.PReLU | ResidualBlock):
+        if isinstance(layer, nn.PReLU | nn.ReLU | ResidualBlock):
             yield nn.Sequential(*stage)
             stage = []
     if stage:

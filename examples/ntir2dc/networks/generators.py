@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, check_images, check_width, group_norm, run, stem
+from ntir2dc.networks.blocks import (
+    MakeActivation,
+    MakeNorm,
+    ReflectionPad,
+    ResidualBlock,
+    check_images,
+    check_width,
+    doubling,
+    group_norm,
+    run,
+    stem,
+)
+
+Activation = Literal["prelu", "relu"]
+Upsampling = Literal["transposed4", "transposed3"]
+
+ACTIVATIONS: dict[Activation, MakeActivation] = {"prelu": nn.PReLU, "relu": nn.ReLU}
+KERNELS: dict[Upsampling, Literal[3, 4]] = {"transposed4": 4, "transposed3": 3}
 
 
 class Encoder(nn.Module):
@@ -17,16 +33,20 @@ class Encoder(nn.Module):
     Args:
         width: channels after the first convolution, a multiple of 4; the features have four times as many.
         n_blocks: residual blocks.
+        activation: ``prelu`` (ToDayGAN and its kin) or ``relu`` (CycleGAN).
         checkpointing: run layers again in the backward pass instead of keeping all that they made.
     """
 
-    def __init__(self, width: int = 64, n_blocks: int = 4, *, checkpointing: bool = False) -> None:
+    def __init__(
+        self, width: int = 64, n_blocks: int = 4, activation: Activation = "prelu", *, checkpointing: bool = False
+    ) -> None:
         super().__init__()
         check_width(width)
         self.checkpointing = checkpointing
+        make = ACTIVATIONS[activation]
         self.layers = nn.Sequential(
-            *stem(3, width),
-            *(ResidualBlock(4 * width) for _ in range(n_blocks)),
+            *stem(3, width, activation=make),
+            *(ResidualBlock(4 * width, activation=make) for _ in range(n_blocks)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,6 +62,8 @@ class Decoder(nn.Module):
         width: that of the encoder.
         n_blocks: residual blocks.
         norm: after the two transposed convolutions: ``group``, against the dots that ``instance`` leaves (3.2.1).
+        activation: that of the encoder.
+        upsampling: the two transposed convolutions of stride 2: 4x4 (ToDayGAN and its kin) or 3x3 (CycleGAN).
         checkpointing: that of the encoder.
     """
 
@@ -50,23 +72,22 @@ class Decoder(nn.Module):
         width: int = 64,
         n_blocks: int = 5,
         norm: Literal["group", "instance"] = "group",
+        activation: Activation = "prelu",
+        upsampling: Upsampling = "transposed4",
         *,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_width(width)
         self.checkpointing = checkpointing
-        norms: dict[str, Callable[[int], nn.Module]] = {"group": group_norm, "instance": nn.InstanceNorm2d}
-        make_norm = norms[norm]
+        norms: dict[str, MakeNorm] = {"group": group_norm, "instance": nn.InstanceNorm2d}
+        make_norm, make = norms[norm], ACTIVATIONS[activation]
+        kernel = KERNELS[upsampling]
         self.channels = 4 * width
         self.layers = nn.Sequential(
-            *(ResidualBlock(4 * width) for _ in range(n_blocks)),
-            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
-            make_norm(2 * width),
-            nn.PReLU(),
-            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
-            make_norm(width),
-            nn.PReLU(),
+            *(ResidualBlock(4 * width, activation=make) for _ in range(n_blocks)),
+            *doubling(4 * width, 2 * width, make_norm, make, kernel),
+            *doubling(2 * width, width, make_norm, make, kernel),
             ReflectionPad(3),
             nn.Conv2d(width, 3, 7),
             nn.Tanh(),

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.networks.blocks import MakeNorm, ResidualBlock, check_images, check_width, group_norm, run, stem
+from ntir2dc.networks.blocks import MakeNorm, ResidualBlock, check_images, check_width, doubling, group_norm, run, stem
 
 Norm = Literal["instance", "group", "batch"]
 Variant = Literal["paper", "published"]
@@ -135,12 +135,8 @@ class Segmenter(nn.Module):
         self.layers = nn.Sequential(
             *stem(5, width, layer_norm, bias=bias),
             *(ResidualBlock(4 * width, pad=nn.ZeroPad2d, norm=layer_norm, bias=bias) for _ in range(n_blocks)),
-            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1, bias=bias),
-            layer_norm(2 * width),
-            nn.PReLU(),
-            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=bias),
-            layer_norm(width),
-            nn.PReLU(),
+            *doubling(4 * width, 2 * width, layer_norm, bias=bias),
+            *doubling(2 * width, width, layer_norm, bias=bias),
             head,
             nn.Dropout(dropout),
             nn.Conv2d(merged_channels, n_classes, 1),
