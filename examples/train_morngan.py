@@ -1,4 +1,4 @@
-"""Train MornGAN on a data folder, or on procedural street scenes.
+"""Train MornGAN, or another method, on a data folder, or on procedural street scenes.
 
 python examples/train_morngan.py --preset demo --out runs/demo
 python examples/train_morngan.py --preset mini --data DIR --out runs/mini
@@ -25,6 +25,7 @@ from morn_losses import CITYSCAPES
 from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict, with_defaults
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
+from ntir2dc.methods import METHODS
 from ntir2dc.parallel.launching import GONE, end_with_supervisor, is_supervised, supervise
 from ntir2dc.parallel.world import LostError, World, check_launched, connect, started_by_launcher
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newest
@@ -48,6 +49,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="demo")
     first.add_argument("--variant", default="paper")
+    first.add_argument("--method", default="morngan")
     first.add_argument("--out")
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(arguments)
@@ -61,7 +63,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     parser.add_argument("--resume", action="store_true", help="Go on from the newest checkpoint in --out.")
     parser.add_class_arguments(TrainConfig)
     try:
-        base = make_config(known.preset, known.variant)
+        base = make_config(known.preset, known.variant, known.method)
     except ValueError as error:
         parser.error(str(error))
     if known.resume:
@@ -115,7 +117,7 @@ def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> Tr
         CITYSCAPES,
         crop=dataset.crop,
         edge_thresholds=(dataset.edge_low, dataset.edge_high),
-        need_labels=config.modules.sc,
+        need_labels=METHODS[config.method].method.needs(config).labels,
         denoise=config.modules.sdp,
         published_fusion=config.losses.published_fusion,
         report=say,

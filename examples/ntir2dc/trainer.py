@@ -79,6 +79,7 @@ class Trainer:
         self.pools = {name: ImagePool(config.pool) for name in method.pools}
         self.microbatches = Microbatches(self.world, config.accumulate, config.batch_size, config.seed, self.pools)
         self.method: Method = method(config, data, space, self.microbatches, self.say)
+        self.method.networks.to(torch.float64 if config.precision == "64-true" else torch.float32)
         self.groups = self.method.groups()
         self.optimizers = make_optimizers(self.groups, config)
         self.averaged = _average(self.method.generators(), config.ema_decay) if config.ema_decay else None

@@ -3,12 +3,20 @@
 A preset changes sizes, data and schedule, never the code path; a variant changes which reading of the losses is used.
 """
 
-from ntir2dc.config.options import DataOptions, LossOptions, ModuleOptions, NetworkOptions, PhaseOptions
+from ntir2dc.config.options import (
+    CycleGANOptions,
+    DataOptions,
+    LossOptions,
+    ModuleOptions,
+    NetworkOptions,
+    PhaseOptions,
+)
 from ntir2dc.config.plain import differences, from_dict, to_dict, what_matters, with_defaults
 from ntir2dc.config.presets import make_config
 from ntir2dc.config.train import PresetName, TrainConfig, VariantName
 
 __all__ = [
+    "CycleGANOptions",
     "DataOptions",
     "LossOptions",
     "ModuleOptions",

@@ -149,6 +149,19 @@ class ModuleOptions:
 
 
 @dataclass(frozen=True)
+class CycleGANOptions:
+    """Weights of CycleGAN's terms; its networks take their widths and blocks from the network options.
+
+    Args:
+        lambda_cyc: weight of the L1 cycle term.
+        lambda_identity: weight of the identity term; 0 leaves it and its two passes out.
+    """
+
+    lambda_cyc: float = 10.0
+    lambda_identity: float = 5.0
+
+
+@dataclass(frozen=True)
 class LossOptions:
     """Weights of Eq. 23 and the options of its terms; the defaults are the paper's.
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ntir2dc.config.options import DataOptions, LossOptions, ModuleOptions, NetworkOptions, PhaseOptions
+from ntir2dc.config.options import (
+    CycleGANOptions,
+    DataOptions,
+    LossOptions,
+    ModuleOptions,
+    NetworkOptions,
+    PhaseOptions,
+)
 from ntir2dc.config.train import TrainConfig
 
 
@@ -26,6 +33,7 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["phases"] = PhaseOptions(**values["phases"])
     values["modules"] = ModuleOptions(**values["modules"])
     values["losses"] = LossOptions(**values["losses"])
+    values["cyclegan"] = CycleGANOptions(**values["cyclegan"])
     return TrainConfig(**values)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import get_args
 
 from ntir2dc.config.options import DataOptions, LossOptions, NetworkOptions, PhaseOptions
-from ntir2dc.config.train import PresetName, TrainConfig, VariantName
+from ntir2dc.config.train import MethodName, PresetName, TrainConfig, VariantName
 
 _SMALL_NETWORKS = NetworkOptions(
     generator_width=16,
@@ -90,13 +90,20 @@ def _published(losses: LossOptions) -> LossOptions:
     )
 
 
-def make_config(preset: PresetName = "demo", variant: VariantName = "paper") -> TrainConfig:
-    """Return the configuration of a preset in one of the two readings."""
-    if preset not in _PRESETS:
-        raise ValueError(f"preset: expected one of {', '.join(_PRESETS)}, got {preset!r}")
-    if variant not in get_args(VariantName):
-        raise ValueError(f"variant: expected one of {', '.join(get_args(VariantName))}, got {variant!r}")
-    config = _PRESETS[preset]
+def make_config(
+    preset: PresetName = "demo", variant: VariantName = "paper", method: MethodName = "morngan"
+) -> TrainConfig:
+    """Return the configuration of a preset, in one of the two readings, for a method by its own schedule."""
+    for name, value, known in (
+        ("preset", preset, tuple(_PRESETS)),
+        ("variant", variant, get_args(VariantName)),
+        ("method", method, get_args(MethodName)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    config = dataclasses.replace(_PRESETS[preset], method=method)
+    if method == "cyclegan":
+        config = dataclasses.replace(config, lr_schedule="linear", ema_decay=0.0)
     if variant == "paper":
         return config
     return dataclasses.replace(

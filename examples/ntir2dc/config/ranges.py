@@ -60,6 +60,7 @@ RANGES = {
     "dataset.workers": WEIGHT,
     **{f"phases.{name}": WEIGHT for name in ("structure", "segment_a", "segment_b", "distill", "collaborate")},
     **{f"losses.lambda_{name}": WEIGHT for name in ("cyc", "tv", "sga", "thermal", "seg", "aca", "cgr", "sr")},
+    **dict.fromkeys(("cyclegan.lambda_cyc", "cyclegan.lambda_identity"), WEIGHT),
     "losses.boundary_weight": WEIGHT,
     "losses.sga_threshold": SHARE,
     **dict.fromkeys(("losses.theta_fg", "losses.theta_bg", "losses.fill_threshold"), SHARE),

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ntir2dc.config.options import DataOptions, LossOptions, ModuleOptions, NetworkOptions, PhaseOptions
+from ntir2dc.config.options import (
+    CycleGANOptions,
+    DataOptions,
+    LossOptions,
+    ModuleOptions,
+    NetworkOptions,
+    PhaseOptions,
+)
 from ntir2dc.config.ranges import check_ranges
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
@@ -59,6 +66,7 @@ class TrainConfig:
         phases: when each phase starts.
         modules: the switches of Table 5.
         losses: weights and readings.
+        cyclegan: weights of ``method`` cyclegan.
     """
 
     preset: PresetName = "demo"
@@ -96,6 +104,7 @@ class TrainConfig:
     phases: PhaseOptions = field(default_factory=PhaseOptions)
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     losses: LossOptions = field(default_factory=LossOptions)
+    cyclegan: CycleGANOptions = field(default_factory=CycleGANOptions)
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -96,9 +96,7 @@ class Networks(nn.Module):
 
 def make_networks(config: TrainConfig, n_classes: int) -> Networks:
     """Return the networks of a run as they start, on the CPU."""
-    model = Networks(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
-    model.to(torch.float64 if config.precision == "64-true" else torch.float32)
-    return model
+    return Networks(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
 
 
 class Translator(nn.Module):
