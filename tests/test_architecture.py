@@ -61,6 +61,66 @@ def test_lower_layers_never_import_higher_ones(path: Path) -> None:
             assert _layer(name.removeprefix("morn_losses.")) <= own, f"{path} imports {name}"
 
 
+EXAMPLES = PACKAGE.parent / "examples"
+
+ROOMS: tuple[tuple[str, ...], ...] = (
+    ("ntir2dc", "ntir2dc.files", "ntir2dc.seeds"),
+    ("scenes", "ntir2dc.config", "ntir2dc.networks", "ntir2dc.data"),
+    ("ntir2dc.methods", "ntir2dc.run", "ntir2dc.parallel"),
+    ("ntir2dc.optimizers", "ntir2dc.trainer"),
+    ("ntir2dc.judge",),
+    ("ntir2dc.evaluation", "ntir2dc.report"),
+    tuple(path.stem for path in sorted(EXAMPLES.glob("*.py"))),  # commands
+    ("studies", "recipes"),
+)
+"""The rooms of the examples, lower ones first; the longest name that fits counts."""
+
+
+def _room(module: str) -> int:
+    fitting = [
+        (len(name), level)
+        for level, names in enumerate(ROOMS)
+        for name in names
+        if module == name or module.startswith(f"{name}.")
+    ]
+    assert fitting, f"{module} has no room; put it into ROOMS"
+    return max(fitting)[1]
+
+
+def _ours(name: str) -> bool:
+    return name.split(".")[0] in {"ntir2dc", "scenes", "studies", *(p.stem for p in EXAMPLES.glob("*.py"))}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.rglob("*.py")), ids=lambda p: p.relative_to(EXAMPLES).with_suffix("").as_posix()
+)
+def test_lower_rooms_of_the_examples_never_import_higher_ones(path: Path) -> None:
+    parts = path.relative_to(EXAMPLES).with_suffix("").parts
+    module = ".".join(p for p in parts if p != "__init__")
+    own = _room(module)
+    for name in _imports(path):
+        if _ours(name):
+            assert _room(name) <= own, f"{path} imports {name}"
+
+
+def test_no_command_imports_another_and_scenes_know_nothing_of_training() -> None:
+    commands = {path.stem for path in EXAMPLES.glob("*.py")}
+    for path in EXAMPLES.glob("*.py"):
+        assert not commands & {name.split(".")[0] for name in _imports(path)}, path
+    for path in (EXAMPLES / "scenes").rglob("*.py"):
+        rooms = {".".join(name.split(".")[:2]) for name in _imports(path) if name.startswith("ntir2dc")}
+        assert rooms <= {"ntir2dc.files", "ntir2dc.data"}, path
+
+
+def test_the_trainer_knows_no_method() -> None:
+    for room in ("trainer.py", "optimizers.py", "run", "parallel", "data", "networks"):
+        folder = EXAMPLES / "ntir2dc" / room
+        for path in [folder] if folder.is_file() else sorted(folder.rglob("*.py")):
+            for name in _imports(path):
+                named = name.startswith("ntir2dc.methods.") and name != "ntir2dc.methods.method"
+                assert not named, f"{path} imports {name}"
+
+
 def test_the_package_imports_only_the_core_packages() -> None:
     allowed = {"torch", "numpy", "scipy", "pytorch_msssim", "sklearn", "morn_losses", *sys.stdlib_module_names}
     for path in PACKAGE.rglob("*.py"):
