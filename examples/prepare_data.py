@@ -20,14 +20,13 @@ from jsonargparse import auto_cli
 from PIL import Image
 
 from ntir2dc.console import escape_what_cannot_be_shown
+from ntir2dc.data.gray import read_gray, robust_extremes
 from ntir2dc.data.images import (
     SUFFIXES,
     DataError,
     list_images,
     read_color,
-    read_gray,
     read_labels,
-    robust_extremes,
     save_image,
     to_image,
 )

@@ -13,14 +13,13 @@ import torch
 from PIL import Image, ImageOps
 
 from helpers.image_files import COLOR, COLOR_ALPHA, GRAY, GRAY_ALPHA, PALETTE, exif_chunk, exif_of, write_png
+from ntir2dc.data.gray import read_gray, robust_extremes
 from ntir2dc.data.images import (
     DataError,
     read_color,
     read_edges,
-    read_gray,
     read_labels,
     read_thermal,
-    robust_extremes,
 )
 from ntir2dc.data.samples import read_picture, turned
 

@@ -81,6 +81,19 @@ class Picture:
         """Turn an array made of the picture, ``(H, W, ...)``, as every viewer does."""
         return turned(pixels, self.unturned)
 
+    def without_alpha(self) -> Image.Image:
+        """Return a picture of up to 8 bits as ``L`` where it is gray and as ``RGB`` otherwise, not yet turned."""
+        image = self.image
+        try:
+            if image.mode == "La":
+                image = image.convert("LA")
+            if image.mode in ("1", "L", "LA"):
+                return image.convert("L")
+            # a palette's transparency only survives, and is only dropped without a warning, by way of RGBA
+            return image.convert("RGBA" if image.mode in ("P", "PA") else "RGB").convert("RGB")
+        except ValueError:
+            raise DataError(f"{self.source.path}: expected gray or RGB, got mode {image.mode}") from None
+
 
 def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn ``(H, W, ...)`` as an EXIF note asks; an unknown note changes nothing."""
