@@ -16,10 +16,9 @@ if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("prepare_data.py needs: pip install 'morn-losses[train]'")
 
 import numpy as np
-from jsonargparse import auto_cli
 from PIL import Image
 
-from ntir2dc.console import escape_what_cannot_be_shown
+from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.gray import read_gray, robust_extremes
 from ntir2dc.data.images import (
     SUFFIXES,
@@ -161,4 +160,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

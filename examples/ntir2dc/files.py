@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,3 +54,18 @@ def attempt(write: Callable[[], object], path: Path, problems: list[str]) -> boo
         problems.append(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
         return False
     return True
+
+
+@contextmanager
+def named_in_text(path: Path) -> Iterator[Path]:
+    """Give the path of a file, or that of a copy where its name is no text: safetensors opens no other."""
+    try:
+        os.fsencode(path).decode()
+        is_text = True
+    except UnicodeDecodeError:
+        is_text = False
+    if is_text:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / "copy"))

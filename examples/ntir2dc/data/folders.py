@@ -16,15 +16,12 @@ from morn_losses import LabelFusion, LabelSpace, SemanticDenoiser
 from morn_losses.edges import canny_edges
 from morn_losses.functional import to_gray
 from ntir2dc.data.derived import is_kept, keep, key_of
-from ntir2dc.data.images import SUFFIXES, DataError, list_images, load_color, load_thermal
+from ntir2dc.data.images import SUFFIXES, DataError, check_size, list_images, load_color, load_thermal
 from ntir2dc.data.maps import read_edges, read_known_labels
 from ntir2dc.data.partners import by_name, partners_of
 from ntir2dc.data.samples import Source
 
-__all__ = ["SMALLEST", "Frame", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
-
-SMALLEST = 8
-"""The least height and width that the generators take."""
+__all__ = ["Frame", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
 
 
 @dataclass(frozen=True)
@@ -157,17 +154,12 @@ def _checked(
     maps = [partners_of(images, folder / kind, complete=True, strict=True) for kind in kinds]
     for image, edge, *own in zip(images, edges, *maps, strict=True):
         pixels, source = load(image)
-        _check_size(source, crop, f"the training crop of {crop}")
+        check_size(source, crop, f"the training crop of {crop}")
         if edge is not None:
             read_edges(edge, source)
         paths = tuple(path for path in own if path is not None)
         labels = tuple(read_known_labels(path, source, space) for path in paths)
         yield _Checked(image, pixels, source, edge, paths, labels)
-
-
-def _check_size(source: Source, least: int, what: str) -> None:
-    if min(source.size) < least:
-        raise DataError(f"{source.path}: is {source.size[1]} x {source.size[0]}, smaller than {what}")
 
 
 def _label_folders(folder: Path) -> tuple[str, ...]:
@@ -182,7 +174,7 @@ def _validation_images(folder: Path) -> tuple[Path, ...]:
     paths = list_images(folder / "valB")
     by_name(paths)
     for path in paths:
-        _check_size(load_thermal(path)[1], SMALLEST, f"the {SMALLEST} x {SMALLEST} that the networks take")
+        check_size(load_thermal(path)[1])
     return tuple(paths)
 
 

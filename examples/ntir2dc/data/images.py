@@ -21,8 +21,10 @@ from ntir2dc.data.samples import DataError, Source, read_picture
 from ntir2dc.files import write_atomically
 
 __all__ = [
+    "SMALLEST",
     "SUFFIXES",
     "DataError",
+    "check_size",
     "list_images",
     "load_color",
     "load_thermal",
@@ -36,12 +38,21 @@ __all__ = [
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
+SMALLEST = 8
+"""The least height and width that the networks take."""
+
 
 def list_images(folder: Path) -> list[Path]:
     """Return the image files of a folder, sorted by name; an empty list where there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def check_size(source: Source, least: int = SMALLEST, what: str = "the 8 x 8 that the networks take") -> None:
+    """Raise a :class:`DataError` for an image that is smaller than ``least`` in height or width."""
+    if min(source.size) < least:
+        raise DataError(f"{source.path}: is {source.size[1]} x {source.size[0]}, smaller than {what}")
 
 
 # ---- color -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ntir2dc.config import NetworkOptions
-from ntir2dc.files import write_atomically
+from ntir2dc.files import named_in_text, write_atomically
 from ntir2dc.networks import Decoder, Encoder
 
 FILE_NAME = "weights.safetensors"
@@ -81,7 +81,7 @@ def load_translator(path: Path | str) -> Translator:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file or folder")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with named_in_text(path) as named, safe_open(named, framework="pt", device="cpu") as file:
             names = [name for name in file.keys() if name.startswith(("encoder_b.", "decoder_a."))]  # noqa: SIM118
             config = _read_config(path, (file.metadata() or {}).get("config"))
             tensors = {name: file.get_tensor(name) for name in names}

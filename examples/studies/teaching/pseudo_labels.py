@@ -18,7 +18,7 @@ from morn_losses import CITYSCAPES, LabelSpace
 from ntir2dc.config import TrainConfig, from_dict, with_defaults
 from ntir2dc.data.folders import Frame, TrainingData
 from ntir2dc.data.images import DataError
-from ntir2dc.evaluation import list_cases, read_case
+from ntir2dc.evaluation import find_cases, list_cases, read_case
 from ntir2dc.run.checkpoint import load_newest
 from ntir2dc.trainer import Trainer
 from studies.cards.card import Table, share
@@ -41,7 +41,7 @@ def load_trainer(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> Tr
     if not config.modules.sc:
         raise DataError(f"{folder}: the run has no segmenters (modules.sc is off)")
     # it trains nothing, and reads no edges
-    frames = tuple(Frame(files["night"], files["night"], None) for files in list_cases(data))
+    frames = tuple(Frame(files["night"], files["night"], None) for files in find_cases(data, space))
     trainer = Trainer(config, TrainingData((), frames, ()), space, say=lambda _: None)
     trainer.model.load_state_dict(state["model"])
     trainer.model.eval()
