@@ -9,17 +9,20 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("colorize.py needs: pip install 'morn-losses[train]'")
 
 import torch
-from jsonargparse import auto_cli
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
+from ntir2dc.data.partners import name_of
+from ntir2dc.files import attempt
 from ntir2dc.parallel.world import device_of
 from ntir2dc.run.weights import WeightsError, load_translator
 
@@ -86,17 +89,19 @@ def batches(
     """Read the images and join neighbors of equal size; what cannot be used is added to ``problems``."""
     images: list[Tensor] = []
     targets: list[Path] = []
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
     for source, target in pairs:
-        if target in taken:
-            problems.append(f"{source}: its result would replace that of {taken[target]}")
+        # JPEG beside PNG are two files, accents composed in two ways are one on some systems
+        name = f"{name_of(target)}{target.suffix}"
+        if name in taken:
+            problems.append(f"{source}: its result would replace that of {taken[name]}")
             continue
         try:
             image = read_thermal(source)
         except DataError as error:
             problems.append(str(error))
             continue
-        taken[target] = source
+        taken[name] = source
         if images and (len(images) == batch_size or image.shape != images[0].shape):
             yield torch.stack(images), targets
             images, targets = [], []
@@ -121,8 +126,9 @@ def main(
             about a fifth faster on a CPU; for hundreds of images.
 
     Returns:
-        0, or 1 where an image could not be translated.
+        0, or 1 where an image could not be translated or written; the others are all the same.
     """
+    escape_what_cannot_be_shown()
     problems: list[str] = []
     written = 0
     try:
@@ -135,8 +141,7 @@ def main(
             translator.compile()
         for images, targets in batches(pairs, batch_size, problems):
             for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
-                save_image(to_image(image), target)
-                written += 1
+                written += attempt(partial(save_image, to_image(image), target), target, problems)
     except (DataError, WeightsError, OSError) as error:
         problems.append(str(error))
     for problem in problems:
@@ -147,4 +152,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

@@ -9,21 +9,22 @@ import importlib.util
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("compare_runs.py needs: pip install 'morn-losses[train]'")
 
 import numpy as np
-from jsonargparse import auto_cli
 
 from colorize import choose_device
-from evaluate import check_options, show, wide_console
+from evaluate import check_options, show, tell_written, wide_console
 from morn_losses import CITYSCAPES
+from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
-from ntir2dc.evaluation import COLUMNS, UNTRAINED, Scores, list_cases, load_config, run_network
+from ntir2dc.evaluation import COLUMNS, UNTRAINED, Scores, data_of, find_cases, list_cases, load_config, run_network
 from ntir2dc.evaluation.comparison import LEVEL, cells, compare, over_frames, to_json
-from ntir2dc.files import write_atomically
+from ntir2dc.files import attempt, write_text
 from ntir2dc.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
 from ntir2dc.methods import METHODS
 from ntir2dc.run.weights import WeightsError, load_translator
@@ -40,15 +41,14 @@ def find_frames(runs: Sequence[Path], data: Path | None, limit: int) -> tuple[Pa
         DataError: no frames, or runs that were trained on different data where none is named.
     """
     if data is not None:
-        return data, list_cases(data, limit)
-    configs = [load_config(run) for run in runs]
-    folders = [Path(c.data) if c.data else run / "scenes" for c, run in zip(configs, runs, strict=True)]
+        return data, find_cases(data, CITYSCAPES, limit)
+    folders = [data_of(run, load_config(run)) for run in runs]
     found = [list_cases(folder, limit) for folder in folders]
     # equal scenes that each run has rendered for itself are the same data
     if len({hash_files(path for case in cases for path in case.values()) for cases in found}) > 1:
         places = " and ".join(str(folder / "valB") for folder in folders)
         raise DataError(f"{places}: hold different frames; name the folder to compare on with --data")
-    return folders[0], found[0]
+    return folders[0], find_cases(folders[0], CITYSCAPES, limit)
 
 
 def short_names(run: Path, against: Path) -> tuple[str, str]:
@@ -94,6 +94,7 @@ def main(
     Returns:
         0, or 1 where the runs cannot be compared.
     """
+    escape_what_cannot_be_shown()
     try:
         check_options(judge_steps, judge_seed, limit)
         place = choose_device(device)
@@ -139,17 +140,21 @@ def main(
     }  # fmt: skip
     target = out or run
     page = f"{to_markdown(table)}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
-    write_atomically(target / "comparison.md", page.encode())
-    write_atomically(target / "comparison.json", (json.dumps(facts, indent=2, allow_nan=False) + "\n").encode())
-    write_atomically(target / "comparison.csv", by_frame([f["night"].stem for f in files], scores, keys).encode())
+    texts = {
+        target / "comparison.md": page,
+        target / "comparison.json": json.dumps(facts, indent=2, allow_nan=False) + "\n",
+        target / "comparison.csv": by_frame([f["night"].stem for f in files], scores, keys),
+    }
+    problems: list[str] = []
+    for path, text in texts.items():
+        attempt(partial(write_text, path, text), path, problems)
 
     console = wide_console()
     show(table[0], table[1:], console)
     for note in notes:
         console.print(note, highlight=False)
-    print(f"written: {', '.join(str(target / f'comparison.{kind}') for kind in ('md', 'json', 'csv'))}")
-    return 0
+    return tell_written(list(texts), problems)
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("evaluate.py needs: pip install 'morn-losses[train]'")
 
-from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
 from colorize import choose_device
 from morn_losses import CITYSCAPES
+from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import evaluate_run, format_cells, format_classes
 from ntir2dc.judge import STEPS
@@ -69,11 +70,13 @@ def main(
     Returns:
         0, or 1 where the run cannot be evaluated.
     """
+    escape_what_cannot_be_shown()
+    problems: list[str] = []
     try:
         check_options(judge_steps, judge_seed, limit)
         result = evaluate_run(
             run, CITYSCAPES, data=data, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit,
-            device=choose_device(device), say=print,
+            device=choose_device(device), say=print, problems=problems,
         )  # fmt: skip
     except (DataError, WeightsError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -85,9 +88,18 @@ def main(
         show(head, rows, console)
     for note in result["notes"]:
         console.print(note, highlight=False)
-    print(f"written: {run / 'metrics.json'}, {run / 'metrics.md'}, {run / 'panels' / 'evaluation.png'}")
-    return 0
+    return tell_written([run / name for name in ("metrics.json", "metrics.md", "panels/evaluation.png")], problems)
+
+
+def tell_written(paths: Sequence[Path], problems: Sequence[str]) -> int:
+    """Say which files were written and what is wrong with the others; return the exit status."""
+    written = [str(path) for path in paths if not any(problem.startswith(f"{path}: ") for problem in problems)]
+    if written:
+        print(f"written: {', '.join(written)}")
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

@@ -9,49 +9,60 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("prepare_data.py needs: pip install 'morn-losses[train]'")
 
 import numpy as np
-from jsonargparse import auto_cli
 from PIL import Image
 
+from ntir2dc.console import call, escape_what_cannot_be_shown
+from ntir2dc.data.gray import read_gray, robust_extremes
 from ntir2dc.data.images import (
     SUFFIXES,
     DataError,
     list_images,
     read_color,
     read_labels,
-    read_thermal,
     save_image,
     to_image,
 )
+from ntir2dc.data.partners import name_of, partners_of
+from ntir2dc.data.samples import read_picture
+from ntir2dc.files import attempt
 
 Size = tuple[int, int]
 """Width and height."""
 
 
-def load(path: Path, *, thermal: bool = False, labels: bool = False) -> Image.Image:
-    """Return a frame as RGB, a thermal frame as ``L`` (``F`` where it is deeper than 8 bits), or labels as ``L``.
+def load_thermal(path: Path, *, fourth: bool = True) -> tuple[Image.Image, bool]:
+    """Return a thermal frame as ``L`` (``F`` where it is deeper than 8 bits), and whether it is a fourth channel.
+
+    Counts stay as they are, but for those of dead pixels, which resizing would spread: they become the nearest other.
+
+    Args:
+        path: of the file.
+        fourth: take a fourth channel that varies beside three of color for the frame.
 
     Raises:
         DataError: a file that cannot be used.
     """
-    if labels:
-        return Image.fromarray(read_labels(path).numpy().astype(np.uint8))
-    if not thermal:
-        return to_image(read_color(path))
-    gray = to_image(read_thermal(path)).getchannel(0)
-    with Image.open(path) as image:
-        if not image.mode.startswith(("I", "F")):
-            return gray
+    gray = read_gray(path, fourth=fourth)
+    counts = gray.counts
+    if gray.source.bits > 8:
         # the stretch to 8 bits is left to training, which reads counts as they are
-        counts = np.asarray(image)
-    if counts.dtype.kind == "f" or counts.min() < 0 or counts.max() > 65535:
-        raise DataError(f"{path}: expected a thermal image of 8 or 16 bits")
-    return Image.fromarray(counts.astype(np.float32))
+        if gray.source.mode.startswith("F") or counts.min() < 0 or counts.max() > 65535:
+            raise DataError(f"{path}: expected a thermal image of 8 or 16 bits")
+        counts = counts.clip(*robust_extremes(counts)).astype(np.float32)
+    return Image.fromarray(counts), gray.fourth
+
+
+def load_labels(path: Path, image: Path | None) -> Image.Image:
+    """Return labels as ``L``, turned as their image is."""
+    source = None if image is None else read_picture(image).source
+    return Image.fromarray(read_labels(path, source).numpy().astype(np.uint8))
 
 
 def fit(image: Image.Image, cover: Size, crop: Size, *, nearest: bool = False) -> Image.Image:
@@ -83,6 +94,8 @@ def main(
     labels: bool = False,
     cover: Size = (500, 400),
     crop: Size = (360, 288),
+    images: Path | None = None,
+    fourth: bool = True,
 ) -> int:
     """Prepare every image of a folder; the results are PNG files of the same names.
 
@@ -93,15 +106,23 @@ def main(
         labels: label maps of class ids; resized to the nearest pixel.
         cover: width and height that a frame is resized to cover and cut to, as "[500, 400]".
         crop: width and height cut out of the middle of that.
+        images: with labels, the folder of the images they belong to: sizes are compared, and a map of the size in which
+            a turned photograph is stored is turned with it.
+        fourth: with thermal, take a fourth channel that varies beside three of color, as MFNet stores its frames; false
+            drops it as transparency.
 
     Returns:
-        0, or 1 where a file could not be used; the others are written all the same.
+        0, or 1 where a file could not be used or written; the others are written all the same.
     """
+    escape_what_cannot_be_shown()
     problems: list[str] = []
-    written: dict[Path, Path] = {}
+    written: dict[str, Path] = {}
+    fourths = 0
     try:
         if thermal and labels:
             raise DataError("options: choose one of thermal and labels")
+        if images is not None and not labels:
+            raise DataError("options: images goes with labels")
         if min(crop) < 1 or any(small > large for small, large in zip(crop, cover, strict=True)):
             raise DataError(f"options: expected a crop of at least 1 x 1 that fits into {cover}, got {crop}")
         if input.resolve() == output.resolve():
@@ -109,25 +130,34 @@ def main(
         paths = list_images(input)
         if not paths:
             raise DataError(f"{input}: expected a folder with images ({', '.join(SUFFIXES)}), found none")
-        for path in paths:
+        owners = [None] * len(paths) if images is None else partners_of(paths, images, complete=True, kind="image")
+        for path, owner in zip(paths, owners, strict=True):
             target = output / f"{path.stem}.png"
-            if target in written:
-                problems.append(f"{path}: its result would replace that of {written[target]}")
+            if name_of(target) in written:
+                problems.append(f"{path}: its result would replace that of {written[name_of(target)]}")
                 continue
             try:
-                frame = load(path, thermal=thermal, labels=labels)
+                if thermal:
+                    frame, taken = load_thermal(path, fourth=fourth)
+                    fourths += taken
+                else:
+                    frame = load_labels(path, owner) if labels else to_image(read_color(path))
             except DataError as error:
                 problems.append(str(error))
                 continue
-            save_image(to_file_mode(fit(frame, cover, crop, nearest=labels)), target)
-            written[target] = path
+            result = to_file_mode(fit(frame, cover, crop, nearest=labels))
+            if attempt(partial(save_image, result, target), target, problems):
+                written[name_of(target)] = path
     except (DataError, OSError) as error:
         problems.append(str(error))
     for problem in problems:
         print(f"prepare_data: {problem}", file=sys.stderr)
-    print(f"{len(written)} images written to {output}")
+    if written:
+        print(f"{len(written)} images written to {output}")
+    if fourths:
+        print(f"of {fourths} the fourth channel was taken for the thermal one (--fourth false drops it)")
     return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

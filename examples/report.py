@@ -12,8 +12,8 @@ from pathlib import Path
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("report.py needs: pip install 'morn-losses[train]'")
 
-from jsonargparse import auto_cli
 
+from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
 from ntir2dc.report import write_report
 
@@ -25,8 +25,9 @@ def main(run: Path) -> int:
         run: folder of the run; what it lacks is named on the page.
 
     Returns:
-        0, or 1 where there is no such folder.
+        0, or 1 where there is no such folder, or nothing of a run in it.
     """
+    escape_what_cannot_be_shown()
     try:
         path = write_report(run)
     except (DataError, OSError) as error:
@@ -37,4 +38,4 @@ def main(run: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

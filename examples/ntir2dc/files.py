@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +16,8 @@ from typing import BinaryIO
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing so that an interruption leaves the old one or the new one; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # a name may be as long as a name can be
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -29,3 +33,39 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that an interruption leaves the old file or the new one; makes the folder."""
     with atomic_file(path) as file:
         file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, whole or not at all; what UTF-8 cannot hold of a file's name becomes an escape."""
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def attempt(write: Callable[[], object], path: Path, problems: list[str]) -> bool:
+    """Call what writes ``path`` and return whether it did; what went wrong is added to ``problems``.
+
+    Raises:
+        OSError: nothing else can be written either, on a full or read-only disk.
+    """
+    try:
+        write()
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        problems.append(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
+        return False
+    return True
+
+
+@contextmanager
+def named_in_text(path: Path) -> Iterator[Path]:
+    """Give the path of a file, or that of a copy where its name is no text: safetensors opens no other."""
+    try:
+        os.fsencode(path).decode()
+        is_text = True
+    except UnicodeDecodeError:
+        is_text = False
+    if is_text:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / "copy"))

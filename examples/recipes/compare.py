@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 import cyclegan
+from crops import start
 from morn_losses import CITYSCAPES
 from ntir2dc.evaluation import (
     COLUMNS,
@@ -38,6 +39,7 @@ from ntir2dc.evaluation import (
     run_network,
     true_day,
 )
+from ntir2dc.files import write_text
 from ntir2dc.judge import STEPS, judge_pairs, load_or_train_judge
 from ntir2dc.run.contact_sheet import save_sheet
 from scenes import write_scenes
@@ -152,13 +154,13 @@ def main(arguments: list[str] | None = None) -> None:
     rows = evaluate((read_case(f) for f in files), translators, judge, CITYSCAPES, look)
     kinds = [ROWS[row][0] for row in options.rows]
     text = table(rows, options.seeds, kinds)
-    (options.out / "compare.md").write_text(text)
+    write_text(options.out / "compare.md", text)
     figures = {
         row.name: {k: f.value if math.isfinite(f.value) else None for k, f in row.figures.items()} for row in rows
     }
     iou = {row.name: {k: v if math.isfinite(v) else None for k, v in row.iou.items()} for row in rows}
     result = {"figures": figures, "iou": iou, "seconds": seconds, "training": training, "torch": torch.__version__}
-    (options.out / "compare.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    write_text(options.out / "compare.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
     text_above = f"rows: night; {', '.join(kinds)}, for each seed; true day"
     titles = (text_above, *[""] * (len(columns) - 1))
     save_sheet(options.out / "compare.png", list(zip(*columns, strict=True)), titles)
@@ -166,4 +168,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if importlib.util.find_spec("PIL") is None:
@@ -20,8 +21,11 @@ from morn_losses import CITYSCAPES, LabelFusion, SemanticDenoiser
 # a recipe is started by its file name: what it shares with the trainer lies one folder up
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from ntir2dc.data.images import DataError, list_images, read_color, read_labels, read_thermal
+from ntir2dc.console import escape_what_cannot_be_shown
+from ntir2dc.data.images import DataError, check_size, list_images, load_color, load_thermal, read_thermal
+from ntir2dc.data.maps import read_known_labels, read_labels
 from ntir2dc.data.pairing import cut, random_corner
+from ntir2dc.data.partners import partners_of
 from ntir2dc.run.contact_sheet import save_sheet
 from ntir2dc.seeds import seeded
 from scenes import write_scenes
@@ -59,8 +63,20 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.data is None:
         options.data = options.out / "scenes"
-        write_scenes(options.data, seed=0, n_train_a=160, n_train_b=160, n_val=24, n_judge=0, size=(96, 128))
+        try:
+            write_scenes(options.data, seed=0, n_train_a=160, n_train_b=160, n_val=24, n_judge=0, size=(96, 128))
+        except ValueError as error:
+            raise DataError(f"{options.data}: {error}") from error
     return options
+
+
+def start(main: Callable[[], object]) -> None:
+    """Run a recipe; files that cannot be used end it in a sentence."""
+    escape_what_cannot_be_shown()
+    try:
+        main()
+    except (DataError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 class Crops(Dataset[Batch]):
@@ -68,21 +84,35 @@ class Crops(Dataset[Batch]):
 
     The labels of a day image are those that two pretrained networks predicted, fused (section 3.3.2) and denoised by
     the image (Eq. 5-7). Without ``labels`` no label file is read, and all pixels are unlabeled.
+
+    Raises:
+        DataError: names the first file that is missing, unreadable, of the wrong size or with unknown ids.
     """
 
     def __init__(self, folder: Path, length: int, *, crop: int, seed: int, labels: bool) -> None:
         self.a, self.b = list_images(folder / "trainA"), list_images(folder / "trainB")
-        self.predictions = [{p.stem: p for p in list_images(folder / f"labels_pred{i}")} for i in (1, 2)]
         self.length, self.crop, self.seed, self.labels = length, crop, seed, labels
         for name, found in (("trainA", self.a), ("trainB", self.b)):
             if not found:
                 raise DataError(f"{folder / name}: expected a folder with images, found none")
-        for i, maps in enumerate(self.predictions, start=1):
-            missing = [p for p in self.a if p.stem not in maps]
-            if labels and missing:
-                raise DataError(f"{missing[0]}: has no map of its name in {folder / f'labels_pred{i}'}")
+        kinds = ("labels_pred1", "labels_pred2") if labels else ()
+        maps = [partners_of(self.a, folder / kind, complete=True) for kind in kinds]
+        self.predictions = [[path for path in of_image if path] for of_image in zip(*maps, strict=True)]
+        self._check(folder)
         self.fuse = LabelFusion.visible(CITYSCAPES)
         self.denoise = SemanticDenoiser.visible(CITYSCAPES)
+
+    def _check(self, folder: Path) -> None:
+        """Read every file once, since the first bad one would end the run that reads it."""
+        for i, path in enumerate(self.a):
+            source = load_color(path)[1]
+            check_size(source, self.crop, f"the crop of {self.crop}")
+            for labels in self.predictions[i] if self.labels else ():
+                read_known_labels(labels, source, CITYSCAPES)
+        for path in self.b:
+            check_size(load_thermal(path)[1], self.crop, f"the crop of {self.crop}")
+        for path in list_images(folder / "valB"):
+            check_size(load_thermal(path)[1])
 
     def __len__(self) -> int:
         return self.length
@@ -90,22 +120,19 @@ class Crops(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Return the pair at a position; the same seed and position give the same pair."""
         generator = seeded(self.seed, index)
-        path_a, path_b = (x[int(torch.randint(len(x), (), generator=generator))] for x in (self.a, self.b))
-        real_a, real_b = read_color(path_a), read_thermal(path_b)
+        index_a, index_b = (int(torch.randint(len(x), (), generator=generator)) for x in (self.a, self.b))
+        (real_a, source), real_b = load_color(self.a[index_a]), read_thermal(self.b[index_b])
         if self.labels:
-            first, second = (read_labels(maps[path_a.stem])[None] for maps in self.predictions)
+            first, second = (read_labels(path, source)[None] for path in self.predictions[index_a])
             labels_a = self.denoise(self.fuse(first, second), real_a[None])[0]
         else:
             labels_a = torch.full(real_a.shape[1:], CITYSCAPES.ignore_index)
-        real_a, labels_a = self._cut(path_a, generator, real_a, labels_a)
-        (real_b,) = self._cut(path_b, generator, real_b)
+        real_a, labels_a = self._cut(generator, real_a, labels_a)
+        (real_b,) = self._cut(generator, real_b)
         return real_a, labels_a, real_b
 
-    def _cut(self, path: Path, generator: torch.Generator, *maps: Tensor) -> list[Tensor]:
-        size = (maps[0].shape[-2], maps[0].shape[-1])
-        if min(size) < self.crop:
-            raise DataError(f"{path}: is {size[1]} x {size[0]}, smaller than the crop of {self.crop}")
-        corner = random_corner(size, self.crop, generator)
+    def _cut(self, generator: torch.Generator, *maps: Tensor) -> list[Tensor]:
+        corner = random_corner((maps[0].shape[-2], maps[0].shape[-1]), self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < 0.5)
         return [cut(x, corner, self.crop, mirrored) for x in maps]
 

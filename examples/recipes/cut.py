@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crops import crop_loader, parse, save_pictures
+from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
 from segmenters import ACA_CLASSES, MinedLabels, day_segmenter
@@ -101,4 +101,4 @@ def main(arguments: list[str] | None = None) -> Generator:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crops import crop_loader, parse, save_pictures
+from crops import crop_loader, parse, save_pictures, start
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss  # morn
 from ntir2dc.networks.pool import ImagePool
 from segmenters import ACA_CLASSES, MinedLabels, day_segmenter  # morn
@@ -144,4 +144,4 @@ def main(arguments: list[str] | None = None) -> Generator:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

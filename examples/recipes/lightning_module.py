@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crops import crop_loader, parse, save_pictures
+from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
 from ntir2dc.networks.pool import ImagePool
@@ -108,4 +108,4 @@ def main(arguments: list[str] | None = None) -> CycleGANModule:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -18,6 +18,7 @@ from morn_losses import (
     SegmentationLoss,
     SemanticDenoiser,
 )
+from ntir2dc.data.images import DataError
 from ntir2dc.seeds import seeded
 
 ACA_CLASSES: tuple[int | tuple[int, ...], ...] = (
@@ -75,7 +76,10 @@ def day_segmenter(options: argparse.Namespace) -> Segmenter:
         torch.manual_seed(options.seed)
         segmenter = Segmenter(len(CITYSCAPES)).to(options.device)
     if options.segmenter.is_file():
-        segmenter.load_state_dict(torch.load(options.segmenter, map_location=options.device, weights_only=True))
+        try:
+            segmenter.load_state_dict(torch.load(options.segmenter, map_location=options.device, weights_only=True))
+        except Exception as error:  # a file of anything else makes torch raise nearly anything
+            raise DataError(f"{options.segmenter}: holds no weights of the day segmenter") from error
         return segmenter
     steps, batch = options.segmenter_steps, 4
     crops = Crops(options.data, steps * batch, crop=options.crop, seed=options.seed, labels=True)

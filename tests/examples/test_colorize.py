@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 
 import colorize
 from colorize import batches, choose_device, main, pad, plan, translate
+from helpers.image_files import COLOR, exif_of, write_png
 from ntir2dc.data.images import DataError, read_thermal, to_image
 from ntir2dc.networks import Decoder, Encoder
 from ntir2dc.run.weights import FILE_NAME, load_translator, save_weights
@@ -191,6 +195,75 @@ def test_a_folder_inside_the_input_is_fine(run: Path, tmp_path: Path) -> None:
     for _ in range(2):
         assert main(source.parent, source.parent / "day", run) == 0
     assert names(source.parent / "day") == ["a.png"]
+
+
+def test_accents_composed_in_two_ways_are_one_name(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for form in ("NFC", "NFD"):
+        thermal(tmp_path / "night" / f"{unicodedata.normalize(form, 'é')}.png")
+    assert main(tmp_path / "night", tmp_path / "day", run) == 1
+    assert len(names(tmp_path / "day")) == 1
+    assert "would replace that of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, np.int64(3)])
+def test_one_output_that_cannot_be_written_leaves_the_others(
+    run: Path, tmp_path: Path, batch_size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night, day = tmp_path / "night", tmp_path / "day"
+    for name in ("a.png", "b.png", "c.png"):
+        thermal(night / name)
+    (day / "b.png").mkdir(parents=True)
+    assert main(night, day, run, batch_size=batch_size) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"colorize: {day / 'b.png'}: cannot be written (Is a directory)\n"
+    assert captured.out == f"2 images written to {day}\n"
+    assert pixels(day / "c.png").shape == (12, 16, 3)
+
+
+def test_the_longest_names_and_names_that_are_no_text(run: Path, tmp_path: Path) -> None:
+    long, latin = "x" * 251, os.fsdecode(b"caf\xe9")
+    for name in (long, latin):
+        thermal(tmp_path / "night" / f"{name}.png")
+    assert main(tmp_path / "night", tmp_path / "day", run) == 0
+    assert {path.stem for path in (tmp_path / "day").iterdir()} == {long, latin}
+
+
+def test_a_narrow_terminal_and_names_that_are_no_text_end_nothing(run: Path, tmp_path: Path) -> None:
+    source = thermal(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    day = tmp_path / os.fsdecode("d\u00e4y".encode() + b"\xe4")
+    done = subprocess.run(
+        [sys.executable, str(Path(colorize.__file__)), "--input", source, "--output", day, "--checkpoint", run],
+        env={**os.environ, "PYTHONPATH": str(Path(colorize.__file__).parents[1]), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b"d\\xe4y\\udce4\n")
+    assert names(day) == [source.name]
+
+
+@pytest.mark.parametrize("kind", ["stack", "turned", "rgb16"])
+def test_what_a_file_holds_is_what_is_translated(
+    run: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = np.random.default_rng(0).integers(7000, 7300, (12, 16), dtype=np.uint16)
+    plain, source = tmp_path / "plain.png", tmp_path / "x.png"
+    Image.fromarray(np.rot90(counts, -1) if kind == "turned" else counts).save(plain)
+    if kind == "stack":
+        pages = [Image.fromarray(counts)] * 2
+        pages[0].save(source, format="TIFF", save_all=True, append_images=pages[1:])
+        assert main(source, tmp_path / "day.png", run) == 1
+        assert "x.png: holds 2 pictures, expected one" in capsys.readouterr().err
+        return
+    if kind == "turned":
+        Image.fromarray(counts).save(source, exif=exif_of(6))
+    else:
+        write_png(source, np.repeat(counts[..., None], 3, axis=2), kind=COLOR)
+    for path in (plain, source):
+        assert main(path, tmp_path / f"day_{path.name}", run) == 0
+    assert np.array_equal(pixels(tmp_path / "day_x.png"), pixels(tmp_path / "day_plain.png"))
 
 
 def test_unusable_arguments_are_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,48 @@ def test_what_is_wrong_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (baseline / "weights.safetensors").unlink()
     assert "holds no weights.safetensors" in error_of(mini, baseline, data=mini / "scenes", judge_steps=1)
     assert not (mini / "comparison.md").exists()
+
+
+def _small_runs(tmp_path: Path, count: int = 2) -> tuple[Path, Path]:
+    mini, baseline = write_run(tmp_path / "mini"), write_other(tmp_path / "baseline")
+    write_scenes(mini / "scenes", count)
+    return mini, baseline
+
+
+@pytest.mark.parametrize("blocked", ["md", "json", "csv"])
+def test_one_file_that_cannot_be_written_leaves_the_others(
+    tmp_path: Path, blocked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mini, baseline = _small_runs(tmp_path, 1)
+    (mini / f"comparison.{blocked}").mkdir()
+    assert command.main(mini, baseline, data=mini / "scenes", judge_steps=1, device="cpu") == 1
+    assert "cannot be written (Is a directory)" in capsys.readouterr().err
+    assert all((mini / f"comparison.{kind}").is_file() for kind in {"md", "json", "csv"} - {blocked})
+
+
+def test_labels_of_another_space_are_named_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mini, baseline = _small_runs(tmp_path)
+    Image.new("L", (64, 48), 23).save(mini / "scenes" / "valB_labels" / "001.png")
+    assert command.main(mini, baseline, data=mini / "scenes", judge_steps=1, device="cpu") == 1
+    captured = capsys.readouterr()
+    assert "valB_labels/001.png: holds ids [23]" in captured.err
+    assert captured.out == ""
+    Image.new("L", (64, 48)).save(mini / "scenes" / "valB" / "001.bmp")
+    assert command.main(mini, baseline, data=mini / "scenes", judge_steps=1, device="cpu") == 1
+    assert "has the name of 001.bmp" in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_reach_every_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mini, baseline = _small_runs(tmp_path, 1)
+    for path in [*(mini / "scenes").rglob("*.png")]:
+        path.rename(path.with_name(os.fsdecode(b"caf\xe9.png")))
+    mini = mini.rename(tmp_path / os.fsdecode(b"l\xe4uf"))
+    numbers = {"judge_steps": np.int64(1), "limit": np.int64(1)}
+    assert command.main(mini, baseline, data=mini / "scenes", device="cpu", **numbers) == 0
+    assert "caf\\udce9,l\\udce4uf," in (mini / "comparison.csv").read_text(encoding="utf-8")
+    assert json.loads((mini / "comparison.json").read_text())["first"] == mini.name
+    assert "l\\udce4uf minus baseline" in (mini / "comparison.md").read_text(encoding="utf-8")
+    assert "written: " in capsys.readouterr().out
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import subprocess
+import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 import evaluate as command
+from helpers.image_files import exif_of
 from helpers.tiny_run import NETWORKS
 from morn_losses import CITYSCAPES
 from morn_losses.image import to_gray
@@ -42,7 +47,7 @@ from ntir2dc.evaluation import (
     true_day,
     weighted_figures,
 )
-from ntir2dc.judge import class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
+from ntir2dc.judge import Crops, class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
 from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.run.contact_sheet import colorize_labels
 from ntir2dc.run.weights import save_weights
@@ -235,6 +240,35 @@ def _without_partner(run: Path) -> None:
     (run / "scenes" / "valB_day" / "001.png").unlink()
 
 
+def _twin(folder: str) -> Callable[[Path], None]:
+    def spoil(run: Path) -> None:
+        path = run / "scenes" / folder / "001.png"
+        Image.open(path).save(path.with_suffix(".bmp"))
+
+    return spoil
+
+
+def _with_ids(folder: str) -> Callable[[Path], None]:
+    def spoil(run: Path) -> None:
+        Image.new("L", (W, H), 23).save(run / "scenes" / folder / "001.png")  # Cityscapes' labelIds
+
+    return spoil
+
+
+def _tiny(run: Path) -> None:
+    for folder in ("valB", "valB_day", "valB_labels"):
+        Image.new("RGB" if folder == "valB_day" else "L", (9, 7)).save(run / "scenes" / folder / "001.png")
+
+
+def _judge_of_other_size(run: Path) -> None:
+    Image.new("L", (W, H + 1)).save(run / "scenes" / "judgeA_labels" / "001.png")
+
+
+def _stack(run: Path) -> None:
+    pages = [Image.new("L", (W, H), value) for value in (1, 2)]
+    pages[0].save(run / "scenes" / "valB" / "001.png", format="TIFF", save_all=True, append_images=pages[1:])
+
+
 def _other_size(run: Path) -> None:
     Image.new("L", (W, H + 1)).save(run / "scenes" / "valB_labels" / "001.png")
 
@@ -251,20 +285,31 @@ def _without_images(run: Path) -> None:
         (_without_config, "config.json: no such file; expected the folder of a run"),
         (_odd_config, "config.json: cannot be used"),
         (_without_partner, "001.png: has no partner of its name in"),
-        (_other_size, "001.png: is not 64 x 48, the size of"),
+        (_other_size, "001.png: is 64 x 49, its image"),
         (_without_images, "valB: expected night thermal images to evaluate on, found none"),
+        (_twin("valB"), "valB/001.png: has the name of 001.bmp, and files are joined by their names"),
+        (_twin("valB_day"), "valB_day/001.png: has the name of 001.bmp"),
+        (_twin("valB_labels"), "valB_labels/001.png: has the name of 001.bmp"),
+        (_twin("judgeA"), "judgeA/001.png: has the name of 001.bmp"),
+        (_twin("judgeA_labels"), "judgeA_labels/001.png: has the name of 001.bmp"),
+        (_with_ids("valB_labels"), "valB_labels/001.png: holds ids [23]"),
+        (_with_ids("judgeA_labels"), "judgeA_labels/001.png: holds ids [23]"),
+        (_judge_of_other_size, "judgeA_labels/001.png: is 64 x 49, its image"),
+        (_tiny, "valB/001.png: is 9 x 7, smaller than the 8 x 8 that the networks take"),
+        (_stack, "valB/001.png: holds 2 pictures, expected one"),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_what_is_wrong_is_named_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], message: str
 ) -> None:
     run = write_run(tmp_path / "run")
     write_scenes(run / "scenes", 2)
     damage(run)
     assert command.main(run, judge_steps=1, device="cpu") == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert "judge: step" not in captured.out
     assert not (run / "metrics.json").exists()
 
 
@@ -277,6 +322,124 @@ def test_impossible_options(tmp_path: Path, options: dict[str, int], capsys: pyt
 def test_a_device_that_is_not_there(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(evaluated, device="nosuch") == 1
     assert "device nosuch: cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(8, 8), (11, 9)])
+def test_the_smallest_images_are_measured(tmp_path: Path, size: tuple[int, int]) -> None:
+    run = write_run(tmp_path / "run")
+    write_scenes(run / "scenes", 2)
+    rng = np.random.default_rng(0)
+    for folder in ("valB", "valB_day", "valB_labels"):
+        for path in (run / "scenes" / folder).iterdir():
+            shape = (*size, 3) if folder == "valB_day" else size
+            Image.fromarray(rng.integers(0, 19, shape, dtype=np.uint8)).save(path)
+    assert command.main(run, judge_steps=1, device="cpu") == 0
+
+
+@pytest.mark.parametrize("blocked", ["metrics.json", "metrics.md", "panels/evaluation.png"])
+def test_one_file_that_cannot_be_written_leaves_the_others(
+    evaluated: Path, tmp_path: Path, blocked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run / blocked).mkdir(parents=True)
+    assert command.main(run, data=evaluated / "scenes", judge_steps=1, limit=1, device="cpu") == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {run / blocked}: cannot be written (Is a directory)\n"
+    assert "trained generator" in captured.out
+    others = {"metrics.json", "metrics.md", "panels/evaluation.png"} - {blocked}
+    assert all((run / name).is_file() for name in others)
+    assert all(str(run / name) in captured.out.splitlines()[-1] for name in others)
+    assert str(run / blocked) not in captured.out.splitlines()[-1]
+
+
+def test_maps_of_a_turned_frame_lie_on_it(tmp_path: Path) -> None:
+    scene = render_scene(0, 0, (H, W))
+    for name, array in (
+        ("valB", scene.thermal),
+        ("valB_day", np.rot90(scene.color, -1)),
+        ("valB_labels", scene.labels),
+        ("judgeA", scene.color),
+        ("judgeA_labels", scene.labels),
+    ):
+        (tmp_path / name).mkdir()
+        exif = exif_of(6 if name in ("valB", "judgeA") else 1)
+        Image.fromarray(np.ascontiguousarray(array)).save(tmp_path / name / "x.png", exif=exif)
+    turned = np.rot90(scene.labels, -1)
+    case = read_case(list_cases(tmp_path)[0])
+    assert case.night.shape == case.day.shape == (3, W, H)
+    assert np.array_equal(case.labels, turned)
+    assert np.array_equal(np.asarray(to_image(case.night))[..., 0], np.rot90(scene.thermal, -1))
+    images, labels = Crops(judge_pairs(tmp_path), CITYSCAPES, crop=99, seed=0).batch(1)
+    mirrored = not np.array_equal(labels[0], turned)
+    assert np.array_equal(labels[0].flip(-1) if mirrored else labels[0], turned)
+    assert images.shape[2:] == (W, H)
+    Image.fromarray(turned).save(tmp_path / "valB_labels" / "x.png")
+    assert np.array_equal(read_case(list_cases(tmp_path)[0]).labels, turned)
+
+
+def test_names_are_joined_however_their_accents_are_composed(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2)
+    for i, name in enumerate(("valB", "valB_day", "valB_labels", "judgeA", "judgeA_labels")):
+        form = ("NFC", "NFD")[i % 2]
+        (tmp_path / name / "001.png").rename(tmp_path / name / unicodedata.normalize(form, "été.png"))
+    first, second = list_cases(tmp_path)
+    assert [path.parent.name for path in second.values()] == ["valB", "valB_day", "valB_labels"]
+    assert {unicodedata.normalize("NFC", path.stem) for path in second.values()} == {"été"}
+    assert {path.stem for path in first.values()} == {"000"}
+    assert [unicodedata.normalize("NFC", y.stem) for _, y in judge_pairs(tmp_path)] == ["000", "été"]
+
+
+def test_names_that_are_no_text_are_evaluated(tmp_path: Path) -> None:
+    folder = write_scenes(tmp_path / os.fsdecode(b"d\xe4ten"), 1)
+    for path in [*folder.rglob("*.png")]:
+        path.rename(path.with_name(os.fsdecode(b"caf\xe9.png")))
+    run = write_run(tmp_path / os.fsdecode(b"l\xe4uf"))
+    assert command.main(run, data=folder, judge_steps=1, device="cpu") == 0
+    assert json.loads((run / "metrics.json").read_text())["data"]["folder"] == str(folder)
+    assert (run / "judge.safetensors").is_file()
+
+
+def test_data_named_from_another_folder_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scenes(tmp_path / "data", 1)
+    run = write_run(tmp_path / "run", data="data")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert command.main(run, judge_steps=1, device="cpu") == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'elsewhere' / 'data'}: no such folder" in error
+    assert "data is a path from where training was started; name it with --data" in error
+    assert command.main(run, data=tmp_path / "data", judge_steps=1, device="cpu") == 0
+    monkeypatch.chdir(tmp_path)
+    assert command.main(Path("run"), judge_steps=1, device="cpu") == 0
+    gone = write_run(tmp_path / "gone", data=str(tmp_path / "nowhere"))
+    assert command.main(gone, device="cpu") == 1
+    assert "no such folder. The run was trained on it; name it with --data" in capsys.readouterr().err
+
+
+def test_numbers_may_be_numpys(evaluated: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    numbers = {"judge_steps": np.int64(2), "judge_seed": np.int32(0), "limit": np.int64(1)}
+    assert command.main(run, data=evaluated / "scenes", device="cpu", **numbers) == 0
+    assert json.loads((run / "metrics.json").read_text())["judge"]["steps"] == 2
+
+
+@pytest.mark.parametrize("narrow", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_a_narrow_terminal_ends_nothing(evaluated: Path, tmp_path: Path, narrow: dict[str, str]) -> None:
+    run = write_run(tmp_path / "läuf")
+    script = str(Path(command.__file__))
+    arguments = ["--run", str(run), "--data", str(evaluated / "scenes"), "--judge_steps", "1", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(script).parents[1]), "OMP_NUM_THREADS": "1", **narrow},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"trained generator" in done.stdout
+    assert done.stdout.isascii()
+    assert "±" in (run / "metrics.md").read_text(encoding="utf-8")
 
 
 # ---- the figures -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -183,10 +185,10 @@ def test_bad_training_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="steps"):
         train_judge(pairs, SPACE, steps=0)
     Image.new("L", (31, 24)).save(pairs[0][1])
-    with pytest.raises(DataError, match=r"judgeA_labels.0\.png: \(24, 31\) differs"):
+    with pytest.raises(DataError, match=r"judgeA_labels.0\.png: is 31 x 24, its image .*judgeA.0\.png is 32 x 24"):
         train_judge(pairs[:1], SPACE, steps=1)
     Image.new("L", (32, 24), 7).save(pairs[0][1])
-    with pytest.raises(DataError, match=r"0\.png: holds ids outside \[0, 3\)"):
+    with pytest.raises(DataError, match=r"0\.png: holds ids \[7\], which are neither in \[0, 3\)"):
         train_judge(pairs, SPACE, steps=1)
     Image.new("L", (32, 24), 255).save(pairs[0][1])
     with pytest.raises(DataError, match="no labeled pixel"):
@@ -195,6 +197,25 @@ def test_bad_training_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"judgeA.1\.png: has no label map"):
         judge_pairs(tmp_path)
     assert judge_pairs(tmp_path / "nothing") == []
+
+
+def test_unusable_pairs_are_named_before_the_first_step(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path)
+    said: list[str] = []
+    Image.new("L", (31, 24)).save(pairs[-1][1])
+    with pytest.raises(DataError, match="is 31 x 24, its image"):
+        train_judge(pairs, SPACE, steps=99, say=said.append)
+    assert said == []
+
+
+def test_the_smallest_pairs_and_numpys_numbers_train_a_judge(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), "red").save(tmp_path / "image.png")
+    Image.new("L", (1, 1), 1).save(tmp_path / "labels.png")
+    pairs = [(tmp_path / "image.png", tmp_path / "labels.png")]
+    first = train_judge(pairs, SPACE, steps=2, seed=3)
+    assert hash_weights(train_judge(pairs, SPACE, steps=np.int64(2), seed=np.int64(3))) == hash_weights(first)
+    _, settings = load_or_train_judge(pairs, tmp_path / "kept", SPACE, steps=np.int64(1), seed=np.int32(3))
+    assert load_or_train_judge(pairs, tmp_path / "kept", SPACE, steps=1, seed=3)[1] == settings
 
 
 # ---- the kept judge --------------------------------------------------------------------------------------------------
@@ -234,6 +255,13 @@ def test_hashes_see_names_contents_and_values(tmp_path: Path) -> None:
     b.write_bytes(b"12")
     assert hash_files([a]) != hash_files([b])
     assert hash_files([a, b]) != hash_files([b, a])
+    twins = [tmp_path / form / unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
+    for twin in (*twins, tmp_path / os.fsdecode(b"\xe9")):
+        twin.parent.mkdir(exist_ok=True)
+        twin.write_bytes(b"12")
+    assert hash_files(twins[:1]) != hash_files([tmp_path / os.fsdecode(b"\xe9")])
+    moved = twins[1].rename(twins[0].with_name(twins[1].name))
+    assert hash_files(twins[:1]) == hash_files([moved])
     before = hash_files([a])
     a.write_bytes(b"13")
     assert hash_files([a]) != before

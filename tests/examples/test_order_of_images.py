@@ -1,4 +1,4 @@
-"""Every epoch takes the images in an order of its own, meets other partners, and is the same again in another process."""
+"""Every epoch takes the images in an order of its own and meets other partners; taken again, it is the same."""
 
 from __future__ import annotations
 

@@ -100,13 +100,14 @@ def test_a_loader_with_workers_gives_the_same(data: TrainingData) -> None:
 
 def test_memory_crops_are_fixed(data: TrainingData) -> None:
     crop_set = MemoryCrops(data, seed=3, crop=32)
-    index, real_b, window = crop_set[2]
-    row, col, *size = window.tolist()
-    assert index == 2
+    crop = crop_set[2]
+    row, col, *size = crop["window_b"].tolist()
+    assert int(crop["index_b"]) == 2
     assert size == [40, 48]
-    assert torch.equal(cut(read_thermal(data.b[2].image), (row, col), 32, False), real_b)
-    assert torch.equal(crop_set[2][2], window)
-    assert len({tuple(crop_set[i][2].tolist()) for i in range(4)}) > 1
+    assert torch.equal(cut(read_thermal(data.b[2].image), (row, col), 32, False), crop["real_b"])
+    assert torch.equal(crop_set[2]["window_b"], crop["window_b"])
+    assert len({tuple(crop_set[i]["window_b"].tolist()) for i in range(4)}) > 1
+    assert "labels_b" not in crop
 
 
 def test_psi_is_uniform_and_fixed_by_seed_and_epoch() -> None:

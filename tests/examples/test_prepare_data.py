@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ from jsonargparse import auto_cli
 from PIL import Image
 
 import prepare_data
+from helpers.image_files import COLOR, COLOR_ALPHA, GRAY_ALPHA, exif_of, write_png
 from prepare_data import fit, main
 
 SMALL = {"cover": (50, 40), "crop": (36, 28)}
@@ -173,3 +177,136 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
     arguments += ["--cover", "[50, 40]", "--crop", "[10, 8]"]
     assert auto_cli(prepare_data.main, args=arguments, as_positional=False) == 0
     assert read(tmp_path / "out" / "x.png").shape == (8, 10)
+
+
+# ---- files that are more than they seem ------------------------------------------------------------------------------
+
+
+def test_a_stack_of_frames_is_named_and_the_others_are_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = [Image.fromarray(np.full((40, 50), value, np.uint8)) for value in (10, 90, 200)]
+    pages[0].save(folder / "stack.tif", save_all=True, append_images=pages[1:])
+    save(noise(40, 50), folder / "x.png")
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 1
+    assert "stack.tif: holds 3 pictures, expected one" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize("kind", [GRAY_ALPHA, COLOR, COLOR_ALPHA])
+def test_16_bit_thermal_in_several_channels_stays_16_bits(folder: Path, tmp_path: Path, kind: int) -> None:
+    counts = noise(40, 50, dtype=np.uint8).astype(np.uint16) + 7000
+    channels = {GRAY_ALPHA: 2, COLOR: 3, COLOR_ALPHA: 4}[kind]
+    write_png(folder / "x.png", np.repeat(counts[..., None], channels, axis=2), kind=kind)
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 0
+    assert np.array_equal(read(tmp_path / "out" / "x.png"), counts[6:34, 7:43])
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_turned_frame_is_turned_whatever_its_depth(folder: Path, tmp_path: Path, deep: bool) -> None:
+    frame = noise(50, 40).astype(np.uint16) + 7000 if deep else noise(50, 40)
+    Image.fromarray(frame).save(folder / "x.png", exif=exif_of(6))
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 0
+    assert np.array_equal(read(tmp_path / "out" / "x.png"), np.rot90(frame, -1)[6:34, 7:43])
+
+
+def test_a_dead_pixel_is_not_spread_by_resizing(folder: Path, tmp_path: Path) -> None:
+    smooth = (np.add.outer(np.arange(80), np.arange(100)) + 7000).astype(np.uint16)
+    smooth[30, 40] = 65535
+    save(smooth, folder / "x.png")
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 0
+    assert read(tmp_path / "out" / "x.png").max() <= 7000 + 80 + 100
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_fourth_channel_of_mfnet_is_its_thermal_frame(
+    folder: Path, tmp_path: Path, bits: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = noise(40, 50, 4, dtype=np.uint8 if bits == 8 else np.uint16)
+    write_png(folder / "x.png", pixels, bits=bits, kind=COLOR_ALPHA)
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 0
+    assert np.array_equal(read(tmp_path / "out" / "x.png"), pixels[6:34, 7:43, 3])
+    assert "of 1 the fourth channel was taken for the thermal one" in capsys.readouterr().out
+    assert main(folder, tmp_path / "gray", thermal=True, fourth=False, **SMALL) == 0
+    assert not np.array_equal(read(tmp_path / "gray" / "x.png"), pixels[6:34, 7:43, 3])
+    assert "fourth channel" not in capsys.readouterr().out
+    assert main(folder, tmp_path / "day", **SMALL) == 0
+    shown = pixels if bits == 8 else np.rint(pixels / 257)
+    assert np.array_equal(read(tmp_path / "day" / "x.png"), shown[6:34, 7:43, :3])
+
+
+def test_label_maps_are_turned_with_their_images(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    ids = noise(50, 40) % 19
+    for name, array in (("stored", ids), ("shown", np.ascontiguousarray(np.rot90(ids, -1))), ("other", ids[1:])):
+        Image.fromarray(noise(50, 40, 3)).save(tmp_path / "images" / f"{name}.jpg", exif=exif_of(6))
+        save(array, folder / f"{name}.png")
+    assert main(folder, tmp_path / "out", labels=True, images=tmp_path / "images", **SMALL) == 1
+    assert "other.png: is 40 x 49, its image" in capsys.readouterr().err
+    for name in ("stored", "shown"):
+        assert np.array_equal(read(tmp_path / "out" / f"{name}.png"), np.rot90(ids, -1)[6:34, 7:43])
+    save(ids, folder / "alone.png")
+    assert main(folder, tmp_path / "again", labels=True, images=tmp_path / "images", **SMALL) == 1
+    assert "alone.png: has no image of its name in" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+    assert main(folder, tmp_path / "again", images=tmp_path / "images", **SMALL) == 1
+    assert "images goes with labels" in capsys.readouterr().err
+
+
+# ---- outputs ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_output_that_cannot_be_written_leaves_the_others(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        save(noise(40, 50), folder / f"{name}.png")
+    (tmp_path / "out" / "b.png").mkdir(parents=True)
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"prepare_data: {tmp_path / 'out' / 'b.png'}: cannot be written (Is a directory)\n"
+    assert captured.out == f"2 images written to {tmp_path / 'out'}\n"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+
+
+def test_a_full_disk_ends_the_batch_at_once(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        save(noise(40, 50), folder / f"{name}.png")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(prepare_data, "save_image", full)
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("No space left on device") == 1
+    assert captured.out == ""
+
+
+def test_the_longest_names_and_names_that_are_no_text(folder: Path, tmp_path: Path) -> None:
+    long, latin = "x" * 251, os.fsdecode(b"caf\xe9")
+    for name in (long, latin):
+        save(noise(40, 50), folder / f"{name}.png")
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 0
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {long, latin}
+
+
+def test_names_composed_in_two_ways_are_one_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for form in ("NFC", "NFD"):
+        save(noise(40, 50), folder / f"{unicodedata.normalize(form, 'é')}.png")
+    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 1
+    assert "would replace that of" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_sizes_may_be_numpy_integers(folder: Path, tmp_path: Path) -> None:
+    save(noise(80, 100), folder / "x.png")
+    cover, crop = (tuple(np.array(size)) for size in SMALL.values())
+    assert main(folder, tmp_path / "out", thermal=True, cover=cover, crop=crop) == 0
+    assert read(tmp_path / "out" / "x.png").shape == (28, 36)

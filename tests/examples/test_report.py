@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -137,7 +138,8 @@ def test_names_are_escaped(run: Path) -> None:
     assert "<h1>a &lt;b&gt; &amp; c</h1>" in page
 
 
-def test_an_empty_folder_gives_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_run_that_has_just_begun_gives_a_page_that_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
     assert command.main(tmp_path) == 0
     page = (tmp_path / "report.html").read_text()
     for text in ("No config.json", "log.csv is missing", "No TensorBoard", "Not evaluated yet", "evaluate.py --run"):
@@ -167,6 +169,35 @@ def test_damaged_files_are_named_and_the_rest_is_shown(run: Path, name: str, con
     assert page.count('class="missing"') == 1
     assert message in page
     assert "After step 1000" in page
+
+
+def test_a_log_that_is_no_text(run: Path) -> None:
+    (run / "log.csv").write_bytes(b"step,phase\n\xff\xfe,1\n")
+    assert "log.csv is missing or empty" in make_report(run)
+
+
+@pytest.mark.parametrize("kind", ["empty", "data", "notes"])
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if kind == "data":
+        noise(tmp_path / "trainA" / "a.png")
+    elif kind == "notes":
+        (tmp_path / "notes.txt").write_text("loss 3.1")
+    assert command.main(tmp_path) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"report: {tmp_path}: is not the folder of a run")
+    assert captured.out == ""
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_names_that_are_no_text_and_commands_that_can_be_typed(run: Path) -> None:
+    (run / "metrics.json").unlink()
+    config = to_dict(make_config("demo")) | {"data": os.fsdecode(b"caf\xe9")}
+    (run / "config.json").write_text(json.dumps(config))
+    other = run.rename(run.parent / os.fsdecode(b"my r\xfcn"))
+    assert command.main(other) == 0
+    page = (other / "report.html").read_text(encoding="utf-8")
+    assert "caf\\udce9" in page
+    assert f"evaluate.py --run &#39;{run.parent}/my r\\udcfcn&#39;" in page
 
 
 def test_a_log_that_ends_in_half_a_line_or_holds_no_number(run: Path) -> None:

@@ -5,18 +5,23 @@ Everything derived is cached beside the run, never in the data folder, which may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from morn_losses import LabelFusion, LabelSpace, SemanticDenoiser
 from morn_losses.edges import canny_edges
 from morn_losses.functional import to_gray
-from ntir2dc.data.images import SUFFIXES, DataError, list_images, read_color, read_labels, read_thermal, save_image
+from ntir2dc.data.derived import is_kept, keep, key_of
+from ntir2dc.data.images import SUFFIXES, DataError, check_size, list_images, load_color, load_thermal
+from ntir2dc.data.maps import read_edges, read_known_labels
+from ntir2dc.data.partners import by_name, partners_of
+from ntir2dc.data.samples import Source
+
+__all__ = ["Frame", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,16 @@ class TrainingData:
     val_b: tuple[Path, ...]
 
 
-def read_edges(path: Path) -> Tensor:
-    """Read an edge map as float32 ``(H, W)`` in [0, 1]; white is an edge."""
-    return (read_thermal(path)[0] + 1) / 2
+@dataclass(frozen=True)
+class _Checked:
+    """A training image that was read, with the maps of its name."""
+
+    image: Path
+    pixels: Tensor
+    source: Source
+    edges: Path | None
+    maps: tuple[Path, ...]
+    labels: tuple[Tensor, ...]
 
 
 def prepare_training_data(
@@ -59,8 +71,9 @@ def prepare_training_data(
     Args:
         folder: holds ``trainA`` (daytime color) and ``trainB`` (night thermal), and for the labels of ``trainA`` either
             ``labelsA`` or both ``labels_pred1`` and ``labels_pred2``; ``valB``, ``edgesA`` and ``edgesB`` are optional.
-            A label or edge map has its image's name (any of the image suffixes).
-        cache: where missing edges and fused labels are kept.
+            A label or edge map has its image's name (any of the image suffixes), and its size as it is shown, or as it
+            is stored where that is another.
+        cache: where missing edges and fused labels are kept, until a source or an option of theirs is another.
         space: the label space of the maps.
         crop: side of the training crop; smaller images are an error.
         edge_thresholds: of Canny, for images without a given edge map.
@@ -70,131 +83,151 @@ def prepare_training_data(
         report: is told what is being derived.
 
     Raises:
-        DataError: names the first file that is missing, unreadable, of the wrong size or with unknown ids.
+        DataError: names the first file that is missing, unreadable, of the wrong size or with unknown ids, or that
+            shares its name with another.
     """
+    low, high = (float(threshold) for threshold in edge_thresholds)
+    kinds = _label_folders(folder) if need_labels else ()
+    edges_a, edges_b = (_EdgeMaps(cache / f"edges{domain}_{low:g}_{high:g}", low, high) for domain in "AB")
+    key = "given" if len(kinds) == 1 else "fused_published" if published_fusion else "fused"
+    labels_a = _LabelMaps(
+        cache / f"labelsA_{key}{'_denoised' if denoise else ''}",
+        space,
+        LabelFusion.visible(space, published=published_fusion) if len(kinds) == 2 else None,
+        SemanticDenoiser.visible(space) if denoise else None,
+    )
+    frames_a = tuple(
+        Frame(checked.image, edges_a.of(checked), labels_a.of(checked) if kinds else None)
+        for checked in _images_a(folder, space, crop, kinds)
+    )
+    frames_b = tuple(Frame(checked.image, edges_b.of(checked)) for checked in _images_b(folder, space, crop))
+    for name, edges in (("trainA", edges_a), ("trainB", edges_b)):
+        if edges.computed:
+            report(f"edges of {edges.computed} images of {folder / name} computed with Canny ({low:g}, {high:g})")
+    if labels_a.computed:
+        done = "taken as given" if len(kinds) == 1 else "fused from two predictions"
+        report(f"labels of {labels_a.computed} images {done}{' and denoised' if denoise else ''}")
+    return TrainingData(frames_a, frames_b, _validation_images(folder))
+
+
+def check_training_data(folder: Path, space: LabelSpace, *, crop: int, need_labels: bool = True) -> None:
+    """Check what :func:`prepare_training_data` checks, and derive nothing.
+
+    Raises:
+        DataError: as there.
+    """
+    for _ in _images_a(folder, space, crop, _label_folders(folder) if need_labels else ()):
+        pass
+    for _ in _images_b(folder, space, crop):
+        pass
+    _validation_images(folder)
+
+
+# ---- what is there ---------------------------------------------------------------------------------------------------
+
+
+def _images_a(folder: Path, space: LabelSpace, crop: int, kinds: Sequence[str]) -> Iterator[_Checked]:
+    return _checked(folder, "A", load_color, space, crop, kinds)
+
+
+def _images_b(folder: Path, space: LabelSpace, crop: int) -> Iterator[_Checked]:
+    return _checked(folder, "B", load_thermal, space, crop, ())
+
+
+def _checked(
+    folder: Path,
+    domain: str,
+    load: Callable[[Path], tuple[Tensor, Source]],
+    space: LabelSpace,
+    crop: int,
+    kinds: Sequence[str],
+) -> Iterator[_Checked]:
+    """Read and check the images of a domain, with their edge maps and those in the folders ``kinds``."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    images_a, images_b = list_images(folder / "trainA"), list_images(folder / "trainB")
-    for name, images in (("trainA", images_a), ("trainB", images_b)):
-        if not images:
-            raise DataError(f"{folder / name}: expected a folder with images ({', '.join(SUFFIXES)}), found none")
-    edges_a = _edges(folder / "edgesA", cache / "edgesA", images_a, read_color, crop, edge_thresholds, report)
-    edges_b = _edges(folder / "edgesB", cache / "edgesB", images_b, read_thermal, crop, edge_thresholds, report)
-    labels_a: Sequence[Path | None] = [None] * len(images_a)
-    if need_labels:
-        labels_a = _labels(folder, cache, images_a, space, denoise, published_fusion, report)
-    val_b = list_images(folder / "valB")
-    for path in val_b:
-        read_thermal(path)
-    frames_a = tuple(Frame(*parts) for parts in zip(images_a, edges_a, labels_a, strict=True))
-    frames_b = tuple(Frame(*parts) for parts in zip(images_b, edges_b, strict=True))
-    return TrainingData(frames_a, frames_b, tuple(val_b))
+    images = list_images(folder / f"train{domain}")
+    if not images:
+        raise DataError(
+            f"{folder / f'train{domain}'}: expected a folder with images ({', '.join(SUFFIXES)}), found none"
+        )
+    edges = partners_of(images, folder / f"edges{domain}", complete=False, strict=True)
+    maps = [partners_of(images, folder / kind, complete=True, strict=True) for kind in kinds]
+    for image, edge, *own in zip(images, edges, *maps, strict=True):
+        pixels, source = load(image)
+        check_size(source, crop, f"the training crop of {crop}")
+        if edge is not None:
+            read_edges(edge, source)
+        paths = tuple(path for path in own if path is not None)
+        labels = tuple(read_known_labels(path, source, space) for path in paths)
+        yield _Checked(image, pixels, source, edge, paths, labels)
 
 
-def _partners(images: Sequence[Path], folder: Path, *, complete: bool) -> list[Path | None]:
-    """Return for each image the file of the same stem in ``folder``; files without an image are an error."""
-    by_stem = {p.stem: p for p in list_images(folder)}
-    stems = {p.stem for p in images}
-    for stem, path in by_stem.items():
-        if stem not in stems:
-            raise DataError(f"{path}: has no image of its name in {images[0].parent}")
-    partners = [by_stem.get(p.stem) for p in images]
-    for image, partner in zip(images, partners, strict=True):
-        if complete and partner is None:
-            raise DataError(f"{image}: has no map of its name in {folder}")
-    return partners
+def _label_folders(folder: Path) -> tuple[str, ...]:
+    """Return the names of the folders that hold the labels of domain A: one, or those of two predictions."""
+    kinds = ("labelsA",) if (folder / "labelsA").is_dir() else ("labels_pred1", "labels_pred2")
+    if folder.is_dir() and not all(list_images(folder / kind) for kind in kinds):
+        raise DataError(f"{folder}: expected labelsA, or labels_pred1 and labels_pred2, with a map for each image")
+    return kinds
 
 
-def _check_size(path: Path, size: tuple[int, ...], image: Path, image_size: tuple[int, ...]) -> None:
-    if size != image_size:
-        raise DataError(f"{path}: is {size[1]} x {size[0]}, its image {image} is {image_size[1]} x {image_size[0]}")
+def _validation_images(folder: Path) -> tuple[Path, ...]:
+    paths = list_images(folder / "valB")
+    by_name(paths)
+    for path in paths:
+        check_size(load_thermal(path)[1])
+    return tuple(paths)
 
 
-def _fresh(cached: Path, *sources: Path) -> bool:
-    return cached.is_file() and all(cached.stat().st_mtime >= s.stat().st_mtime for s in sources)
+# ---- what is derived -------------------------------------------------------------------------------------------------
 
 
-def _edges(
-    given: Path,
-    cache: Path,
-    images: Sequence[Path],
-    read: Callable[[Path], Tensor],
-    crop: int,
-    thresholds: tuple[float, float],
-    report: Callable[[str], None],
-) -> list[Path]:
-    low, high = thresholds
-    cache = cache.with_name(f"{cache.name}_{low:g}_{high:g}")
-    found: list[Path] = []
-    computed = 0
-    for image, partner in zip(images, _partners(images, given, complete=False), strict=True):
-        pixels = read(image)
-        size = tuple(pixels.shape[-2:])
-        if min(size) < crop:
-            raise DataError(f"{image}: is {size[1]} x {size[0]}, smaller than the training crop of {crop}")
-        if partner is not None:
-            _check_size(partner, tuple(read_edges(partner).shape), image, size)
-            found.append(partner)
-            continue
-        cached = cache / f"{image.stem}.png"
-        if not _fresh(cached, image):
-            gray = to_gray(pixels[None])[0, 0].numpy()
-            save_image(Image.fromarray(canny_edges(gray, low, high).astype(np.uint8) * 255), cached)
-            computed += 1
-        found.append(cached)
-    if computed:
-        report(f"edges of {computed} images of {images[0].parent} computed with Canny ({low:g}, {high:g})")
-    return found
+@dataclass
+class _EdgeMaps:
+    """Edges of images: the given map, or one computed by Canny and kept."""
+
+    cache: Path
+    low: float
+    high: float
+    computed: int = 0
+
+    def of(self, checked: _Checked) -> Path:
+        """Return the edge map of an image."""
+        if checked.edges is not None and checked.source.size == checked.source.stored_size:
+            return checked.edges
+        path = self.cache / f"{checked.image.stem}.png"
+        sources = [checked.image] if checked.edges is None else [checked.image, checked.edges]
+        key = key_of(sources, ("edges", self.low, self.high))
+        if not is_kept(path, key):
+            if checked.edges is None:
+                gray = to_gray(checked.pixels[None])[0, 0].numpy()
+                edges = canny_edges(gray, self.low, self.high) * 255.0
+                self.computed += 1
+            else:  # as the image is shown
+                edges = read_edges(checked.edges, checked.source).numpy() * 255
+            keep(path, edges.round().astype(np.uint8), key)
+        return path
 
 
-def _read_checked(path: Path, image: Path, space: LabelSpace) -> Tensor:
-    labels = read_labels(path)
-    with Image.open(image) as opened:
-        size = (opened.height, opened.width)
-    _check_size(path, tuple(labels.shape), image, size)
-    known = space.mask(labels, range(len(space))) | (labels == space.ignore_index)
-    if not known.all():
-        unknown = sorted(set(labels[~known].tolist()))[:5]
-        raise DataError(f"{path}: holds ids {unknown}, which are neither in [0, {len(space)}) nor {space.ignore_index}")
-    return labels
+@dataclass
+class _LabelMaps:
+    """Labels of color images: given or fused from two predictions, denoised or not, and kept."""
 
+    cache: Path
+    space: LabelSpace
+    fuse: LabelFusion | None
+    clean: SemanticDenoiser | None
+    computed: int = 0
 
-def _labels(
-    folder: Path,
-    cache: Path,
-    images: Sequence[Path],
-    space: LabelSpace,
-    denoise: bool,
-    published_fusion: bool,
-    report: Callable[[str], None],
-) -> list[Path]:
-    single = (folder / "labelsA").is_dir()
-    sources = ("labelsA",) if single else ("labels_pred1", "labels_pred2")
-    for name in sources:
-        if not list_images(folder / name):
-            raise DataError(f"{folder}: expected labelsA, or labels_pred1 and labels_pred2, with a map for each image")
-    partners = [_partners(images, folder / name, complete=True) for name in sources]
-    if single:
-        key = "given"
-    else:
-        key = "fused_published" if published_fusion else "fused"
-    cache = cache / f"labelsA_{key}{'_denoised' if denoise else ''}"
-    fuse = None if single else LabelFusion.visible(space, published=published_fusion)
-    clean = SemanticDenoiser.visible(space) if denoise else None
-    result: list[Path] = []
-    computed = 0
-    for image, *maps in zip(images, *partners, strict=True):
-        paths = [path for path in maps if path is not None]
-        labels = [_read_checked(path, image, space)[None] for path in paths]
-        cached = cache / f"{image.stem}.png"
-        if not _fresh(cached, image, *paths):
-            merged = labels[0] if fuse is None else fuse(*labels)
-            if clean is not None:
-                merged = clean(merged, read_color(image)[None])
-            save_image(Image.fromarray(merged[0].numpy().astype(np.uint8)), cached)
-            computed += 1
-        result.append(cached)
-    if computed:
-        done = "taken as given" if single else "fused from two predictions"
-        report(f"labels of {computed} images {done}{' and denoised' if denoise else ''}")
-    return result
+    def of(self, checked: _Checked) -> Path:
+        """Return the label map of an image."""
+        path = self.cache / f"{checked.image.stem}.png"
+        options = ("labels", self.space, self.fuse, self.clean)
+        key = key_of((checked.image, *checked.maps), options)
+        if not is_kept(path, key):
+            labels = [x[None] for x in checked.labels]
+            merged = labels[0] if self.fuse is None else self.fuse(*labels)
+            if self.clean is not None:
+                merged = self.clean(merged, checked.pixels[None])
+            keep(path, merged[0].numpy().astype(np.uint8), key)
+            self.computed += 1
+        return path

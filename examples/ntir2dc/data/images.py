@@ -1,29 +1,45 @@
 """Image files to tensors in [-1, 1] and back; the one place that knows how thermal images are stored.
 
-Thermal images are white-hot (warm is bright), 8-bit gray, repeated to three channels, for training and inference alike.
+Thermal images are white-hot (warm is bright), gray of 8 bits, repeated to three channels, for training and inference
+alike. What a file holds is read in ``samples``, gray of any depth in ``gray``, label and edge maps in ``maps``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from ntir2dc.data.gray import read_gray, robust_extremes
+from ntir2dc.data.maps import read_edges, read_labels
+from ntir2dc.data.samples import DataError, Source, read_picture
 from ntir2dc.files import write_atomically
+
+__all__ = [
+    "SMALLEST",
+    "SUFFIXES",
+    "DataError",
+    "check_size",
+    "list_images",
+    "load_color",
+    "load_thermal",
+    "read_color",
+    "read_edges",
+    "read_labels",
+    "read_thermal",
+    "save_image",
+    "to_image",
+]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-
-
-class DataError(ValueError):
-    """A file or folder that cannot be used; the message starts with its path."""
+SMALLEST = 8
+"""The least height and width that the networks take."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -33,33 +49,13 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
-def _open(path: Path | str) -> Image.Image:
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        with Image.open(path) as image:
-            image.load()
-            # as every viewer shows it; a note that is damaged changes nothing
-            with contextlib.suppress(Exception):
-                ImageOps.exif_transpose(image, in_place=True)
-            return image
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: is not an image of a known format") from None
-    # damaged files make decoders raise nearly anything
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+def check_size(source: Source, least: int = SMALLEST, what: str = "the 8 x 8 that the networks take") -> None:
+    """Raise a :class:`DataError` for an image that is smaller than ``least`` in height or width."""
+    if min(source.size) < least:
+        raise DataError(f"{source.path}: is {source.size[1]} x {source.size[0]}, smaller than {what}")
 
 
-def _without_alpha(image: Image.Image) -> Image.Image:
-    """Return ``L`` where the image is gray and ``RGB`` otherwise."""
-    if image.mode in ("1", "L", "LA", "La"):
-        return image.convert("L")
-    # a palette's transparency only survives, and is only dropped without a warning, by way of RGBA
-    return image.convert("RGBA" if image.mode in ("P", "PA") else "RGB").convert("RGB")
-
-
-def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels).float() / 127.5 - 1
+# ---- color -----------------------------------------------------------------------------------------------------------
 
 
 def read_color(path: Path | str) -> Tensor:
@@ -69,57 +65,56 @@ def read_color(path: Path | str) -> Tensor:
         float32 ``(3, H, W)`` in [-1, 1].
 
     Raises:
-        DataError: a file that is missing, damaged, or deeper than 8 bits a channel.
+        DataError: a file that is missing or damaged, that holds several pictures, or gray deeper than 8 bits.
     """
-    image = _open(path)
-    if image.mode in _DEEP_MODES:
-        raise DataError(f"{path}: expected an 8-bit color image, got mode {image.mode}")
-    return _to_tensor(np.array(_without_alpha(image).convert("RGB"))).permute(2, 0, 1).contiguous()
+    return load_color(path)[0]
+
+
+def load_color(path: Path | str) -> tuple[Tensor, Source]:
+    """Read a color image as :func:`read_color` does; return with it what the file says of it."""
+    picture = read_picture(path)
+    if picture.deep is None:
+        pixels = _to_tensor(picture.upright(np.array(picture.without_alpha().convert("RGB"))))
+    elif picture.deep.shape[2] >= 3:
+        pixels = torch.from_numpy(picture.upright(picture.deep[..., :3]).astype(np.float32)) / 32767.5 - 1
+    else:
+        raise DataError(f"{path}: expected an 8-bit color image, got mode {picture.source.mode}")
+    return pixels.permute(2, 0, 1).contiguous(), picture.source
+
+
+def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pixels).float() / 127.5 - 1
+
+
+# ---- thermal ---------------------------------------------------------------------------------------------------------
 
 
 def read_thermal(path: Path | str) -> Tensor:
-    """Read a white-hot thermal image as gray values, repeated to three channels.
+    """Read a white-hot thermal image as gray values (:func:`read_gray`), repeated to three channels.
 
-    Color is converted to gray (ITU-R BT.601), an alpha channel is dropped. A false-color palette is not undone.
-
-    Choice: an image of 16 bits or of floats is stretched from its own minimum and maximum to 8 bits (all black if they
-    are equal), since raw counts differ by camera. Frames of a sequence whose brightness must stay comparable should
-    be converted to 8 bits together, beforehand.
+    Choice: an image of more than 8 bits is stretched from its own minimum and maximum (dead pixels left out,
+    :func:`robust_extremes`) to 8 bits, all black if they are equal, since raw counts differ by camera. Frames of a
+    sequence whose brightness must stay comparable should be converted to 8 bits together, beforehand.
 
     Returns:
         float32 ``(3, H, W)`` in [-1, 1], the three channels equal.
 
     Raises:
-        DataError: a file that is missing or damaged, or that holds NaN or infinity.
+        DataError: a file that is missing or damaged, that holds several pictures, NaN or infinity.
     """
-    image = _open(path)
-    if image.mode in _DEEP_MODES:
-        counts = np.asarray(image, dtype=np.float64)
-        low, high = counts.min(), counts.max()
-        if not np.isfinite(high - low):
-            raise DataError(f"{path}: holds values that are not finite")
-        pixels = np.rint((counts - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
-    else:
-        pixels = np.array(_without_alpha(image).convert("L"))
-    return _to_tensor(pixels).repeat(3, 1, 1)
+    return load_thermal(path)[0]
 
 
-def read_labels(path: Path | str) -> Tensor:
-    """Read a label map: the 8-bit gray values, or palette indices, are the class ids.
+def load_thermal(path: Path | str) -> tuple[Tensor, Source]:
+    """Read a thermal image as :func:`read_thermal` does; return with it what the file says of it."""
+    gray = read_gray(path)
+    pixels = gray.counts
+    if gray.source.bits > 8:
+        pixels = np.rint(gray.between(*robust_extremes(gray.counts), white=255)).astype(np.uint8)
+    return _to_tensor(pixels).repeat(3, 1, 1), gray.source
 
-    Returns:
-        int64 ``(H, W)``.
 
-    Raises:
-        DataError: a file that is missing or damaged, that is not single-channel 8-bit, or that is a JPEG, whose
-            compression invents ids along every border.
-    """
-    image = _open(path)
-    if image.mode not in ("L", "P"):
-        raise DataError(f"{path}: expected a label map of a single 8-bit channel (mode L or P), got mode {image.mode}")
-    if image.format in ("JPEG", "MPO"):
-        raise DataError(f"{path}: expected a label map in a lossless format such as PNG, got {image.format}")
-    return torch.from_numpy(np.array(image)).long()
+# ---- pictures --------------------------------------------------------------------------------------------------------
 
 
 def to_image(x: Tensor) -> Image.Image:

@@ -8,6 +8,7 @@ from ntir2dc.evaluation.cases import (
     UNTRAINED,
     Case,
     Translate,
+    find_cases,
     list_cases,
     read_case,
     run_network,
@@ -27,7 +28,7 @@ from ntir2dc.evaluation.figures import (
     summarize,
     weighted_figures,
 )
-from ntir2dc.evaluation.run import evaluate_run, load_config
+from ntir2dc.evaluation.run import data_of, evaluate_run, load_config
 from ntir2dc.evaluation.tables import format_cells, format_classes, to_markdown
 
 __all__ = [
@@ -45,8 +46,10 @@ __all__ = [
     "Row",
     "Scores",
     "Translate",
+    "data_of",
     "evaluate",
     "evaluate_run",
+    "find_cases",
     "format_cells",
     "format_classes",
     "list_cases",

@@ -9,7 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ntir2dc.data.images import DataError, list_images, read_color, read_labels, read_thermal
+from morn_losses import LabelSpace
+from ntir2dc.data.images import DataError, check_size, list_images, load_thermal, read_color
+from ntir2dc.data.maps import read_known_labels, read_labels
+from ntir2dc.data.partners import by_name, partners_of
 
 INPUT, TINTED, UNTRAINED, TRAINED, TRUTH = (
     "input",
@@ -38,37 +41,56 @@ def list_cases(folder: Path, limit: int = 0) -> list[dict[str, Path]]:
     """Return the files of each night image of ``valB``: ``night`` and, where there are any, ``day`` and ``labels``.
 
     Raises:
-        DataError: no night images, or a partner folder that lacks some of their names.
+        DataError: no night images, a partner folder that lacks some of their names, or two files of one name.
     """
     nights = list_images(folder / "valB")
     if not nights:
         raise DataError(f"{folder / 'valB'}: expected night thermal images to evaluate on, found none")
+    by_name(nights)
     cases = [{"night": path} for path in nights]
     for key in ("day", "labels"):
-        partners = {path.stem: path for path in list_images(folder / f"valB_{key}")}
-        for case in cases if partners else []:
-            if case["night"].stem not in partners:
-                raise DataError(f"{case['night']}: has no partner of its name in {folder / f'valB_{key}'}")
-            case[key] = partners[case["night"].stem]
+        if list_images(folder / f"valB_{key}"):
+            partners = partners_of(nights, folder / f"valB_{key}", complete=True, kind="partner")
+            for case, partner in zip(cases, partners, strict=True):
+                if partner is not None:
+                    case[key] = partner
     return cases[: limit or None]
 
 
-def read_case(files: Mapping[str, Path]) -> Case:
-    """Read a case; sizes are cut to multiples of 4, which the generators need.
+def find_cases(folder: Path, space: LabelSpace, limit: int = 0) -> list[dict[str, Path]]:
+    """Return what :func:`list_cases` does, every file read and checked: before work that they would end.
 
     Raises:
-        DataError: files that cannot be used, or whose sizes differ.
+        DataError: as there; files that cannot be used, whose sizes differ, or with unknown ids.
     """
-    night = read_thermal(files["night"])
-    H, W = night.shape[-2:]
-    partners: dict[str, Tensor | None] = {}
-    for key, read in (("day", read_color), ("labels", read_labels)):
-        partners[key] = read(files[key]) if key in files else None
-        found = partners[key]
-        if found is not None and found.shape[-2:] != (H, W):
-            raise DataError(f"{files[key]}: is not {W} x {H}, the size of {files['night']}")
+    cases = list_cases(folder, limit)
+    for files in cases:
+        read_case(files, space)
+    return cases
+
+
+def read_case(files: Mapping[str, Path], space: LabelSpace | None = None) -> Case:
+    """Read a case; sizes are cut to multiples of 4, which the generators need.
+
+    Args:
+        files: of the case.
+        space: of the labels; None does not look at their ids.
+
+    Raises:
+        DataError: files that cannot be used, whose sizes differ, or with ids that the space does not know.
+    """
+    night, source = load_thermal(files["night"])
+    check_size(source)
+    H, W = source.size
+    day = read_color(files["day"]) if "day" in files else None
+    if day is not None and day.shape[1:] != (H, W):
+        raise DataError(f"{files['day']}: is not {W} x {H}, the size of {files['night']}")
+    labels = None
+    if "labels" in files:
+        path = files["labels"]
+        labels = read_labels(path, source) if space is None else read_known_labels(path, source, space)
     cut = (..., slice(H - H % 4), slice(W - W % 4))
-    day, labels = (None if x is None else x[cut] for x in (partners["day"], partners["labels"]))
+    day, labels = (None if x is None else x[cut] for x in (day, labels))
     return Case(files["night"].stem, night[cut], day, labels)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ntir2dc.evaluation.cases import (
     UNTRAINED,
     Case,
     Translate,
-    list_cases,
+    find_cases,
     read_case,
     run_network,
     tint,
@@ -32,7 +33,7 @@ from ntir2dc.evaluation.cases import (
 )
 from ntir2dc.evaluation.figures import CLASSES_A, COLUMNS, Row, evaluate
 from ntir2dc.evaluation.tables import to_markdown
-from ntir2dc.files import write_atomically
+from ntir2dc.files import attempt, write_text
 from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge, predict
 from ntir2dc.methods import METHODS
 from ntir2dc.run.contact_sheet import colorize_labels, save_sheet
@@ -49,11 +50,26 @@ def load_config(run: Path) -> TrainConfig:
     """
     path = run / "config.json"
     try:
-        return from_dict(json.loads(path.read_text()))
+        return from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; expected the folder of a run") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: cannot be used ({error})") from error
+
+
+def data_of(run: Path, config: TrainConfig) -> Path:
+    """Return the folder that a run was trained on.
+
+    Raises:
+        DataError: it is not there: moved, or named from another folder than this command is called from.
+    """
+    if config.data is None:
+        return run / "scenes"
+    folder = Path(config.data)
+    if not folder.is_dir():
+        where = "" if folder.is_absolute() else f", and {config.data} is a path from where training was started"
+        raise DataError(f"{folder.absolute()}: no such folder. The run was trained on it{where}; name it with --data")
+    return folder
 
 
 def evaluate_run(
@@ -66,6 +82,7 @@ def evaluate_run(
     limit: int = 0,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = lambda _: None,
+    problems: list[str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run and write ``metrics.json``, ``metrics.md`` and ``panels/evaluation.png`` into its folder.
 
@@ -79,6 +96,7 @@ def evaluate_run(
         limit: evaluate only the first images; 0 is all of them.
         device: where networks run.
         say: is told what is being done.
+        problems: is told what could not be written while the rest was; None raises it.
 
     Returns:
         What ``metrics.json`` holds.
@@ -88,8 +106,8 @@ def evaluate_run(
         WeightsError: weights that cannot be used.
     """
     config = load_config(run)
-    folder = data or (Path(config.data) if config.data else run / "scenes")
-    files = list_cases(folder, limit)
+    folder = data or data_of(run, config)
+    files = find_cases(folder, space, limit)
     trained = load_translator(run).to(device)
     untrained = METHODS[config.method].untrained_translator(config, len(space)).eval().to(device)
     translators: dict[str, Translate] = {
@@ -128,10 +146,19 @@ def evaluate_run(
 
     say(f"evaluating {len(files)} night images of {folder / 'valB'}")
     table = evaluate((read_case(f) for f in files), translators, judge, space, look)
-    save_sheet(run / "panels" / "evaluation.png", rows, titles)
     result = _result(config, folder, files, table, settings, _notes(missing, "day" in files[0], judge is not None))
-    write_atomically(run / "metrics.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-    write_atomically(run / "metrics.md", to_markdown(result).encode())
+    outputs: dict[str, Callable[[Path], None]] = {
+        "metrics.json": partial(write_text, text=json.dumps(result, indent=2, allow_nan=False) + "\n"),
+        "metrics.md": partial(write_text, text=to_markdown(result)),
+        "panels/evaluation.png": partial(save_sheet, rows=rows, titles=titles),
+    }
+    unwritten: list[str] = []
+    for name, write in outputs.items():
+        attempt(partial(write, run / name), run / name, unwritten)
+    if problems is None and unwritten:
+        raise DataError("; ".join(unwritten))
+    if problems is not None:
+        problems += unwritten
     return result
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morn_losses import LabelSpace
-from ntir2dc.data.images import DataError, list_images, read_color, read_labels
+from ntir2dc.data.images import DataError, list_images, load_color
+from ntir2dc.data.maps import read_known_labels, read_labels
+from ntir2dc.data.partners import partners_of
 from ntir2dc.networks.segmenters import add_coordinates
 
 Pair = tuple[Path, Path]
@@ -22,14 +24,11 @@ def judge_pairs(folder: Path) -> list[Pair]:
     """Return the day images that the judge is trained on with their label maps, by name; empty if there are none.
 
     Raises:
-        DataError: an image without a label map.
+        DataError: an image without a label map, or two files of one name.
     """
-    labels = {path.stem: path for path in list_images(folder / "judgeA_labels")}
     images = list_images(folder / "judgeA")
-    for image in images:
-        if image.stem not in labels:
-            raise DataError(f"{image}: has no label map of its name in {folder / 'judgeA_labels'}")
-    return [(image, labels[image.stem]) for image in images]
+    maps = partners_of(images, folder / "judgeA_labels", complete=True, kind="label map") if images else []
+    return [(image, labels) for image, labels in zip(images, maps, strict=True) if labels is not None]
 
 
 class Crops:
@@ -41,16 +40,14 @@ class Crops:
     def __init__(self, pairs: Sequence[Pair], space: LabelSpace, crop: int, seed: int) -> None:
         self.pairs, self.space, self.crop = pairs, space, crop
         self.rng = np.random.default_rng(seed)
-        counts = np.stack([self._count(path) for _, path in pairs])
+        counts = np.stack([self._count(*pair) for pair in pairs])
         self.holders = {c: np.flatnonzero(counts[:, c]) for c in range(len(space)) if counts[:, c].any()}
         if not self.holders:
             raise DataError(f"{pairs[0][1].parent}: holds no labeled pixel")
         self.pixels = counts.sum(0)
 
-    def _count(self, path: Path) -> NDArray[np.int64]:
-        labels = read_labels(path)
-        if bool(((labels >= len(self.space)) & (labels != self.space.ignore_index)).any()):
-            raise DataError(f"{path}: holds ids outside [0, {len(self.space)}) that are not {self.space.ignore_index}")
+    def _count(self, image: Path, path: Path) -> NDArray[np.int64]:
+        labels = read_known_labels(path, load_color(image)[1], self.space)
         counts: NDArray[np.int64] = torch.bincount(labels.flatten(), minlength=256).numpy()[: len(self.space)]
         return counts
 
@@ -71,9 +68,8 @@ class Crops:
         wanted = int(self.rng.choice(list(self.holders))) if centred else None
         candidates = np.arange(len(self.pairs)) if wanted is None else self.holders[wanted]
         image_path, labels_path = self.pairs[int(self.rng.choice(candidates))]
-        image, labels = read_color(image_path), read_labels(labels_path)
-        if image.shape[1:] != labels.shape:
-            raise DataError(f"{labels_path}: {tuple(labels.shape)} differs from its image's {tuple(image.shape[1:])}")
+        image, source = load_color(image_path)
+        labels = read_labels(labels_path, source)
         if self.rng.random() < 0.5:
             image, labels = image.flip(-1), labels.flip(-1)
         image = add_coordinates(self._jittered(image)[None])[0]

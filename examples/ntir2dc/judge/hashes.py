@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +16,9 @@ def hash_files(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         content = path.read_bytes()
-        digest.update(f"{path.parent.name}/{path.name}:{len(content)}:".encode())
+        # an accent is stored in one character here and in two there, and a name need be no text
+        name = unicodedata.normalize("NFC", f"{path.parent.name}/{path.name}:{len(content)}:")
+        digest.update(os.fsencode(name))
         digest.update(content)
     return digest.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from morn_losses import LabelSpace
 from ntir2dc.data.images import DataError
-from ntir2dc.files import write_atomically
+from ntir2dc.files import named_in_text, write_atomically
 from ntir2dc.judge.crops import Crops, Pair
 from ntir2dc.judge.hashes import hash_files
 from ntir2dc.judge.network import WIDTH, Judge
@@ -49,6 +50,7 @@ def train_judge(
     Raises:
         DataError: no pairs, files that cannot be used, sizes that differ, unknown ids.
     """
+    steps, seed = operator.index(steps), operator.index(seed)
     if not pairs:
         raise DataError("judgeA: expected day images with label maps, found none")
     if steps < 1:
@@ -92,8 +94,8 @@ def load_or_train_judge(
         The judge in eval mode, and the settings it was trained with.
     """
     settings: dict[str, str | int] = {
-        "steps": steps,
-        "seed": seed,
+        "steps": operator.index(steps),
+        "seed": operator.index(seed),
         "images": len(pairs),
         "data_sha256": hash_files(path for pair in pairs for path in pair),
         "recipe": f"unet {WIDTH}, batch {BATCH}, crop {CROP}, lr {LEARNING_RATE:g}",
@@ -112,7 +114,7 @@ def _load(cache: Path, settings: dict[str, str | int], n_classes: int) -> Judge 
     """Return the kept judge, or None if it is absent, damaged or of other settings."""
     judge = Judge(n_classes)
     try:
-        with safe_open(cache, framework="pt", device="cpu") as file:
+        with named_in_text(cache) as named, safe_open(named, framework="pt", device="cpu") as file:
             if json.loads((file.metadata() or {}).get("settings", "null")) != settings:
                 return None
             judge.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ntir2dc.data.images import DataError
-from ntir2dc.files import write_atomically
+from ntir2dc.files import write_text
 from ntir2dc.report.curves import charts
 from ntir2dc.report.pictures import embed, panels
 from ntir2dc.report.tables import collaboration, draw, facts, metric_tables, phase_table
 from ntir2dc.run.log import read_log
+
+PARTS = ("config.json", "log.csv", "metrics.json", "checkpoints", "weights.safetensors", "panels")
+"""What a run leaves, of which a report takes what there is."""
 
 
 def make_report(run: Path) -> str:
     """Return the page of a run.
 
     Raises:
-        DataError: no such folder.
+        DataError: no such folder, or nothing of a run in it.
     """
     if not run.is_dir():
         raise DataError(f"{run}: no such folder; expected that of a run")
+    if not any((run / name).exists() for name in PARTS):
+        raise DataError(f"{run}: is not the folder of a run; it holds none of {', '.join(PARTS)}")
     missing: list[str] = []
     config = _read_json(run / "config.json", "No config.json, so preset and options are unknown.", missing) or {}
     log = run / "log.csv"
-    rows = [row for row in read_log(log) if str(row.get("step") or "").isdigit()] if log.is_file() else []
+    rows = _read_rows(log)
     if not rows:
         missing.append("No curves: log.csv is missing or empty.")
     if not (run / "tensorboard").is_dir():
         missing.append("No TensorBoard log; the curves below come from log.csv and do not need it.")
-    absent = f"Not evaluated yet: no metrics.json. Make it with: python examples/evaluate.py --run {run}"
+    absent = (
+        f"Not evaluated yet: no metrics.json. Make it with: python examples/evaluate.py --run {shlex.quote(str(run))}"
+    )
     result = _read_json(run / "metrics.json", absent, missing)
     metrics = metric_tables(result, missing) if result is not None else None
     evaluation = None
@@ -74,8 +83,15 @@ def write_report(run: Path) -> Path:
         DataError: no such folder.
     """
     path = run / "report.html"
-    write_atomically(path, make_report(run).encode())
+    write_text(path, make_report(run))
     return path
+
+
+def _read_rows(log: Path) -> list[dict[str, str]]:
+    try:
+        return [row for row in read_log(log) if str(row.get("step") or "").isdigit()] if log.is_file() else []
+    except (ValueError, csv.Error):  # bytes that are no text
+        return []
 
 
 def _read_json(path: Path, absent: str, missing: list[str]) -> dict[str, Any] | None:
@@ -83,7 +99,7 @@ def _read_json(path: Path, absent: str, missing: list[str]) -> dict[str, Any] | 
         missing.append(absent)
         return None
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         missing.append(f"{path.name} cannot be read ({error}).")
         return None

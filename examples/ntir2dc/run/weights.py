@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ntir2dc.files import write_atomically
+from ntir2dc.files import named_in_text, write_atomically
 from ntir2dc.methods import METHODS
 
 FILE_NAME = "weights.safetensors"
@@ -57,7 +57,7 @@ def load_translator(path: Path | str) -> nn.Module:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file or folder")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with named_in_text(path) as named, safe_open(named, framework="pt", device="cpu") as file:
             text = (file.metadata() or {}).get("config")
             names = list(file.keys())
             translator = _describe(path, text, len(names))

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from morn_losses import LabelSpace
+from ntir2dc.data.folders import check_training_data
 from ntir2dc.data.images import list_images
-from ntir2dc.evaluation import INPUT, TINTED, TRUTH, Translate, list_cases, tint, true_day
+from ntir2dc.evaluation import INPUT, TINTED, TRUTH, Translate, find_cases, tint, true_day
 from ntir2dc.files import write_atomically
 from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge
 from scenes import write_scenes
@@ -91,8 +92,11 @@ def freeze(
     folder = data or out / "scenes"
     if data is None:
         render(folder, base, say)
+    else:
+        labeled = any(list_images(data / name) for name in ("labelsA", "labels_pred1"))
+        check_training_data(data, space, crop=base.config.dataset.crop, need_labels=labeled)
     files = [path for name in FOLDERS for path in list_images(folder / name)]
-    cases = list_cases(folder)
+    cases = find_cases(folder, space)
     pairs = judge_pairs(folder)
     judge, judge_path, judge_hash = None, None, None
     if pairs and "labels" in cases[0]:

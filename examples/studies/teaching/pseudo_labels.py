@@ -18,7 +18,7 @@ from morn_losses import CITYSCAPES, LabelSpace
 from ntir2dc.config import TrainConfig, from_dict, with_defaults
 from ntir2dc.data.folders import Frame, TrainingData
 from ntir2dc.data.images import DataError
-from ntir2dc.evaluation import list_cases, read_case
+from ntir2dc.evaluation import find_cases, list_cases, read_case
 from ntir2dc.methods.morngan import MornGAN
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World
@@ -43,7 +43,7 @@ def load_method(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> Mor
     if not config.modules.sc:
         raise DataError(f"{folder}: the run has no segmenters (modules.sc is off)")
     # it trains nothing, and reads no edges
-    frames = tuple(Frame(files["night"], files["night"], None) for files in list_cases(data))
+    frames = tuple(Frame(files["night"], files["night"], None) for files in find_cases(data, space))
     microbatches = Microbatches(World(), 1, config.batch_size, config.seed)
     method = MornGAN(config, TrainingData((), frames, ()), space, microbatches, say=lambda _: None)
     method.networks.load_state_dict(state["model"])
