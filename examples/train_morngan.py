@@ -26,8 +26,8 @@ from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict, with_de
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
 from ntir2dc.methods import METHODS
-from ntir2dc.parallel.launching import GONE, end_with_supervisor, is_supervised, supervise
-from ntir2dc.parallel.world import LostError, World, check_launched, connect, started_by_launcher
+from ntir2dc.parallel.launching import GONE, end_with_launcher, is_launched, launch
+from ntir2dc.parallel.world import LostError, World, check_launched, connect, speaks, started_by_launcher
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newest
 from ntir2dc.run.faults import RunError, how_to_go_on
 from ntir2dc.run.finite import NonFiniteLossError
@@ -96,7 +96,8 @@ def options_of(out: Path) -> TrainConfig | None:
     except unfit as error:
         why = f"{why}; nor do those of the checkpoint fit: {error}"
         config = None
-    print(f"{file}: passed over ({why})", file=sys.stderr)
+    if speaks() and not is_launched():  # whoever has launched it has said so
+        print(f"{file}: passed over ({why})", file=sys.stderr)
     return config
 
 
@@ -159,7 +160,7 @@ def run(config: TrainConfig, resume: bool, world: World) -> int:
     except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
         return fail(f"stopped at once; what came after the last checkpoint is lost. {how_to_go_on(out)}", 130)
     except LostError as error:
-        if not is_supervised():
+        if not is_launched():
             print(f"process {world.rank}: {error}. {how_to_go_on(out)}", file=sys.stderr)
         return GONE
     return 0
@@ -173,14 +174,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {config.out}: no checkpoint to resume from", file=sys.stderr)
         return 1
     if not started_by_launcher() and config.devices > 1 and config.num_nodes == 1:
-        command = [sys.executable, str(Path(__file__).resolve()), *arguments]
-        return supervise(command, config.devices, lambda: how_to_go_on(Path(config.out)))
-    end_with_supervisor()
+        command = [sys.executable, "-u", str(Path(__file__).resolve()), *arguments]
+        return launch(command, config.devices, lambda: how_to_go_on(Path(config.out)))
+    end_with_launcher()
     try:
         check_launched(config)
         world = connect(config)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if speaks():
+            print(f"error: {error}", file=sys.stderr)
         return 2
     return run(config, resume, world)
 

@@ -153,6 +153,11 @@ def started_by_launcher() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
+def speaks() -> bool:
+    """Whether this process speaks for all, as long as it is not connected to them."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def check_launched(config: TrainConfig) -> None:
     """Raise ``ValueError`` unless as many processes were started as the options say."""
     if not started_by_launcher():
@@ -173,18 +178,17 @@ def connect(config: TrainConfig) -> World:
         return World(device=device_of(config.device))
     # slow to import
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    elastic = TorchElasticEnvironment.detect()
     fabric = Fabric(
         accelerator=device_of(config.device).type,
         devices=config.devices,
         num_nodes=config.num_nodes,
         # the others wait while the first one prepares the data
         strategy=DDPStrategy(timeout=timedelta(hours=6)),
-        plugins=[TorchElasticEnvironment() if elastic else LightningEnvironment()],
+        plugins=[TorchElasticEnvironment()],
     )
     fabric.launch()
     return World(fabric.global_rank, fabric.world_size, fabric.device)
