@@ -71,37 +71,46 @@ def check_labels(labels: Tensor, name: str, size: tuple[int, int, int] | None = 
 
 def check_class_ids(labels: Tensor, name: str, n_classes: int, ignore_index: int) -> None:
     """Raise ``ValueError`` for an id outside ``[0, n_classes)`` but ``ignore_index``; eager CPU tensors only."""
-    if not _may_look(labels):
+    if not may_look(labels):
         return
     bad = ((labels < 0) | (labels >= n_classes)) & (labels != ignore_index)
-    if _is_seen(bad.any()):
+    if bad.any():
         ids = _some(labels, bad)
         raise ValueError(f"{name}: expected class ids in [0, {n_classes}) or {ignore_index}, got {ids}")
 
 
+def as_class_ids(labels: Tensor, logits: Tensor, ignore_index: int) -> Tensor:
+    """Check labels of logits ``(B, K, H, W)``; return them with K, a class of their own, in place of unlabeled ones."""
+    check_image(logits, "logits", channels=None)
+    B, K, H, W = logits.shape
+    check_labels(labels, "labels", (B, H, W))
+    check_class_ids(labels, "labels", K, ignore_index)
+    return torch.where((labels != ignore_index) & (labels >= 0) & (labels < K), labels, K)
+
+
 def check_unit_interval(x: Tensor, name: str) -> None:
     """Raise ``ValueError`` for a number below 0 or above 1, which a NaN is not; eager CPU tensors only."""
-    if not _may_look(x):
+    if not may_look(x):
         return
     x = x.detach()
     low, high = x.aminmax()  # in one pass, several times faster than comparisons, but NaN if anything is
-    if not _is_seen(~((low >= 0) & (high <= 1))):
+    if low >= 0 and high <= 1:
         return
     bad = (x < 0) | (x > 1)
-    if _is_seen(bad.any()):
+    if bad.any():
         raise ValueError(f"{name}: expected values in [0, 1], got {_some(x, bad)}")
 
 
-def _may_look(x: Tensor) -> bool:
-    """Return whether the values of ``x`` can be looked at without waiting for a device or breaking a graph."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+def may_look(*tensors: Tensor) -> bool:
+    """Return whether the values of all tensors may be looked at: eager, and in the CPU's own memory.
 
-
-def _is_seen(condition: Tensor) -> bool:
-    """Return whether a condition holds; under ``torch.func.vmap`` no value can be looked at, and nothing is seen."""
+    Elsewhere a look would wait for the device, break the graph, or find no value, as under ``torch.func.vmap``.
+    """
+    if torch.compiler.is_compiling():
+        return False
     try:
-        return bool(condition)
-    except RuntimeError:
+        return all(x.untyped_storage().device.type == "cpu" for x in tensors)
+    except RuntimeError:  # a transform's tensor has no memory of its own
         return False
 
 
@@ -112,7 +121,7 @@ def _some(x: Tensor, bad: Tensor) -> list[float]:
 def as_bool(mask: Tensor, name: str) -> Tensor:
     """Return a real mask as bool; ``ValueError`` for a value but 0 and 1, on eager CPU tensors only."""
     found = mask != 0
-    if mask.dtype != torch.bool and _may_look(mask) and _is_seen((found != (mask == 1)).any()):
+    if mask.dtype != torch.bool and may_look(mask) and (found != (mask == 1)).any():
         raise ValueError(f"{name}: expected bool or values 0 and 1, got {_some(mask, found & (mask != 1))}")
     return found
 

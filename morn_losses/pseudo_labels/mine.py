@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,9 @@ from morn_losses._checks import (
     check_number,
     check_same_shape,
     check_shape,
+    may_look,
 )
+from morn_losses._host import mining as host
 from morn_losses._precision import promote
 from morn_losses.label_spaces import LabelSpace
 
@@ -52,13 +55,6 @@ def _per_class(thresholds: Thresholds, like: Tensor) -> float | Tensor:
     return levels[:, None, None]
 
 
-def _above_half(thresholds: Thresholds) -> bool:
-    """Return whether no two classes of probabilities that add up to 1 can reach their thresholds."""
-    if isinstance(thresholds, Tensor):  # not looked at: it may lie on a device
-        return False
-    return (thresholds if isinstance(thresholds, (float, int)) else min(thresholds)) > 0.5
-
-
 def _check_ignore_index(ignore_index: int, K: int) -> None:
     check_integer(ignore_index, "ignore_index", minimum=-(2**63))
     if 0 <= ignore_index < K:
@@ -74,6 +70,13 @@ def _check_options(thresholds: Thresholds, from_logits: bool, ignore_index: int)
 
 def _probabilities(logits: Tensor, from_logits: bool) -> Tensor:
     return promote(logits).softmax(1) if from_logits else promote(logits)
+
+
+def _surest(real: Tensor, translated: Tensor, levels: float | Tensor, ignore_index: int) -> Tensor:
+    """The equation: the surest class that reaches its level in both, which a NaN does not."""
+    smaller = torch.minimum(real, translated)  # it reaches a level where both do
+    best, label = torch.where(smaller >= levels, smaller, -1).max(1)
+    return torch.where(best >= 0, label, ignore_index)
 
 
 @torch.no_grad()
@@ -127,25 +130,12 @@ def mine_labels(
     _check_ignore_index(ignore_index, logits_real.shape[1])
 
     real, translated = (_probabilities(logits, from_logits) for logits in (logits_real, logits_translated))
-    if not from_logits:  # a NaN stays with its class, and the caller's tensors are not written to
-        real, translated = (p.nan_to_num(nan=-1, neginf=-1) for p in (real, translated))
     dtype = torch.promote_types(real.dtype, translated.dtype)
     real, translated = real.to(dtype), translated.to(dtype)
-    # in place, with 0 and 1 as numbers: on the CPU memory from the system and bools take most of the time
-    # the smaller of the two reaches a threshold where both do
-    smaller = torch.minimum(real, translated, out=real)
-    levels = _per_class(thresholds, smaller)
-    if from_logits and _above_half(thresholds):
-        qualifies = smaller.ge_(levels)
-    else:  # several classes may qualify
-        qualifies = torch.ge(smaller, levels, out=translated)
-        smaller.mul_(qualifies)
-        qualifies.mul_(smaller.eq_(smaller.amax(1, keepdim=True)))
-    # the first class left, counted from the last; argmax takes several times longer on the CPU
-    K = qualifies.shape[1]
-    rank = torch.arange(K, 0, -1, dtype=dtype, device=qualifies.device)[:, None, None]
-    first = qualifies.mul_(rank).amax(1)
-    return torch.where(first > 0, K - first.long(), ignore_index)
+    levels = _per_class(thresholds, real)
+
+    surest = partial(host.surest, softmaxed=from_logits) if may_look(real, translated) else _surest
+    return surest(real, translated, levels, ignore_index)
 
 
 @torch.no_grad()

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from morn_losses._host import mining as host
 from morn_losses.label_spaces import CITYSCAPES, LabelSpace
+from morn_losses.pseudo_labels import mine
 from morn_losses.pseudo_labels.mine import LabelMiner, fill_unlabeled, mine_labels
 
 THRESHOLDS = (0.6, 0.35, 0.2, 0.45)
@@ -326,3 +328,29 @@ def test_errors_name_the_argument() -> None:
         fill_unlabeled(labels, logits, 1.01)
     with pytest.raises(TypeError, match="from_logits"):
         fill_unlabeled(labels, logits, from_logits=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("levels", [0.6, 0.3, 0.0])
+def test_the_kernel_is_the_equation(levels: float) -> None:
+    real, translated = (x.softmax(1) for x in agreeing_logits())
+    real[0, :, 0, 0] = math.nan
+    real[0, :, 0, 1] = translated[0, :, 0, 1] = 0.25  # a tie
+    for given in (levels, torch.tensor([levels, 0.9, 0.5, 0.2], dtype=torch.float64)[:, None, None]):
+        expected = mine._surest(real, translated, given, 255)
+        assert expected.unique().numel() > 2
+        for softmaxed in (True, False):
+            assert torch.equal(host.surest(real.clone(), translated.clone(), given, 255, softmaxed=softmaxed), expected)
+    before = real.clone(), translated.clone()
+    host.surest(real, translated, levels, 255, softmaxed=False)
+    assert torch.equal(real.nan_to_num(9), before[0].nan_to_num(9))
+    assert torch.equal(translated, before[1])
+
+
+def test_the_kernel_is_what_eager_mode_on_the_cpu_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, translated = agreeing_logits()
+    expected = mine_labels(real, translated, 0.5)
+    one_by_one = torch.func.vmap(lambda a, b: mine_labels(a[None], b[None], 0.5)[0])(real, translated)
+    assert torch.equal(one_by_one, expected)
+    monkeypatch.setattr(host, "surest", lambda real, *_, softmaxed: real.new_full((1,), 7 if softmaxed else 8))
+    assert mine_labels(real, translated, 0.5).item() == 7
+    assert mine_labels(real, translated, 0.5, from_logits=False).item() == 8
