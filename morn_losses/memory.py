@@ -18,6 +18,7 @@ from morn_losses._checks import (
     check_shape,
     check_tensor,
 )
+from morn_losses._options import show_options
 from morn_losses._precision import full_precision, promote
 
 __all__ = ["MemoryBank", "MemorySampler", "descriptor_similarity", "semantic_descriptor"]
@@ -248,7 +249,7 @@ class MemoryBank(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"capacity={self.capacity}, n_classes={self.n_classes}, payload_size={self.payload_size}"
+        return show_options(self)
 
 
 class MemorySampler(nn.Module):
@@ -329,7 +330,7 @@ class MemorySampler(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"k={self.k}"
+        return show_options(self)
 
 
 def _count(labels: Tensor, ids: tuple[int, ...]) -> Tensor:

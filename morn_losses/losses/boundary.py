@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from morn_losses._checks import as_class_ids, check_integer, may_look
 from morn_losses._host import boundary as host
 from morn_losses._masked import safe_divide
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -95,4 +96,4 @@ class BoundaryLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
+        return show_options(self)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from morn_losses._checks import as_mask, check_image, check_shape, check_value_range
 from morn_losses._masked import masked_mean, masked_sum, safe_divide
-from morn_losses._precision import promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
 
@@ -80,7 +81,7 @@ def cgr_loss(
         region = as_mask(mask, "mask", (B, H, W))
 
     def gradient_within(image: Tensor, where: Tensor) -> Tensor:
-        gray = to_gray(to_unit_range(promote(image), value_range))
+        gray = to_gray(unit(image, value_range))
         gx, gy = central_differences(gray, padding_mode)
         # masked before the root: its backward would turn a NaN outside the mask into a NaN gradient
         return magnitude(torch.where(where, gx, 0), torch.where(where, gy, 0), eps)
@@ -127,7 +128,4 @@ class CGRLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"padding_mode={self.padding_mode!r}, eps={self.eps}, value_range={self.value_range}, "
-            f"reduction={self.reduction!r}"
-        )
+        return show_options(self)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from morn_losses._checks import as_class_ids, check_integer, check_number, may_look
 from morn_losses._host import cross_entropy as host
 from morn_losses._masked import safe_divide
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -122,7 +123,4 @@ class ClassBalancedCrossEntropy(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"small_area={self.small_area}, small_weight={self.small_weight}, ignore_index={self.ignore_index}, "
-            f"reduction={self.reduction!r}"
-        )
+        return show_options(self)

@@ -18,7 +18,8 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_sum
-from morn_losses._precision import full_precision, promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import full_precision, promote, unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
 Distance = Literal["smooth_l1", "l1"]
@@ -87,7 +88,7 @@ def image_distance(
         pixelwise = F.smooth_l1_loss if distance == "smooth_l1" else F.l1_loss
         terms.append(weight_l1 * pixelwise(output, target, reduction="none").flatten(1).mean(1))
     if weight_ssim > 0:
-        similarity = _ssim(to_unit_range(output, value_range), to_unit_range(target, value_range), window_size, name)
+        similarity = _ssim(unit(output, value_range), unit(target, value_range), window_size, name)
         terms.append(weight_ssim * (1 - similarity))
     if not terms:
         return masked_sum(output, torch.zeros((), dtype=torch.bool, device=output.device))
@@ -203,7 +204,4 @@ class ReconstructionLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"distance={self.distance!r}, weight_l1={self.weight_l1}, weight_ssim={self.weight_ssim}, "
-            f"window_size={self.window_size}, value_range={self.value_range}, reduction={self.reduction!r}"
-        )
+        return show_options(self)

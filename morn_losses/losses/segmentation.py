@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from morn_losses._checks import check_number
+from morn_losses._options import show_options
 from morn_losses._reduction import Reduction, reduce
 from morn_losses.losses.boundary import boundary_loss
 from morn_losses.losses.class_balanced import check_balance_options, class_balanced_cross_entropy
@@ -51,6 +52,7 @@ def segmentation_loss(
         TypeError: logits that are not floating-point, labels that are not int64.
 
     Example:
+        >>> import torch
         >>> labels = torch.tensor([[[0, 0, 1, 1]]])
         >>> segmentation_loss(torch.zeros(1, 2, 1, 4), labels).round(decimals=4)  # log(2) + 0.5 * 52 / 60
         tensor(1.1265)
@@ -106,7 +108,4 @@ class SegmentationLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"boundary_weight={self.boundary_weight}, small_area={self.small_area}, "
-            f"small_weight={self.small_weight}, ignore_index={self.ignore_index}, reduction={self.reduction!r}"
-        )
+        return show_options(self)

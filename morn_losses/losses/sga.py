@@ -19,7 +19,8 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_mean
-from morn_losses._precision import promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
 from morn_losses.losses.thermal import (
@@ -148,7 +149,7 @@ def sga_loss(
     _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
     check_generator(generator)
 
-    gray = to_gray(to_unit_range(promote(fake), value_range))
+    gray = to_gray(unit(fake, value_range))
     e = edges.to(gray.dtype)
     if edges.dtype != torch.bool:
         check_unit_interval(e, "edges")
@@ -306,11 +307,7 @@ class SGALoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"threshold={self.threshold}, grid={self.grid}, patches={self.patches!r}, "
-            f"padding_mode={self.padding_mode!r}, eps={self.eps}, value_range={self.value_range}, "
-            f"reduction={self.reduction!r}"
-        )
+        return show_options(self)
 
 
 class SGAPlusLoss(nn.Module):
@@ -384,9 +381,4 @@ class SGAPlusLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"threshold={self.threshold}, grid={self.grid}, patches={self.patches!r}, "
-            f"padding_mode={self.padding_mode!r}, eps={self.eps}, road={self.road}, person={self.person}, "
-            f"temperature_eps={self.temperature_eps}, detach_road={self.detach_road}, "
-            f"value_range={self.value_range}, reduction={self.reduction!r}"
-        )
+        return show_options(self)

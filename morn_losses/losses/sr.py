@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morn_losses._checks import check_bool, check_generator, check_image, check_number, check_shape
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.losses.reconstruction import check_distance_options, image_distance
@@ -210,8 +211,4 @@ class SRLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"alpha={self.alpha}, beta={self.beta}, weight_l1={self.weight_l1}, weight_ssim={self.weight_ssim}, "
-            f"window_size={self.window_size}, value_range={self.value_range}, detach_target={self.detach_target}, "
-            f"reduction={self.reduction!r}"
-        )
+        return show_options(self)

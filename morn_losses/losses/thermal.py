@@ -14,7 +14,8 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_mean, masked_min
-from morn_losses._precision import promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import promote, unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import channel_max, channel_min, to_gray
 
@@ -111,7 +112,7 @@ def temperature_regularization(
     check_labels(labels, "labels", (B, H, W))
     check_temperature_options(road, person, value_range, eps, detach_road, reduction)
 
-    gray = to_gray(to_unit_range(promote(fake_thermal), value_range))[:, 0]
+    gray = to_gray(unit(fake_thermal, value_range))[:, 0]
     on_road, on_person = labels == road, labels == person
     both = on_road.flatten(1).any(1) & on_person.flatten(1).any(1)
     # cleared of samples that lack the other class: what they hold would reach the gradient as 0 * NaN
@@ -141,7 +142,7 @@ class MonochromaticRegularization(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"reduction={self.reduction!r}"
+        return show_options(self)
 
 
 class TemperatureRegularization(nn.Module):
@@ -181,7 +182,4 @@ class TemperatureRegularization(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"road={self.road}, person={self.person}, value_range={self.value_range}, eps={self.eps}, "
-            f"detach_road={self.detach_road}, reduction={self.reduction!r}"
-        )
+        return show_options(self)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses._checks import check_image, check_integer, check_labels, check_shape
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses.label_spaces import LabelSpace
 
@@ -145,4 +146,4 @@ class SemanticDenoiser(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"rules={self.rules}, ignore_index={self.ignore_index}"
+        return show_options(self)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses._checks import check_integer, check_labels, check_same_shape
+from morn_losses._options import show_options
 from morn_losses.label_spaces import LabelSpace
 
 
@@ -150,6 +151,4 @@ class LabelFusion(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"agree={self.agree}, aliases={self.aliases}, overrides={self.overrides}, ignore_index={self.ignore_index}"
-        )
+        return show_options(self)

@@ -21,6 +21,7 @@ from morn_losses._checks import (
     may_look,
 )
 from morn_losses._host import mining as host
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses.label_spaces import LabelSpace
 
@@ -230,4 +231,4 @@ class LabelMiner(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"thresholds={self.thresholds}, from_logits={self.from_logits}, ignore_index={self.ignore_index}"
+        return show_options(self)
