@@ -37,7 +37,7 @@ def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) 
     Choice: with a single class the mean is not subtracted, since nothing would be left of it.
 
     Args:
-        labels: int64 ``(B, H, W)``.
+        labels: integers ``(B, H, W)``.
         classes: n class ids; several ids in a tuple count as one class. None occurs twice.
 
     Returns:
@@ -56,7 +56,7 @@ def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) 
 
     Source: section 3.4.1.
     """
-    check_labels(labels, "labels")
+    labels = check_labels(labels, "labels")
     groups = as_classes(classes)
     counts = torch.stack([_count(labels, group) for group in groups], 1)
     n, (_, H, W) = len(groups), labels.shape
@@ -133,12 +133,9 @@ class MemoryBank(nn.Module):
 
     def __init__(self, capacity: int, n_classes: int, payload_size: int = 0) -> None:
         super().__init__()
-        check_integer(capacity, "capacity", minimum=1)
-        check_integer(n_classes, "n_classes", minimum=1)
-        check_integer(payload_size, "payload_size", minimum=0)
-        self.capacity = capacity
-        self.n_classes = n_classes
-        self.payload_size = payload_size
+        self.capacity = capacity = check_integer(capacity, "capacity", minimum=1)
+        self.n_classes = n_classes = check_integer(n_classes, "n_classes", minimum=1)
+        self.payload_size = payload_size = check_integer(payload_size, "payload_size", minimum=0)
         self.register_buffer("descriptors", torch.zeros(capacity, n_classes, dtype=torch.float32))
         self.register_buffer("payload", torch.zeros(capacity, payload_size, dtype=torch.int64))
         self.register_buffer("filled", torch.zeros(capacity, dtype=torch.bool))
@@ -283,9 +280,8 @@ class MemorySampler(nn.Module):
         super().__init__()
         if not isinstance(bank, MemoryBank):
             raise TypeError(f"bank: expected a MemoryBank, got {type(bank).__name__}")
-        check_integer(k, "k", minimum=1)
+        self.k = check_integer(k, "k", minimum=1)
         self.bank = bank
-        self.k = k
 
     @torch.no_grad()
     def forward(self, descriptors: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -88,7 +88,7 @@ def test_descriptor_compiles_as_one_graph() -> None:
 
 def test_descriptor_errors() -> None:
     labels = torch.zeros(1, 2, 2, dtype=torch.long)
-    with pytest.raises(TypeError, match=r"labels: expected dtype torch\.int64"):
+    with pytest.raises(TypeError, match=r"labels: expected an integer dtype, got torch\.float32"):
         semantic_descriptor(labels.float(), (1,))
     with pytest.raises(ValueError, match=r"labels: expected \(B, H, W\)"):
         semantic_descriptor(labels[0], (1,))

@@ -64,17 +64,20 @@ def _is_nested(scale_weights: object) -> bool:
     return isinstance(scale_weights, (list, tuple)) and all(isinstance(w, (list, tuple)) for w in scale_weights)
 
 
-def _check_options(scale_weights: object, reduction: str) -> None:
-    if scale_weights is not None:
-        if not isinstance(scale_weights, (list, tuple)):
-            raise TypeError(f"scale_weights: expected a sequence of numbers, got {type(scale_weights).__name__}")
-        rows = scale_weights if _is_nested(scale_weights) else [scale_weights]
-        if not rows or not all(rows):
-            raise ValueError(f"scale_weights: expected at least one for each discriminator, got {scale_weights!r}")
-        for row in rows:
-            for weight in row:
-                check_number(weight, "scale_weights", minimum=0, exclusive=True)
+def _check_options(scale_weights: Any, reduction: str) -> ScaleWeights | None:
+    """Check the options; return the weights as Python's numbers."""
     check_reduction(reduction)
+    if scale_weights is None:
+        return None
+    if not isinstance(scale_weights, (list, tuple)):
+        raise TypeError(f"scale_weights: expected a sequence of numbers, got {type(scale_weights).__name__}")
+    if not scale_weights or not all(row for row in scale_weights if isinstance(row, (list, tuple))):
+        raise ValueError(f"scale_weights: expected at least one for each discriminator, got {scale_weights!r}")
+
+    def numbers(row: Sequence[float]) -> list[float]:
+        return [check_number(weight, "scale_weights", minimum=0, exclusive=True) for weight in row]
+
+    return [numbers(row) for row in scale_weights] if _is_nested(scale_weights) else numbers(scale_weights)
 
 
 def _by_scale(scale_weights: ScaleWeights | None, counts: list[int]) -> list[list[float]]:
@@ -144,7 +147,7 @@ def relativistic_lsgan_loss(
     Source: section 3.2.1; Jolicoeur-Martineau (2018); Anoosheh et al. (2019).
     """
     check_choice(side, "side", ("discriminator", "generator"))
-    _check_options(scale_weights, reduction)
+    scale_weights = _check_options(scale_weights, reduction)
     _check_scores(real, fake)
     of_real, of_fake = _by_discriminator(real), _by_discriminator(fake)
     weights = _by_scale(scale_weights, [len(scales) for scales in of_real])
@@ -161,8 +164,7 @@ class RelativisticLSGANLoss(nn.Module):
 
     def __init__(self, *, scale_weights: ScaleWeights | None = None, reduction: Reduction = "mean") -> None:
         super().__init__()
-        _check_options(scale_weights, reduction)
-        self.scale_weights = scale_weights
+        self.scale_weights = _check_options(scale_weights, reduction)
         self.reduction: Reduction = reduction
 
     def forward(self, real: Scores, fake: Scores, side: Side) -> Tensor:

@@ -14,10 +14,9 @@ from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
 
-def check_boundary_options(ignore_index: int, reduction: str) -> None:
-    """Check the options of the boundary loss, for itself and for the sum that holds it."""
-    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+def _check_options(ignore_index: int, reduction: str) -> int:
     check_reduction(reduction)
+    return check_integer(ignore_index, "ignore_index")
 
 
 def _edges(x: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ def boundary_loss(
 
     Args:
         logits: ``(B, K, H, W)``.
-        labels: class ids, int64 ``(B, H, W)``.
+        labels: class ids, any integer dtype, ``(B, H, W)``.
         ignore_index: label of the pixels that take no part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -64,7 +63,7 @@ def boundary_loss(
     Raises:
         ValueError: shapes that differ, an id outside [0, K) (eager CPU tensors only; elsewhere such a pixel is
             ignored), options out of range.
-        TypeError: logits that are not floating-point, labels that are not int64.
+        TypeError: logits that are not floating-point, labels that are not integers.
 
     Example:
         >>> labels = torch.tensor([[[0, 0, 1, 1]]])
@@ -73,7 +72,7 @@ def boundary_loss(
 
     Source: Eq. 10 (boundary), section 3.3.4; Zhen et al. (2020).
     """
-    check_boundary_options(ignore_index, reduction)
+    ignore_index = _check_options(ignore_index, reduction)
     ids, logits = as_class_ids(labels, logits, ignore_index), promote(logits)
     counted = ids < logits.shape[1]
 
@@ -86,8 +85,7 @@ class BoundaryLoss(nn.Module):
 
     def __init__(self, *, ignore_index: int = 255, reduction: Reduction = "mean") -> None:
         super().__init__()
-        check_boundary_options(ignore_index, reduction)
-        self.ignore_index = ignore_index
+        self.ignore_index = _check_options(ignore_index, reduction)
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,10 +13,13 @@ from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
 
 
-def _check_options(padding_mode: str, eps: float, value_range: tuple[float, float], reduction: str) -> None:
-    check_gradient_options(padding_mode, eps)
-    check_value_range(value_range)
+def _check_options(
+    padding_mode: str, eps: float, value_range: tuple[float, float], reduction: str
+) -> tuple[float, tuple[float, float]]:
+    """Check the options; return the numbers."""
+    eps, value_range = check_gradient_options(padding_mode, eps), check_value_range(value_range)
     check_reduction(reduction)
+    return eps, value_range
 
 
 def cgr_loss(
@@ -74,7 +77,7 @@ def cgr_loss(
     check_image(fake, "fake")
     B, _, H, W = real.shape
     check_shape(fake, "fake", "(B, C, H, W)", (B, fake.shape[1], H, W))
-    _check_options(padding_mode, eps, value_range, reduction)
+    eps, value_range = _check_options(padding_mode, eps, value_range, reduction)
     if mask is None:
         region = torch.ones((B, 1, H, W), dtype=torch.bool, device=real.device)
     else:
@@ -108,10 +111,8 @@ class CGRLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_options(padding_mode, eps, value_range, reduction)
+        self.eps, self.value_range = _check_options(padding_mode, eps, value_range, reduction)
         self.padding_mode: PaddingMode = padding_mode
-        self.eps = eps
-        self.value_range = value_range
         self.reduction: Reduction = reduction
 
     def forward(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -15,13 +15,17 @@ from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
 
-def check_balance_options(small_area: float, small_weight: float, ignore_index: int, reduction: str) -> None:
-    """Check the options of the cross-entropy, for itself and for the sum that holds it."""
-    check_number(small_area, "small_area", minimum=0, maximum=1)
+def check_balance_options(
+    small_area: float, small_weight: float, ignore_index: int, reduction: str
+) -> tuple[float, float, int]:
+    """Check the options of the cross-entropy, for itself and for the sum that holds it; return the numbers."""
+    small_area = check_number(small_area, "small_area", minimum=0, maximum=1)
     # the weights are made in the dtype of the sums, at least float32
-    check_number(small_weight, "small_weight", minimum=0, maximum=torch.finfo(torch.float32).max, exclusive=True)
-    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+    largest = torch.finfo(torch.float32).max
+    small_weight = check_number(small_weight, "small_weight", minimum=0, maximum=largest, exclusive=True)
+    ignore_index = check_integer(ignore_index, "ignore_index")
     check_reduction(reduction)
+    return small_area, small_weight, ignore_index
 
 
 def _mean_log_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -56,7 +60,7 @@ def class_balanced_cross_entropy(
 
     Args:
         logits: ``(B, K, H, W)``.
-        labels: class ids, int64 ``(B, H, W)``.
+        labels: class ids, any integer dtype, ``(B, H, W)``.
         small_area: share of the image, in [0, 1], below which a class is small.
         small_weight: weight of a small class, larger than 0.
         ignore_index: label of the pixels that take no part.
@@ -68,7 +72,7 @@ def class_balanced_cross_entropy(
     Raises:
         ValueError: shapes that differ, an id outside [0, K) (eager CPU tensors only; elsewhere such a pixel is
             ignored), options out of range.
-        TypeError: logits that are not floating-point, labels that are not int64.
+        TypeError: logits that are not floating-point, labels that are not integers.
 
     Example:
         >>> logits = torch.tensor([[[[4.0, 0.0]], [[0.0, 0.0]]]])
@@ -79,7 +83,7 @@ def class_balanced_cross_entropy(
 
     Source: Eq. 10 (cross-entropy), section 3.3.4; Zheng and Yang (2020).
     """
-    check_balance_options(small_area, small_weight, ignore_index, reduction)
+    small_area, small_weight, ignore_index = check_balance_options(small_area, small_weight, ignore_index, reduction)
     ids, logits = as_class_ids(labels, logits, ignore_index), promote(logits)
     B, K, H, W = logits.shape
     flat = ids.flatten(1)
@@ -104,10 +108,8 @@ class ClassBalancedCrossEntropy(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_balance_options(small_area, small_weight, ignore_index, reduction)
-        self.small_area = small_area
-        self.small_weight = small_weight
-        self.ignore_index = ignore_index
+        numbers = check_balance_options(small_area, small_weight, ignore_index, reduction)
+        self.small_area, self.small_weight, self.ignore_index = numbers
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:

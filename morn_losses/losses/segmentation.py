@@ -13,9 +13,10 @@ from morn_losses.losses.class_balanced import check_balance_options, class_balan
 
 def _check_options(
     boundary_weight: float, small_area: float, small_weight: float, ignore_index: int, reduction: str
-) -> None:
-    check_number(boundary_weight, "boundary_weight", minimum=0)
-    check_balance_options(small_area, small_weight, ignore_index, reduction)
+) -> tuple[float, float, float, int]:
+    """Check the options; return the numbers."""
+    boundary_weight = check_number(boundary_weight, "boundary_weight", minimum=0)
+    return boundary_weight, *check_balance_options(small_area, small_weight, ignore_index, reduction)
 
 
 def segmentation_loss(
@@ -37,7 +38,7 @@ def segmentation_loss(
 
     Args:
         logits: ``(B, K, H, W)``.
-        labels: class ids, int64 ``(B, H, W)``.
+        labels: class ids, any integer dtype, ``(B, H, W)``.
         boundary_weight: :math:`\lambda_b`, at least 0; at 0 the boundary term is not computed.
         small_area: of the cross-entropy.
         small_weight: of the cross-entropy.
@@ -49,7 +50,7 @@ def segmentation_loss(
 
     Raises:
         ValueError: shapes that differ, an id outside [0, K) (eager CPU tensors only), options out of range.
-        TypeError: logits that are not floating-point, labels that are not int64.
+        TypeError: logits that are not floating-point, labels that are not integers.
 
     Example:
         >>> import torch
@@ -59,7 +60,7 @@ def segmentation_loss(
 
     Source: Eq. 10, section 3.3.4.
     """
-    _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
+    boundary_weight, *_ = _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
     per_sample = class_balanced_cross_entropy(
         logits,
         labels,
@@ -87,11 +88,8 @@ class SegmentationLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
-        self.boundary_weight = boundary_weight
-        self.small_area = small_area
-        self.small_weight = small_weight
-        self.ignore_index = ignore_index
+        numbers = _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
+        self.boundary_weight, self.small_area, self.small_weight, self.ignore_index = numbers
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:

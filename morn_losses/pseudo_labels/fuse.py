@@ -17,24 +17,25 @@ def _check_options(
     aliases: Mapping[int, int] | None,
     overrides: Mapping[tuple[int, int], int] | None,
     ignore_index: int,
-) -> None:
-    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+) -> tuple[tuple[int, ...], dict[int, int], dict[tuple[int, int], int], int]:
+    """Check the options; return them with Python's numbers."""
+    ignore_index = check_integer(ignore_index, "ignore_index")
     lowest = min(0, ignore_index)
     if not isinstance(agree, Collection) or isinstance(agree, str):
         raise TypeError(f"agree: expected a collection of class ids, got {type(agree).__name__}")
-    for class_id in agree:
-        check_integer(class_id, "agree", minimum=0)
+    ids = tuple(check_integer(class_id, "agree", minimum=0) for class_id in agree)
     for name, mapping in (("aliases", aliases), ("overrides", overrides)):
         if mapping is not None and not isinstance(mapping, Mapping):
             raise TypeError(f"{name}: expected a mapping or None, got {type(mapping).__name__}")
+    renamed, chosen = {}, {}
     for old, new in (aliases or {}).items():
-        check_integer(old, "aliases", minimum=lowest)
-        check_integer(new, "aliases", minimum=lowest)
+        renamed[check_integer(old, "aliases", minimum=lowest)] = check_integer(new, "aliases", minimum=lowest)
     for pair, new in (overrides or {}).items():
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(f"overrides: expected pairs (primary, secondary) as keys, got {pair!r}")
-        for class_id in (*pair, new):
-            check_integer(class_id, "overrides", minimum=lowest)
+        p, s, result = (check_integer(class_id, "overrides", minimum=lowest) for class_id in (*pair, new))
+        chosen[p, s] = result
+    return ids, renamed, chosen, ignore_index
 
 
 @torch.no_grad()
@@ -59,7 +60,7 @@ def fuse_labels(
     with the primary label :math:`p` and the secondary label :math:`s` after ``aliases``.
 
     Args:
-        primary: the map to follow, int64 ``(B, H, W)``; the paper's is HMSANet's, trained on Cityscapes.
+        primary: the map to follow, integers ``(B, H, W)``; the paper's is HMSANet's, trained on Cityscapes.
         secondary: the map it has to agree with, same shape and label space; the paper's is Detectron2's, on MS COCO.
         agree: ids of the classes that both maps have to name.
         aliases: ``{id: id it counts as}``, for both maps and for the result; applied once, not one after another.
@@ -67,11 +68,11 @@ def fuse_labels(
         ignore_index: id of unlabeled pixels; those of ``primary`` stay unlabeled.
 
     Returns:
-        Labels of the input's shape.
+        int64 labels of the input's shape.
 
     Raises:
         ValueError: shapes that differ, an empty axis, a negative id.
-        TypeError: labels that are not int64, ids that are not int, options of another form.
+        TypeError: labels that are not integers, ids that are no integers, options of another form.
 
     Example:
         >>> primary = torch.tensor([[[0, 11, 11, 12]]])
@@ -83,19 +84,18 @@ def fuse_labels(
 
     Source: section 3.3.2.
     """
-    check_labels(primary, "primary")
-    check_labels(secondary, "secondary")
+    primary, secondary = check_labels(primary, "primary"), check_labels(secondary, "secondary")
     check_same_shape(secondary, "secondary", primary, "primary")
-    _check_options(agree, aliases, overrides, ignore_index)
+    agree, aliases, overrides, ignore_index = _check_options(agree, aliases, overrides, ignore_index)
 
     p, s = primary, secondary
-    for old, new in (aliases or {}).items():
+    for old, new in aliases.items():
         p = torch.where(primary == old, new, p)
         s = torch.where(secondary == old, new, s)
     fused = p.clone()
     for class_id in agree:
         fused = torch.where((p == class_id) & (s != class_id), ignore_index, fused)
-    for (of_primary, of_secondary), new in (overrides or {}).items():
+    for (of_primary, of_secondary), new in overrides.items():
         fused = torch.where((p == of_primary) & (s == of_secondary), new, fused)
     return fused
 
@@ -118,11 +118,8 @@ class LabelFusion(nn.Module):
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        _check_options(agree, aliases, overrides, ignore_index)
-        self.agree = tuple(agree)
-        self.aliases = dict(aliases or {})
-        self.overrides = dict(overrides or {})
-        self.ignore_index = ignore_index
+        options = _check_options(agree, aliases, overrides, ignore_index)
+        self.agree, self.aliases, self.overrides, self.ignore_index = options
 
     @classmethod
     def visible(cls, space: LabelSpace, published: bool = False) -> LabelFusion:

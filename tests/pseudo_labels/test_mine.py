@@ -322,8 +322,8 @@ def test_errors_name_the_argument() -> None:
         fill_unlabeled(labels, logits, ignore_index=0)
     with pytest.raises(ValueError, match=r"labels: expected \(B, H, W\) = \(2, 5, 6\), got \(1, 5, 6\)"):
         fill_unlabeled(labels[:1], logits)
-    with pytest.raises(TypeError, match="labels: expected dtype torch.int64"):
-        fill_unlabeled(labels.int(), logits)
+    with pytest.raises(TypeError, match="labels: expected an integer dtype, got torch.float32"):
+        fill_unlabeled(labels.float(), logits)
     with pytest.raises(ValueError, match="threshold"):
         fill_unlabeled(labels, logits, 1.01)
     with pytest.raises(TypeError, match="from_logits"):
