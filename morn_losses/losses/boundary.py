@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morn_losses._checks import as_class_ids, check_integer, may_look
+from morn_losses._checks import as_class_ids, check_bool, check_integer, may_look
 from morn_losses._host import boundary as host
 from morn_losses._masked import safe_divide
 from morn_losses._options import show_options
@@ -14,7 +14,9 @@ from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
 
-def _check_options(ignore_index: int, reduction: str) -> int:
+def check_boundary_options(clear_ignored: bool, ignore_index: int, reduction: str) -> int:
+    """Check the options of the boundary loss, for itself and for the sum that holds it; return the number."""
+    check_bool(clear_ignored, "clear_ignored")
     check_reduction(reduction)
     return check_integer(ignore_index, "ignore_index")
 
@@ -37,6 +39,7 @@ def boundary_loss(
     logits: Tensor,
     labels: Tensor,
     *,
+    clear_ignored: bool = True,
     ignore_index: int = 255,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -54,6 +57,8 @@ def boundary_loss(
     Args:
         logits: ``(B, K, H, W)``.
         labels: class ids, any integer dtype, ``(B, H, W)``.
+        clear_ignored: whether predictions are cleared at the ignored pixels; False (published code) punishes what they
+            predict there, where nothing is labeled.
         ignore_index: label of the pixels that take no part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -72,9 +77,11 @@ def boundary_loss(
 
     Source: Eq. 10 (boundary), section 3.3.4; Zhen et al. (2020).
     """
-    ignore_index = _check_options(ignore_index, reduction)
+    ignore_index = check_boundary_options(clear_ignored, ignore_index, reduction)
     ids, logits = as_class_ids(labels, logits, ignore_index), promote(logits)
     counted = ids < logits.shape[1]
+    if not clear_ignored:  # but in a sample without any label, of which nothing counts
+        counted = counted.flatten(1).any(1)[:, None, None].expand_as(counted)
 
     mismatch = host.mismatch if may_look(logits, ids) else _mismatch
     return reduce(mismatch(logits, ids, counted), reduction)
@@ -83,14 +90,21 @@ def boundary_loss(
 class BoundaryLoss(nn.Module):
     """Module of :func:`morn_losses.functional.boundary_loss`; ``forward(logits, labels)``."""
 
-    def __init__(self, *, ignore_index: int = 255, reduction: Reduction = "mean") -> None:
+    def __init__(self, *, clear_ignored: bool = True, ignore_index: int = 255, reduction: Reduction = "mean") -> None:
         super().__init__()
-        self.ignore_index = _check_options(ignore_index, reduction)
+        self.ignore_index = check_boundary_options(clear_ignored, ignore_index, reduction)
+        self.clear_ignored = clear_ignored
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss; see :func:`morn_losses.functional.boundary_loss`."""
-        return boundary_loss(logits, labels, ignore_index=self.ignore_index, reduction=self.reduction)
+        return boundary_loss(
+            logits,
+            labels,
+            clear_ignored=self.clear_ignored,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""

@@ -16,16 +16,18 @@ from morn_losses._reduction import Reduction, check_reduction, reduce
 
 
 def check_balance_options(
-    small_area: float, small_weight: float, ignore_index: int, reduction: str
-) -> tuple[float, float, int]:
+    small_area: float, small_pixels: int | None, small_weight: float, ignore_index: int, reduction: str
+) -> tuple[float, int | None, float, int]:
     """Check the options of the cross-entropy, for itself and for the sum that holds it; return the numbers."""
     small_area = check_number(small_area, "small_area", minimum=0, maximum=1)
+    if small_pixels is not None:
+        small_pixels = check_integer(small_pixels, "small_pixels", minimum=0)
     # the weights are made in the dtype of the sums, at least float32
     largest = torch.finfo(torch.float32).max
     small_weight = check_number(small_weight, "small_weight", minimum=0, maximum=largest, exclusive=True)
     ignore_index = check_integer(ignore_index, "ignore_index")
     check_reduction(reduction)
-    return small_area, small_weight, ignore_index
+    return small_area, small_pixels, small_weight, ignore_index
 
 
 def _mean_log_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -42,6 +44,7 @@ def class_balanced_cross_entropy(
     labels: Tensor,
     *,
     small_area: float = 1 / 64,
+    small_pixels: int | None = None,
     small_weight: float = 7.0,
     ignore_index: int = 255,
     reduction: Reduction = "mean",
@@ -62,6 +65,8 @@ def class_balanced_cross_entropy(
         logits: ``(B, K, H, W)``.
         labels: class ids, any integer dtype, ``(B, H, W)``.
         small_area: share of the image, in [0, 1], below which a class is small.
+        small_pixels: the bound as a number of pixels instead, whatever the size of the image (published code: 1024);
+            None takes ``small_area``.
         small_weight: weight of a small class, larger than 0.
         ignore_index: label of the pixels that take no part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -83,13 +88,16 @@ def class_balanced_cross_entropy(
 
     Source: Eq. 10 (cross-entropy), section 3.3.4; Zheng and Yang (2020).
     """
-    small_area, small_weight, ignore_index = check_balance_options(small_area, small_weight, ignore_index, reduction)
+    small_area, small_pixels, small_weight, ignore_index = check_balance_options(
+        small_area, small_pixels, small_weight, ignore_index, reduction
+    )
     ids, logits = as_class_ids(labels, logits, ignore_index), promote(logits)
     B, K, H, W = logits.shape
     flat = ids.flatten(1)
     areas = flat.new_zeros(B, K + 1).scatter_add(1, flat, torch.ones_like(flat))
     # an integer below a bound is one below its ceiling; integers compare exactly
-    weights = torch.where(areas < math.ceil(small_area * H * W), small_weight, logits.new_ones(()))
+    bound = math.ceil(small_area * H * W) if small_pixels is None else small_pixels
+    weights = torch.where(areas < bound, small_weight, logits.new_ones(()))
     weights = torch.where(ids < K, weights.gather(1, flat).view(B, H, W), 0)
 
     mean_log_loss = host.mean_log_loss if may_look(logits, ids) else _mean_log_loss
@@ -103,13 +111,14 @@ class ClassBalancedCrossEntropy(nn.Module):
         self,
         *,
         small_area: float = 1 / 64,
+        small_pixels: int | None = None,
         small_weight: float = 7.0,
         ignore_index: int = 255,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        numbers = check_balance_options(small_area, small_weight, ignore_index, reduction)
-        self.small_area, self.small_weight, self.ignore_index = numbers
+        numbers = check_balance_options(small_area, small_pixels, small_weight, ignore_index, reduction)
+        self.small_area, self.small_pixels, self.small_weight, self.ignore_index = numbers
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -118,6 +127,7 @@ class ClassBalancedCrossEntropy(nn.Module):
             logits,
             labels,
             small_area=self.small_area,
+            small_pixels=self.small_pixels,
             small_weight=self.small_weight,
             ignore_index=self.ignore_index,
             reduction=self.reduction,

@@ -7,16 +7,24 @@ from torch import Tensor, nn
 from morn_losses._checks import check_number
 from morn_losses._options import show_options
 from morn_losses._reduction import Reduction, reduce
-from morn_losses.losses.boundary import boundary_loss
+from morn_losses.losses.boundary import boundary_loss, check_boundary_options
 from morn_losses.losses.class_balanced import check_balance_options, class_balanced_cross_entropy
 
 
 def _check_options(
-    boundary_weight: float, small_area: float, small_weight: float, ignore_index: int, reduction: str
-) -> tuple[float, float, float, int]:
+    boundary_weight: float,
+    small_area: float,
+    small_pixels: int | None,
+    small_weight: float,
+    clear_ignored: bool,
+    ignore_index: int,
+    reduction: str,
+) -> tuple[float, float, int | None, float, int]:
     """Check the options; return the numbers."""
     boundary_weight = check_number(boundary_weight, "boundary_weight", minimum=0)
-    return boundary_weight, *check_balance_options(small_area, small_weight, ignore_index, reduction)
+    balance = check_balance_options(small_area, small_pixels, small_weight, ignore_index, reduction)
+    check_boundary_options(clear_ignored, ignore_index, reduction)
+    return boundary_weight, *balance
 
 
 def segmentation_loss(
@@ -25,7 +33,9 @@ def segmentation_loss(
     *,
     boundary_weight: float = 0.5,
     small_area: float = 1 / 64,
+    small_pixels: int | None = None,
     small_weight: float = 7.0,
+    clear_ignored: bool = True,
     ignore_index: int = 255,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -41,7 +51,9 @@ def segmentation_loss(
         labels: class ids, any integer dtype, ``(B, H, W)``.
         boundary_weight: :math:`\lambda_b`, at least 0; at 0 the boundary term is not computed.
         small_area: of the cross-entropy.
+        small_pixels: of the cross-entropy.
         small_weight: of the cross-entropy.
+        clear_ignored: of the boundary loss.
         ignore_index: label of the pixels that take no part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -60,17 +72,22 @@ def segmentation_loss(
 
     Source: Eq. 10, section 3.3.4.
     """
-    boundary_weight, *_ = _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
+    boundary_weight, *_ = _check_options(
+        boundary_weight, small_area, small_pixels, small_weight, clear_ignored, ignore_index, reduction
+    )
     per_sample = class_balanced_cross_entropy(
         logits,
         labels,
         small_area=small_area,
+        small_pixels=small_pixels,
         small_weight=small_weight,
         ignore_index=ignore_index,
         reduction="none",
     )
     if boundary_weight > 0:
-        boundary = boundary_loss(logits, labels, ignore_index=ignore_index, reduction="none")
+        boundary = boundary_loss(
+            logits, labels, clear_ignored=clear_ignored, ignore_index=ignore_index, reduction="none"
+        )
         per_sample = per_sample + boundary_weight * boundary
     return reduce(per_sample, reduction)
 
@@ -83,13 +100,18 @@ class SegmentationLoss(nn.Module):
         *,
         boundary_weight: float = 0.5,
         small_area: float = 1 / 64,
+        small_pixels: int | None = None,
         small_weight: float = 7.0,
+        clear_ignored: bool = True,
         ignore_index: int = 255,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        numbers = _check_options(boundary_weight, small_area, small_weight, ignore_index, reduction)
-        self.boundary_weight, self.small_area, self.small_weight, self.ignore_index = numbers
+        numbers = _check_options(
+            boundary_weight, small_area, small_pixels, small_weight, clear_ignored, ignore_index, reduction
+        )
+        self.boundary_weight, self.small_area, self.small_pixels, self.small_weight, self.ignore_index = numbers
+        self.clear_ignored = clear_ignored
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -99,7 +121,9 @@ class SegmentationLoss(nn.Module):
             labels,
             boundary_weight=self.boundary_weight,
             small_area=self.small_area,
+            small_pixels=self.small_pixels,
             small_weight=self.small_weight,
+            clear_ignored=self.clear_ignored,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
         )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from morn_losses._checks import check_integer, check_labels, check_same_shape
+from morn_losses._checks import check_bool, check_integer, check_labels, check_same_shape
 from morn_losses._options import show_options
 from morn_losses.label_spaces import LabelSpace
 
@@ -16,10 +16,12 @@ def _check_options(
     agree: Collection[int],
     aliases: Mapping[int, int] | None,
     overrides: Mapping[tuple[int, int], int] | None,
+    alias_secondary: bool,
     ignore_index: int,
 ) -> tuple[tuple[int, ...], dict[int, int], dict[tuple[int, int], int], int]:
     """Check the options; return them with Python's numbers."""
     ignore_index = check_integer(ignore_index, "ignore_index")
+    check_bool(alias_secondary, "alias_secondary")
     lowest = min(0, ignore_index)
     if not isinstance(agree, Collection) or isinstance(agree, str):
         raise TypeError(f"agree: expected a collection of class ids, got {type(agree).__name__}")
@@ -46,6 +48,7 @@ def fuse_labels(
     *,
     aliases: Mapping[int, int] | None = None,
     overrides: Mapping[tuple[int, int], int] | None = None,
+    alias_secondary: bool = True,
     ignore_index: int = 255,
 ) -> Tensor:
     r"""Fusion of two label maps (section 3.3.2): the intersection for some classes, the primary map for the others.
@@ -63,8 +66,9 @@ def fuse_labels(
         primary: the map to follow, integers ``(B, H, W)``; the paper's is HMSANet's, trained on Cityscapes.
         secondary: the map it has to agree with, same shape and label space; the paper's is Detectron2's, on MS COCO.
         agree: ids of the classes that both maps have to name.
-        aliases: ``{id: id it counts as}``, for both maps and for the result; applied once, not one after another.
+        aliases: ``{id: id it counts as}``, for both maps and so for the result; applied once, not one after another.
         overrides: ``{(primary, secondary): result}``, of ids after ``aliases``; goes before ``agree``.
+        alias_secondary: whether ``aliases`` hold for the secondary map too; False (published code) leaves it as it is.
         ignore_index: id of unlabeled pixels; those of ``primary`` stay unlabeled.
 
     Returns:
@@ -86,12 +90,12 @@ def fuse_labels(
     """
     primary, secondary = check_labels(primary, "primary"), check_labels(secondary, "secondary")
     check_same_shape(secondary, "secondary", primary, "primary")
-    agree, aliases, overrides, ignore_index = _check_options(agree, aliases, overrides, ignore_index)
+    agree, aliases, overrides, ignore_index = _check_options(agree, aliases, overrides, alias_secondary, ignore_index)
 
     p, s = primary, secondary
     for old, new in aliases.items():
         p = torch.where(primary == old, new, p)
-        s = torch.where(secondary == old, new, s)
+        s = torch.where(secondary == old, new, s) if alias_secondary else s
     fused = p.clone()
     for class_id in agree:
         fused = torch.where((p == class_id) & (s != class_id), ignore_index, fused)
@@ -106,7 +110,7 @@ class LabelFusion(nn.Module):
     Example:
         >>> from morn_losses.label_spaces import CITYSCAPES
         >>> LabelFusion.visible(CITYSCAPES)
-        LabelFusion(agree=(11, 13, 2), aliases={}, overrides={}, ignore_index=255)
+        LabelFusion(agree=(11, 13, 2), aliases={}, overrides={}, alias_secondary=True, ignore_index=255)
     """
 
     def __init__(
@@ -115,17 +119,20 @@ class LabelFusion(nn.Module):
         *,
         aliases: Mapping[int, int] | None = None,
         overrides: Mapping[tuple[int, int], int] | None = None,
+        alias_secondary: bool = True,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        options = _check_options(agree, aliases, overrides, ignore_index)
+        options = _check_options(agree, aliases, overrides, alias_secondary, ignore_index)
         self.agree, self.aliases, self.overrides, self.ignore_index = options
+        self.alias_secondary = alias_secondary
 
     @classmethod
-    def visible(cls, space: LabelSpace, published: bool = False) -> LabelFusion:
+    def visible(cls, space: LabelSpace, published: bool = False, *, alias_secondary: bool = True) -> LabelFusion:
         """Return the fusion for daytime color images: person, car and building have to agree.
 
-        With ``published`` a rider counts as a person, and a car that the second map calls a truck becomes a truck.
+        With ``published`` a rider counts as a person, and a car that the second map calls a truck becomes a truck. The
+        published code leaves riders of the second map as they are, which ``alias_secondary=False`` does.
         """
         person, car, building = space.ids("person", "car", "building")
         aliases, overrides = {}, {}
@@ -133,7 +140,13 @@ class LabelFusion(nn.Module):
             rider, truck = space.ids("rider", "truck")
             aliases[rider] = person
             overrides[car, truck] = truck
-        return cls((person, car, building), aliases=aliases, overrides=overrides, ignore_index=space.ignore_index)
+        return cls(
+            (person, car, building),
+            aliases=aliases,
+            overrides=overrides,
+            alias_secondary=alias_secondary,
+            ignore_index=space.ignore_index,
+        )
 
     def forward(self, primary: Tensor, secondary: Tensor) -> Tensor:
         """Return the fused labels; see :func:`morn_losses.functional.fuse_labels`."""
@@ -143,6 +156,7 @@ class LabelFusion(nn.Module):
             self.agree,
             aliases=self.aliases,
             overrides=self.overrides,
+            alias_secondary=self.alias_secondary,
             ignore_index=self.ignore_index,
         )
 

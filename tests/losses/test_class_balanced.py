@@ -14,7 +14,7 @@ from morn_losses.losses.class_balanced import ClassBalancedCrossEntropy, class_b
 from segmentation_inputs import SegmentationContract, random_inputs, softmax
 
 
-def cross_entropy_by_loops(z: np.ndarray, y: np.ndarray, small_area: float, small_weight: float, ignore: int) -> float:
+def cross_entropy_by_loops(z: np.ndarray, y: np.ndarray, bound: float, small_weight: float, ignore: int) -> float:
     """Class-balanced cross-entropy of one sample, logits ``(K, H, W)`` and labels ``(H, W)``, pixel by pixel."""
     K, H, W = z.shape
     count = [sum(int(label == k) for label in y.flat if label != ignore) for k in range(K)]
@@ -22,7 +22,7 @@ def cross_entropy_by_loops(z: np.ndarray, y: np.ndarray, small_area: float, smal
     for i in range(H):
         for j in range(W):
             if y[i, j] != ignore:
-                weight = small_weight if count[y[i, j]] < small_area * H * W else 1.0
+                weight = small_weight if count[y[i, j]] < bound else 1.0
                 total -= weight * math.log(softmax(z[:, i, j])[y[i, j]])
                 weights += weight
     return total / weights if weights else 0.0
@@ -44,8 +44,25 @@ def test_cross_entropy_equals_its_equation_written_with_loops(
         logits, labels, small_area=small_area, small_weight=small_weight, ignore_index=ignore, reduction="none"
     )
     for b in range(4):
-        expected = cross_entropy_by_loops(logits[b].numpy(), labels[b].numpy(), small_area, small_weight, ignore)
+        expected = cross_entropy_by_loops(logits[b].numpy(), labels[b].numpy(), small_area * 30, small_weight, ignore)
         assert value[b].item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("small_pixels", [0, 1, 5, 9, 1000])
+def test_a_number_of_pixels_takes_the_place_of_the_share(small_pixels: int) -> None:
+    logits, labels = random_inputs(4)
+    options = {"small_pixels": small_pixels, "small_area": 0.5, "reduction": "none"}
+    value = class_balanced_cross_entropy(logits, labels, **options)
+    for b in range(4):
+        expected = cross_entropy_by_loops(logits[b].numpy(), labels[b].numpy(), small_pixels, 7, 255)
+        assert value[b].item() == pytest.approx(expected, rel=1e-12)
+    assert torch.equal(ClassBalancedCrossEntropy(**options)(logits, labels), value)
+    # one of 4 pixels, whatever the size of the image around them
+    y = torch.full((1, 40, 40), 255)
+    y[0, 0, :4] = torch.tensor([0, 0, 0, 1])
+    z = torch.randn(1, 2, 40, 40, dtype=torch.float64)
+    of_four = class_balanced_cross_entropy(z[:, :, :1, :4], y[:, :1, :4], small_pixels=2)
+    torch.testing.assert_close(class_balanced_cross_entropy(z, y, small_pixels=2), of_four)
 
 
 def test_cross_entropy_equals_torchs_weighted_mean_of_each_sample() -> None:

@@ -24,12 +24,16 @@ class TestSegmentationContract(SegmentationContract):
 
 class TestOptionsReachTheModules(SegmentationContract):
     function = staticmethod(segmentation_loss)
-    options = {"boundary_weight": 2.0, "small_area": 0.2, "small_weight": 3.5, "ignore_index": -1}
-    module = SegmentationLoss(boundary_weight=2.0, small_area=0.2, small_weight=3.5, ignore_index=-1)
+    options = {
+        "boundary_weight": 2.0, "small_pixels": 6, "small_weight": 3.5, "clear_ignored": False, "ignore_index": -1
+    }  # fmt: skip
+    module = SegmentationLoss(
+        boundary_weight=2.0, small_pixels=6, small_weight=3.5, clear_ignored=False, ignore_index=-1
+    )
 
     def test_module_holds_the_functions_options_and_defaults(self) -> None:
-        for option in ("boundary_weight=2.0", "small_area=0.2", "small_weight=3.5", "ignore_index=-1"):
-            assert option in repr(self.module)
+        for name, value in self.options.items():
+            assert f"{name}={value}" in repr(self.module)
 
     def inputs(self, batch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         return random_inputs(batch, dtype=dtype, ignore=-1)
@@ -53,6 +57,10 @@ def test_segmentation_is_the_weighted_sum_and_defaults_to_a_half() -> None:
     boundary = boundary_loss(logits, labels, reduction="none")
     options: dict[str, Any] = {"small_area": 0.2, "small_weight": 3.0, "reduction": "none"}
     torch.testing.assert_close(segmentation_loss(logits, labels, **options), entropy + 0.5 * boundary)
+    uncleared = boundary_loss(logits, labels, clear_ignored=False, reduction="none")
+    absolute = class_balanced_cross_entropy(logits, labels, small_pixels=6, small_weight=3.0, reduction="none")
+    found = segmentation_loss(logits, labels, **options, small_pixels=6, clear_ignored=False)
+    torch.testing.assert_close(found, absolute + 0.5 * uncleared)
     torch.testing.assert_close(
         segmentation_loss(logits, labels, boundary_weight=2.0, **options), entropy + 2.0 * boundary
     )

@@ -20,12 +20,13 @@ def by_loops(
     agree: tuple[int, ...],
     aliases: dict[int, int],
     overrides: dict[tuple[int, int], int],
+    alias_secondary: bool = True,
 ) -> Tensor:
     """The rule of section 3.3.2, pixel by pixel."""
     fused = torch.empty_like(primary)
     for b, i, j in ((b, i, j) for b in range(len(fused)) for i in range(fused.shape[1]) for j in range(fused.shape[2])):
         p, s = int(primary[b, i, j]), int(secondary[b, i, j])
-        p, s = aliases.get(p, p), aliases.get(s, s)
+        p, s = aliases.get(p, p), aliases.get(s, s) if alias_secondary else s
         if (p, s) in overrides:
             fused[b, i, j] = overrides[p, s]
         elif p in agree and p != s:
@@ -48,6 +49,19 @@ def test_equals_the_rule_written_with_loops() -> None:
         assert torch.equal(value, expected)
         assert value.dtype == torch.int64
     assert torch.equal(fuse_labels(primary, secondary, AGREE), by_loops(primary, secondary, AGREE, {}, {}))
+
+
+def test_the_second_map_may_keep_its_ids() -> None:
+    primary, secondary = maps()
+    options = {"aliases": ALIASES, "overrides": OVERRIDES, "alias_secondary": False}
+    expected = by_loops(primary, secondary, AGREE, ALIASES, OVERRIDES, alias_secondary=False)
+    assert not torch.equal(expected, by_loops(primary, secondary, AGREE, ALIASES, OVERRIDES))
+    assert torch.equal(fuse_labels(primary, secondary, AGREE, **options), expected)
+    assert torch.equal(LabelFusion(AGREE, **options)(primary, secondary), expected)
+    # a rider of the second map is no person then
+    fusion = LabelFusion.visible(CITYSCAPES, published=True, alias_secondary=False)
+    riders = torch.tensor([[[11, 12, 12]]])
+    assert fusion(riders, torch.tensor([[[12, 12, 11]]])).tolist() == [[[255, 255, 11]]]
 
 
 def test_only_the_classes_in_agree_need_the_second_map() -> None:
@@ -124,7 +138,8 @@ def test_module_equals_function() -> None:
     assert torch.equal(LabelFusion({3, 1, 6})(primary, secondary), fuse_labels(primary, secondary, AGREE))
     assert module.ignore_index == 255
     assert not module.state_dict()
-    assert repr(module) == f"LabelFusion(agree={AGREE}, aliases={ALIASES}, overrides={OVERRIDES}, ignore_index=255)"
+    held = f"agree={AGREE}, aliases={ALIASES}, overrides={OVERRIDES}, alias_secondary=True, ignore_index=255"
+    assert repr(module) == f"LabelFusion({held})"
     other = LabelFusion(AGREE, ignore_index=77)
     assert torch.equal(other(primary, secondary), fuse_labels(primary, secondary, AGREE, ignore_index=77))
 
