@@ -12,6 +12,9 @@ from morn_losses._precision import unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
 
+ROUNDING = 256
+"""Units of rounding, relative to rho, that equal gradients of an image differ by, and their mean from them."""
+
 
 def _check_options(
     padding_mode: str, eps: float, value_range: tuple[float, float], reduction: str
@@ -45,6 +48,9 @@ def cgr_loss(
 
     Choice: :math:`\rho` is the mean over the background, not over the whole frame, since the paper calls it "the
     average gradient of the background region"; a larger foreground then does not lower the bar.
+
+    Choice: above :math:`\rho` is what exceeds it by more than rounding does, 3e-5 of it in float32; else chance would
+    decide whether a ramp of one gradient is above its own mean.
 
     Args:
         real: the source image ``(B, C, H, W)``, C = 1 or 3, in ``value_range``; its gradient map carries no grad.
@@ -92,7 +98,7 @@ def cgr_loss(
     gm_real = gradient_within(real.detach(), region)
     rho = masked_mean(gm_real, region)[:, None, None, None]
     # a source that is not finite must not pass for a flat one
-    strong = (gm_real > rho) | ~rho.isfinite()
+    strong = (gm_real > rho * (1 + ROUNDING * torch.finfo(rho.dtype).eps)) | ~rho.isfinite()
     gm_fake = gradient_within(fake, strong)
     # the rectifier would hide an infinite gradient, whose backward is NaN
     lost = masked_sum(torch.where(gm_fake.isfinite(), (gm_real - gm_fake).relu(), torch.nan), strong)

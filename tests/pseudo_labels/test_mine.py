@@ -4,6 +4,7 @@ import copy
 import functools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -132,6 +133,29 @@ def test_a_threshold_is_reached_by_an_equal_probability(dtype: torch.dtype) -> N
         assert mine_labels(exact, below, (threshold, 1.0), from_logits=False).item() == 255
         assert mine_labels(below, exact, (threshold, 1.0), from_logits=False).item() == 255
         assert LabelMiner((threshold, 1.0), from_logits=False)(exact, exact).item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_threshold_is_reached_by_logits_whose_probability_equals_it(dtype: torch.dtype) -> None:
+    """Eq. 8: at least the threshold."""
+    logits = torch.tensor([3.0, 0.25, -1.0], dtype=dtype).view(1, 3, 1, 1)
+    exact = logits.softmax(1)[0, 0].item()
+    above = (
+        math.nextafter(exact, 1) if dtype == torch.float64 else float(np.nextafter(np.float32(exact), np.float32(1)))
+    )
+    assert exact > 0.5
+    for function in (mine_labels, lambda *given: LabelMiner(given[2])(*given[:2])):
+        for thresholds in (exact, (exact, 1.0, 1.0), torch.tensor((exact, 1.0, 1.0), dtype=dtype)):
+            assert function(logits, logits, thresholds).item() == 0
+        for thresholds in (above, (above, 1.0, 1.0), torch.tensor((above, 1.0, 1.0), dtype=dtype)):
+            assert function(logits, logits, thresholds).item() == 255
+    half = torch.zeros(1, 2, 1, 1, dtype=dtype)
+    assert mine_labels(half, half, 0.5).item() == 0
+    assert mine_labels(half, half, math.nextafter(0.5, 1) if dtype == torch.float64 else 0.5000001).item() == 255
+    # what filling has to exceed is the same number
+    unlabeled = torch.full((1, 1, 1), 255)
+    assert fill_unlabeled(unlabeled, logits, exact).item() == 255
+    assert fill_unlabeled(unlabeled, logits, exact - 1e-6).item() == 0
 
 
 def test_of_several_classes_the_largest_smaller_probability_wins() -> None:
