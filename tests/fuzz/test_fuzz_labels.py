@@ -49,7 +49,8 @@ def denoise(draw: Draw) -> str:
 def fuse(draw: Draw) -> str:
     shape = size(draw)
     p, s = (labels(draw, shape, IDS, STRANGE) for _ in range(2))
-    options = {"aliases": one_of(draw, (None, {1: 11}, {0: 1, 1: 0})), "overrides": one_of(draw, (None, {(0, 11): 2}))}
+    options = {"aliases": one_of(draw, (None, {1: 11}, {0: 1, 1: 0})), "overrides": one_of(draw, (None, {(0, 11): 2})),
+               "alias_secondary": one_of(draw, (True, False))}  # fmt: skip
     agree = one_of(draw, ((), (11,), (0, 11, 300)))
     layout = one_of(draw, LAYOUTS)
     found = fuse_labels(arrange(p, layout), arrange(s, layout), agree, **options)
