@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
@@ -104,7 +105,13 @@ def _from_array(gray: object) -> Tensor:
         raise TypeError(f"gray: expected a real dtype, got {gray.dtype}")
     if gray.ndim != 2 or min(gray.shape) < 1:
         raise ValueError(f"gray: expected (H, W) without an empty axis, got {gray.shape}")
-    return as_gray(torch.from_numpy(gray.astype(np.float64))[None, None], "gray")
+    return as_gray(from_array(gray)[None, None], "gray")
+
+
+def from_array(array: NDArray[Any]) -> Tensor:
+    """Return a tensor of a real array, float64."""
+    shared = array.flags.c_contiguous and array.flags.writeable  # which is what a tensor can share
+    return torch.from_numpy(array.astype(np.float64, copy=not shared))
 
 
 def on_host(x: Tensor) -> bool:
@@ -119,28 +126,37 @@ def thinned_gradient(gray: Tensor, sigma: float = math.sqrt(2)) -> Tensor:
     """
     if on_host(gray):
         weights = gaussian(sigma)
-        found = [host.thinned_gradient(x, weights, AHEAD, TOLERANCE, DECIMALS, FLAT) for x in gray[:, 0].numpy()]
-        return torch.from_numpy(np.stack(found))[:, None]
+        return _each(gray, lambda x: host.thinned_gradient(x, weights, AHEAD, TOLERANCE, DECIMALS, FLAT))
     return thinned_anywhere(gray, sigma)
 
 
 def hysteresis(strength: Tensor, low: float, high: float) -> Tensor:
     """Keep the 8-connected groups of positive pixels of at least ``low`` that hold one of at least ``high``."""
     if on_host(strength):
-        return torch.from_numpy(np.stack([host.hysteresis(x, low, high) for x in strength[:, 0].numpy()]))[:, None]
+        return _each(strength, lambda x: host.hysteresis(x, low, high))
     return hysteresis_anywhere(strength, low, high)
 
 
-def edge_levels(strength: Tensor, count: int) -> Tensor:
-    """At how many of the thresholds ``t = j / (count + 1)`` ``hysteresis(strength, t / 2, t)`` keeps each pixel.
+def edge_levels(gray: Tensor, count: int) -> Tensor:
+    """Return at how many of the thresholds ``t = j / (count + 1)`` each pixel is an edge: ``(B, 1, H, W)``, int32.
 
-    A pixel that is an edge at t is one at every lower threshold, so ``levels >= j`` are the edges at the j-th.
+    It is one at t if ``hysteresis(thinned_gradient(gray), t / 2, t)`` keeps it, and then at every lower threshold too,
+    so that ``levels >= j`` are the edges at the j-th.
     """
-    if on_host(strength):
-        return torch.from_numpy(np.stack([host.edge_levels(x, count, DECIMALS) for x in strength[:, 0].numpy()]))[
-            :, None
-        ]
-    return levels_anywhere(strength, count)
+    if on_host(gray):
+        weights = gaussian(math.sqrt(2))
+
+        def levels(x: NDArray[np.float64]) -> NDArray[np.int32]:
+            survivors = host.survivors(x, weights, AHEAD, TOLERANCE, DECIMALS, FLAT)
+            return host.edge_levels(*survivors, x.shape, count, DECIMALS)
+
+        return _each(gray, levels)
+    return levels_anywhere(thinned_anywhere(gray, math.sqrt(2)), count)
+
+
+def _each(images: Tensor, kernel: Callable[[NDArray[np.float64]], NDArray[Any]]) -> Tensor:
+    found = [torch.from_numpy(kernel(image)) for image in images[:, 0].numpy()]
+    return torch.stack(found)[:, None] if len(found) > 1 else found[0][None, None]
 
 
 # ---- the definitions of these three; on the CPU the kernels of _host give the same bits ------------------------------
@@ -164,7 +180,7 @@ def hysteresis_anywhere(strength: Tensor, low: float, high: float) -> Tensor:
 
 
 def levels_anywhere(strength: Tensor, count: int) -> Tensor:
-    """Define :func:`edge_levels`: the levels a pixel reaches itself, flooded under those whose half it reaches."""
+    """Define :func:`edge_levels`: the level a pixel reaches itself, flooded under the one whose half it reaches."""
     thresholds = high_thresholds(count, strength)
     own, reach = (torch.bucketize(strength, t, right=True).float() for t in (thresholds, thresholds / 2))
     return _flooded(own, reach).int()

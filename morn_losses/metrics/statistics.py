@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morn_losses._checks import check_integer, check_real
-from morn_losses.edges.canny import as_gray, edge_levels, on_host, thinned_gradient
+from morn_losses.edges.canny import as_gray, edge_levels, from_array, on_host
 
 Images: TypeAlias = "NDArray[Any] | Tensor | Iterable[NDArray[Any] | Tensor]"
 
@@ -26,7 +26,7 @@ def edge_statistics(source: Images, translated: Images, thresholds: int) -> tupl
     check_integer(thresholds, "thresholds", minimum=1)
     total: tuple[Tensor, Tensor] | None = None
     for s, t in _pairs(source, translated):
-        in_source, in_translated = (edge_levels(thinned_gradient(x), thresholds) for x in (s, t))
+        in_source, in_translated = (edge_levels(x, thresholds) for x in (s, t))
         both = torch.minimum(in_source, in_translated)
         kept, of_source, of_translated = (_pixels_above(x, thresholds).to(s) for x in (both, in_source, in_translated))
         parts = torch.stack((kept, kept, 2 * kept))
@@ -46,11 +46,10 @@ def edge_statistics(source: Images, translated: Images, thresholds: int) -> tupl
 def _pixels_above(levels: Tensor, count: int) -> Tensor:
     """Return, for each image and j = 0 ... count - 1, how many pixels have a level over j: ``(B, count)``."""
     flat = levels.flatten(1)
-    if on_host(flat):
-        found = [np.bincount(x.take(np.flatnonzero(x != 0)), minlength=count + 1) for x in flat.numpy()]
-        histogram = torch.from_numpy(np.stack(found))
-    else:
-        histogram = flat.new_zeros(len(flat), count + 1).scatter_add_(1, flat.long(), torch.ones_like(flat))
+    if on_host(flat):  # few are not 0
+        found = (np.bincount(x.take(np.flatnonzero(x != 0)), minlength=count + 1) for x in flat.numpy())
+        return torch.from_numpy(np.stack([histogram[:0:-1].cumsum()[::-1] for histogram in found]))
+    histogram = flat.new_zeros(len(flat), count + 1).scatter_add_(1, flat.long(), torch.ones_like(flat))
     return histogram.flip(1).cumsum(1).flip(1)[:, 1:]
 
 
@@ -92,7 +91,7 @@ def _as_batch(image: NDArray[Any] | Tensor, name: str) -> Tensor:
     if isinstance(image, np.ndarray):
         if image.dtype.kind not in "biuf":
             raise TypeError(f"{name}: expected a real dtype, got {image.dtype}")
-        image = torch.from_numpy(image.astype(np.float64))
+        image = from_array(image)
     check_real(image, name)
     batch = image[None] if image.ndim == 3 else image[None, None] if image.ndim == 2 else image
     if batch.ndim == 4 and batch.shape[1] not in (1, 3):

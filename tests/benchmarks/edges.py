@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from morn_losses.functional import to_gray
 from morn_losses.metrics import apce
+from morngan.data.scenes import render_scene
 from tests.benchmarks.harness import Row, Run, Settings, compare
 from tests.benchmarks.kmeans_peers import optional
 
@@ -26,7 +30,9 @@ def scene(size: int, seed: int) -> NDArray[np.float64]:
     return image + 0.02 * random.standard_normal((size, size))
 
 
-def by_opencv(source: NDArray[np.float64], translated: NDArray[np.float64], thresholds: int) -> Run | None:
+def by_opencv(
+    source: NDArray[np.float64], translated: NDArray[np.float64], thresholds: int
+) -> Callable[[], float] | None:
     """Run OpenCV's Canny for every threshold and image, on derivatives that are made once for each image.
 
     They are those of the library: of the image smoothed by the same Gaussian, in 16 bits, which is what it takes.
@@ -56,36 +62,35 @@ def by_opencv(source: NDArray[np.float64], translated: NDArray[np.float64], thre
     return run
 
 
+def street(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a procedural street by night and by day, gray, ``(size, size)``."""
+    found = render_scene(0, 5, (size, size))
+    color = torch.from_numpy(found.color.copy()).permute(2, 0, 1)[None].double()
+    return found.thermal.astype(np.float64), to_gray(color)[0, 0].numpy()
+
+
 def rows(settings: Settings) -> list[Row]:
-    """Measure APCE of a pair, and on a GPU of a batch there."""
-    size, thresholds = (32, 9) if settings.tiny else (256, 99)
-    source, translated = scene(size, 0), scene(size, 1)
-    peer = by_opencv(source, translated, thresholds)
-    values = [apce(source, translated, thresholds).value, *([] if peer is None else [peer()])]
-    found = [
-        compare(
-            f"APCE of a pair, {size} x {size}, {thresholds} thresholds",
-            {
-                "morn_losses": lambda: apce(source, translated, thresholds),
-                f"{2 * thresholds} Canny calls of OpenCV on derivatives made once": peer,
-            },
-            settings,
-            "value " + " and ".join(f"{v:.4f}" for v in values),
-        )
-    ]
+    """Measure APCE of a pair of noisy shapes and of a street, and on a GPU of a batch there."""
+    size, thresholds = (48, 9) if settings.tiny else (256, 99)
+    what = f"{size} x {size}, {thresholds} thresholds"
+    found = []
+    for name, (source, translated) in {
+        "noisy shapes": (scene(size, 0), scene(size, 1)),
+        "a street by night and day": street(size),
+    }.items():
+        peer = by_opencv(source, translated, thresholds)
+        ours = partial(apce, source, translated, thresholds)
+        value = f"value {ours().value:.4f}" + ("" if peer is None else f", OpenCV's {peer():.4f}")
+        runs: dict[str, Run | None] = {"morn_losses": ours, f"{2 * thresholds} Canny calls of OpenCV": peer}
+        found.append(compare(f"APCE of a pair, {what}: {name}", runs, settings, value))
     if settings.on_gpu:
         batch = 4 if settings.tiny else 32
         images = np.stack([scene(size, i) for i in range(2 * batch)])[:, None]
         a, b = torch.from_numpy(images).chunk(2)
         there_a, there_b = a.to(settings.device), b.to(settings.device)
-        found.append(
-            compare(
-                f"APCE of {batch} pairs, {size} x {size}, {thresholds} thresholds",
-                {
-                    "morn_losses, on the device": lambda: apce(there_a, there_b, thresholds),
-                    "morn_losses, on the CPU": lambda: apce(a, b, thresholds),
-                },
-                settings,
-            )
-        )
+        runs = {
+            "morn_losses, on the device": partial(apce, there_a, there_b, thresholds),
+            "morn_losses, on the CPU": partial(apce, a, b, thresholds),
+        }
+        found.append(compare(f"APCE of {batch} pairs, {what}", runs, settings))
     return found
