@@ -143,7 +143,8 @@ class MemoryBank(nn.Module):
 
     The state moves with the module and is copied with it, but ``buffers()`` of a model that holds the bank does not
     list it: ``DistributedDataParallel`` would overwrite what a rank wrote with what rank 0 holds, and
-    ``AveragedModel`` would average ids. Ranks exchange what they wrote by ``synchronize``; a copy of a model has a memory of its own.
+    ``AveragedModel`` would average ids. Ranks exchange what they wrote by ``synchronize``; a copy of a model has a
+    memory of its own.
 
     Args:
         capacity: number of entries.

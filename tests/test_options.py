@@ -148,6 +148,7 @@ CASES = (
     ),
     Case(m.MemorySampler, required={"bank": BANK}, bad={"bank": (None, nn.Identity()), "k": COUNT}),
     Case(metrics.APCE, metrics.apce, (np.eye(8), np.eye(8)), bad={"thresholds": COUNT}),
+    Case(metrics.EdgeScores, metrics.edge_scores, (np.eye(8), np.eye(8)), bad={"thresholds": COUNT}),
 )  # fmt: skip
 
 EVERY = pytest.mark.parametrize("case", CASES, ids=lambda case: case.module.__name__)
@@ -164,19 +165,20 @@ def test_every_module_is_here() -> None:
     exported = {
         value for name in m.__all__ if inspect.isclass(value := getattr(m, name)) and issubclass(value, nn.Module)
     }
-    assert exported | {metrics.APCE} == {case.module for case in CASES}
+    assert exported | {metrics.APCE, metrics.EdgeScores} == {case.module for case in CASES}
     functions = {value for name in f.__all__ if inspect.isfunction(value := getattr(f, name))}
     # one value, a pair of tensors, or part of a module that is here
     without_module = {
         f.channel_max, f.channel_min, f.to_gray, f.gradient_magnitude, f.descriptor_similarity, f.semantic_descriptor,
         f.fill_unlabeled,
     }  # fmt: skip
-    assert functions - without_module | {metrics.apce} == {case.function for case in CASES if case.function}
+    scores = {metrics.apce, metrics.edge_scores}
+    assert functions - without_module | scores == {case.function for case in CASES if case.function}
 
 
 @EVERY
 def test_every_option_is_here(case: Case) -> None:
-    options = set(inspect.signature(case.module).parameters)
+    options = set(inspect.signature(case.module).parameters) - {"kwargs"}  # torchmetrics' own
     assert options == set(case.bad)
     if case.function is not None:
         of_function = inspect.signature(case.function).parameters

@@ -170,6 +170,8 @@ def edges(draw: Draw) -> str:
     found = canny_edges(image, *one_of(draw, ((0.1, 0.2), (0, 0), (1, 1))), sigma=one_of(draw, (1.4, 0.1, 30)))
     assert found.shape == (H, W)
     assert found.dtype == bool
+    batch = torch.from_numpy(np.stack((image, other)).astype(np.float64))[:, None]
+    assert (canny_edges(batch, 0.1, 0.2)[0, 0].numpy() == canny_edges(image, 0.1, 0.2)).all()
     result = apce(image, other, thresholds=5)
     scores = edge_scores(image, image, thresholds=5)
     assert math.isnan(result.value) or 0 <= result.value <= 1
