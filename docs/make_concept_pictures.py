@@ -33,6 +33,7 @@ from morn_losses.functional import (  # noqa: E402
 )
 from morn_losses.image import central_differences  # noqa: E402
 from ntir2dc.data.images import to_image  # noqa: E402
+from ntir2dc.networks.discriminators import flat_kernel  # noqa: E402
 from ntir2dc.run.contact_sheet import colorize_labels, contact_sheet  # noqa: E402
 from scenes import predict_labels, render_scene  # noqa: E402
 from scenes.render import Scene  # noqa: E402
@@ -89,6 +90,23 @@ def save(name: str, row: dict[str, Image.Image]) -> None:
 
 
 # ---- the concepts ----------------------------------------------------------------------------------------------------
+
+
+def baseline() -> None:
+    """What the three discriminators see."""
+    day = color(render_scene(0, 5, SIZE))
+    blurred = F.conv2d(F.pad(day, (2, 2, 2, 2), mode="replicate"), flat_kernel().expand(3, 1, 5, 5), groups=3)
+    gray = to_gray(day)
+    gx, gy = central_differences(gray[..., ::2, ::2], "replicate")
+    save(
+        "baseline",
+        {
+            "day image": shown(day),
+            "blurred": shown(blurred),
+            "gray": shown(gray.repeat(1, 3, 1, 1)),
+            "gradients of every second pixel": heat(F.interpolate((gx.square() + gy.square()).sqrt(), SIZE)[0, 0]),
+        },
+    )
 
 
 def aca() -> None:
@@ -258,7 +276,7 @@ def metrics() -> None:
     )
 
 
-CONCEPTS: tuple[Callable[[], None], ...] = (aca, cgr, sga, sr, mining, memory, clusters, metrics)
+CONCEPTS: tuple[Callable[[], None], ...] = (baseline, aca, cgr, sga, sr, mining, memory, clusters, metrics)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import pytest
 import morn_losses
 from morn_losses import edges, functional, label_spaces, metrics
 from ntir2dc.config import LossOptions, make_config
+from ntir2dc.methods.morngan.schedule import Active
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -44,6 +45,18 @@ def rows() -> list[Any]:
 
 def test_the_table_of_equations_is_that_of_docstrings_and_tests() -> None:
     assert load("make_equations").page() == (DOCS / "equations.md").read_text(), "run docs/make_equations.py"
+
+
+def test_the_page_of_the_method_has_the_phases_of_the_code_and_the_files_of_a_step() -> None:
+    method = load("make_method")
+    way = method.traced()
+    text = (DOCS / "method.md").read_text()
+    assert method.page(way) == text, "run docs/make_method.py"
+    assert method.picture() == (DOCS / "pictures" / "method.svg").read_text(), "run docs/make_method.py"
+    assert set(method.CONCEPTS) == set(method.meanings()) == {f.name for f in dataclasses.fields(Active)}
+    # those that the list for readers names are passed indeed
+    steps = text.split("## Reading the code")[1].split("<!--")[0]
+    assert set(re.findall(r"\.\./examples/([\w/]+\.py)", steps)) <= set(way.files)
 
 
 def test_every_equation_and_every_function_is_in_the_table(rows: list[Any]) -> None:
@@ -110,7 +123,9 @@ def test_a_concept_goes_from_its_equation_to_where_paper_and_code_differ(page: P
 
 
 def test_every_concept_has_a_page() -> None:
-    assert [p.stem for p in CONCEPTS] == sorted(["aca", "cgr", "sga", "sr", "mining", "memory", "kmeans", "metrics"])
+    assert [p.stem for p in CONCEPTS] == sorted(
+        ["baseline", "sga", "mining", "memory", "aca", "kmeans", "cgr", "sr", "metrics"]
+    )
 
 
 def test_every_page_is_in_the_contents() -> None:

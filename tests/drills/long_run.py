@@ -51,9 +51,9 @@ def long_run(work: Path, steps: int) -> list[Sample]:
     samples: list[Sample] = []
     step_of = Trainer.training_step
 
-    def watched(self: Trainer, batch: dict[str, torch.Tensor], phase: Phase, epoch: int) -> dict[str, Any]:
-        samples.append(look(self.step, phase))
-        return step_of(self, batch, phase, epoch)
+    def watched(self: Trainer, batch: dict[str, torch.Tensor], epoch: int) -> dict[str, Any]:
+        samples.append(look(self.step, Phase(self.method.phase(epoch))))
+        return step_of(self, batch, epoch)
 
     each = max(1, steps // len(Phase))
     write_folder(work / "data")
