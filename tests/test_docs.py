@@ -110,7 +110,9 @@ def test_a_concept_goes_from_its_equation_to_where_paper_and_code_differ(page: P
 
 
 def test_every_concept_has_a_page() -> None:
-    assert [p.stem for p in CONCEPTS] == sorted(["aca", "cgr", "sga", "sr", "mining", "memory", "kmeans", "metrics"])
+    assert [p.stem for p in CONCEPTS] == sorted(
+        ["aca", "cgr", "sga", "sr", "mining", "pseudo_labeler", "memory", "kmeans", "metrics"]
+    )
 
 
 def test_every_page_is_in_the_contents() -> None:
