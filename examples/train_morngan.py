@@ -32,6 +32,7 @@ from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newes
 from ntir2dc.run.faults import RunError, how_to_go_on
 from ntir2dc.run.finite import NonFiniteLossError
 from ntir2dc.run.lock import LockedError, locked
+from ntir2dc.run.streams import speak_anyhow
 from ntir2dc.trainer import Trainer
 from scenes import write_scenes
 
@@ -176,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {config.out}: no checkpoint to resume from", file=sys.stderr)
         return 1
     if not started_by_launcher() and config.devices > 1 and config.num_nodes == 1:
-        command = [sys.executable, "-u", str(Path(__file__).resolve()), *arguments]
+        command = [sys.executable, str(Path(__file__).resolve()), *arguments]
         return launch(command, config.devices, lambda: how_to_go_on(Path(config.out)))
     end_with_launcher()
     try:
@@ -190,6 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    speak_anyhow()
     status = main()
     if status == GONE:  # the end of the interpreter would wait for connections that are lost
         sys.stdout.flush()
