@@ -192,4 +192,4 @@ class Objective:
         assert step.labels_b is not None  # made in every phase that comes here
         loss, found = self.aca(step.features_real_a, step.features_fake_a, step.labels_a, step.labels_b)
         step.aca_present = found.present
-        return loss  # type: ignore[no-any-return]
+        return loss

@@ -1,0 +1,1 @@
+"""Kernels for the CPU; where each is chosen, the plain equation stands beside it."""
