@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from morn_losses._checks import check_choice, check_floating, check_integer, check_number
 from morn_losses._points import Points
@@ -57,22 +56,6 @@ def as_integer(value: object, name: str, *, minimum: int) -> int:
     check_integer(value, name, minimum=minimum)
     assert isinstance(value, int)
     return value
-
-
-def hold(module: nn.Module, options: object) -> None:
-    """Give a module the options of a dataclass as attributes; a tensor is a buffer, which moves with the module."""
-    for name, value in vars(options).items():
-        if isinstance(value, Tensor):
-            module.register_buffer(name, value, persistent=False)
-        else:
-            setattr(module, name, value)
-
-
-def describe(module: nn.Module) -> str:
-    """Return ``name=value`` of what the module was made with, for its ``extra_repr``."""
-    held = {name: getattr(module, name) for name in inspect.signature(type(module)).parameters if hasattr(module, name)}
-    shown = {n: f"centers {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x) for n, x in held.items()}
-    return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def n_candidates(n_clusters: int) -> int:

@@ -16,13 +16,12 @@ from morn_losses._clustering import (
     Init,
     KMeansOptions,
     Metric,
-    describe,
     draw_centers,
     first_of_its_kind,
     given_centers,
-    hold,
 )
 from morn_losses._eager import outside_compile
+from morn_losses._held import describe, hold
 from morn_losses._host.lloyd import cluster_alone
 from morn_losses._points import Points, in_range, pack, refuse_nested, sums, unpack
 from morn_losses._precision import full_precision, on_host, promote, unit_vectors
@@ -173,14 +172,11 @@ def _cluster(
     with full_precision(points):
         if not on_host(points):
             return _together(points, masks, options, generator, name)
-        # a problem's way depends on its own size alone
-        large = sizes * points.shape[2] >= LARGE
-        small = masks & ~large.view(*masks.shape[:2], 1)
-        found = (
-            _nothing(points, masks, options)
-            if bool(large.all())
-            else _together(points, small, options, generator, name)
-        )
+        large = sizes * points.shape[2] >= LARGE  # a problem's way depends on its own size alone
+        if bool(large.all()):
+            found = _nothing(points, masks, options)
+        else:
+            found = _together(points, masks & ~large.view(*masks.shape[:2], 1), options, generator, name)
         cluster_alone(points, masks, large, options, generator, name, found)
     return found
 

@@ -471,6 +471,17 @@ def test_plus_plus_draws_by_squared_distance(monkeypatch: pytest.MonkeyPatch) ->
         assert alone == pytest.approx(probability, abs=4 * math.sqrt(probability / 6000))
 
 
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_neither_zero_vectors_nor_copies_are_drawn(init: Any) -> None:
+    points = torch.zeros(40, 2)
+    points[[3, 5]] = torch.eye(2)
+    options = KMeansOptions(4, "cosine", init, 1, 100, 1e-4)
+    for _ in range(30):
+        _, by_kernel = lloyd.draw(lloyd.prepare(points, "cosine", directions=True, name=""), options, None)
+        _, plain = draw_centers(in_range(points[None], torch.ones(1, 40, dtype=torch.bool), "cosine"), options, None)
+        assert by_kernel.tolist() == plain[0].tolist() == [True, True, False, False]
+
+
 def drawn(points: Tensor, n_clusters: int, init: Any, kernel: bool) -> Tensor:
     """The rows of ``(P, N, D)`` that are drawn to start from, ``(P, K)``; no two are equal."""
     options, generator = KMeansOptions(n_clusters, "euclidean", init, 1, 100, 1e-4), torch.Generator().manual_seed(0)

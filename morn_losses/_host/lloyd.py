@@ -110,11 +110,10 @@ def draw(problem: Problem, options: KMeansOptions, generator: torch.Generator | 
             weights[rows] = 0
         else:
             distances = _distances(problem, rows)
-            if k > 0:
-                np.minimum(distances, weights, out=distances)
+            left = np.minimum(distances, weights) if k > 0 else distances * weights
             # of the candidates the one that leaves the smallest sum
-            best = int(distances.sum(1).argmin())
-            weights = distances[best].astype(np.float64)
+            best = int(left.sum(1).argmin())
+            weights = left[best]
         centers[k] = problem.values[rows[best]]
     return centers, np.ones(K, dtype=np.bool_)
 

@@ -23,8 +23,9 @@ from morn_losses._checks import (
     check_shape,
     check_tensor,
 )
-from morn_losses._clustering import Init, KMeansOptions, Metric, as_integer, describe, hold
+from morn_losses._clustering import Init, KMeansOptions, Metric, as_integer
 from morn_losses._eager import outside_compile
+from morn_losses._held import describe, hold
 from morn_losses._host.positions import image_by_image
 from morn_losses._idle import SEEN, count, found_ids, idle_message
 from morn_losses._masked import class_masks, nearest, safe_divide
