@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -26,3 +30,18 @@ def masked_min(x: Tensor, mask: Tensor) -> Tensor:
     """Minimum of ``x`` over ``mask`` for each sample; 0 (with zero gradient) where the mask is empty."""
     lowest = torch.where(mask, x, float("inf")).flatten(1).amin(1)
     return torch.where(mask.flatten(1).any(1), lowest, 0)
+
+
+def nearest(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize ``(B, H, W)`` as torch's ``mode="nearest"`` does, which knows no integers but bytes."""
+    rows, columns = (
+        F.interpolate(torch.arange(n, dtype=torch.float32, device=labels.device)[None, None], m, mode="nearest")
+        for n, m in zip(labels.shape[1:], size, strict=True)
+    )
+    return labels[:, rows[0, 0].long()[:, None], columns[0, 0].long()]
+
+
+def class_masks(labels: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """Return which labels ``(B, H, W)`` belong to which group of ids: ``(B, n_groups, H * W)``."""
+    flat = labels.flatten(1)
+    return torch.stack([functools.reduce(torch.logical_or, [flat == i for i in ids]) for ids in groups], 1)

@@ -22,3 +22,17 @@ def unit(x: Tensor, value_range: tuple[float, float]) -> Tensor:
     """Map ``value_range`` linearly to [0, 1], half precision in float32; values outside it are not clipped."""
     low, high = value_range
     return (promote(x) - low) / (high - low)
+
+
+def on_host(x: Tensor) -> bool:
+    """Return whether looking at the values of ``x`` costs nothing; elsewhere it waits for the device."""
+    return x.device.type == "cpu"
+
+
+def unit_vectors(x: Tensor, dim: int) -> Tensor:
+    """Return ``x`` at length 1 along ``dim``; a zero vector stays 0."""
+    peak = x.detach().abs().amax(dim, keepdim=True)
+    zero = peak == 0
+    # the direction does not depend on the peak, which therefore may be a constant, and squares stay in range
+    x = x / torch.where(zero, 1, peak)
+    return x / torch.where(zero, 1, x.square().sum(dim, keepdim=True)).sqrt()

@@ -145,7 +145,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     streaming = {n for n in metrics.__all__ if n in {"APCE", "EdgeScores"}}
     wanted |= {f"metrics.{'streaming.' if n in streaming else ''}{n}" for n in metrics.__all__}
     wanted |= {f"edges.{n}" for n in edges.__all__}
-    assert documented == wanted
+    assert documented == wanted | {"estimators.BatchKMeans"}
 
 
 def test_the_page_of_the_published_code_names_every_option_of_the_variant() -> None:

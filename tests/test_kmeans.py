@@ -13,14 +13,16 @@ from sklearn.cluster import KMeans as ReferenceKMeans
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from morn_losses import _lloyd
-from morn_losses.kmeans import KMeans, KMeansResult, kmeans
+from morn_losses._clustering import KMeansOptions, draw_centers, n_candidates
+from morn_losses._host import lloyd
+from morn_losses._points import in_range
+from morn_losses.kmeans import CHECK_EVERY, KMeans, KMeansResult, kmeans
 
 
-@pytest.fixture(autouse=True, params=[1, 2**60], ids=["one-by-one", "tiles"])
+@pytest.fixture(autouse=True, params=[1, 2**60], ids=["kernel", "plain"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is promised holds both ways, whatever the size of a problem."""
-    monkeypatch.setattr(_lloyd, "LARGE", request.param)
+    monkeypatch.setattr("morn_losses.kmeans.LARGE", request.param)
 
 
 def reference(points: Tensor, init: Tensor, max_iter: int = 100, tol: float = 1e-4) -> Any:
@@ -226,7 +228,7 @@ def test_large_and_small_problems_share_a_call(metric: Any, monkeypatch: pytest.
     mask = torch.rand(5, 400) < torch.tensor([1.0, 0.1, 0.0, 0.9, 0.05])[:, None]
     init = points[:, :4]
     expected = kmeans(points, 4, mask=mask, init=init, metric=metric)
-    monkeypatch.setattr(_lloyd, "LARGE", 600)
+    monkeypatch.setattr("morn_losses.kmeans.LARGE", 600)
     found = kmeans(points, 4, mask=mask, init=init, metric=metric)
     check(found, points, mask, metric)
     for value, other in zip(found, expected, strict=True):
@@ -453,7 +455,14 @@ def test_same_seed_same_result(init: Any) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_plus_plus_draws_by_squared_distance() -> None:
+def one_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw as k-means++ does that is not greedy."""
+    for module in ("_clustering", "_host.lloyd"):
+        monkeypatch.setattr(f"morn_losses.{module}.n_candidates", lambda n_clusters: 1)
+
+
+def test_plus_plus_draws_by_squared_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_candidate(monkeypatch)
     # {0} {3 7} comes out of the start 0, 3 alone, drawn with probability (9 / (9 + 49) + 9 / (9 + 16)) / 3
     points = torch.tensor([[0.0], [3.0], [7.0]]).expand(6000, 3, 1)
     for init, probability in (("k-means++", (9 / 58 + 9 / 25) / 3), ("random", 1 / 3)):
@@ -463,41 +472,93 @@ def test_plus_plus_draws_by_squared_distance() -> None:
 
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
-def test_every_point_may_be_drawn_first_and_none_twice(init: Any) -> None:
-    points = torch.arange(5.0)[:, None].expand(12000, 5, 1)
-    generator = torch.Generator().manual_seed(0)
-    tiles, *_ = _lloyd.tiles.make_tiles(
-        *_lloyd.tiles.lay_out(points, torch.ones(12000, 5, dtype=torch.bool), 1)[:2],
-        torch.arange(12000),
-        torch.full((12000,), 5),
-        torch.ones(12000, 1, 1),
-        "euclidean",
-    )
-    centers, alive = _lloyd.batch._draw(tiles, 5, init, generator)
+def test_neither_zero_vectors_nor_copies_are_drawn(init: Any) -> None:
+    points = torch.zeros(40, 2)
+    points[[3, 5]] = torch.eye(2)
+    options = KMeansOptions(4, "cosine", init, 1, 100, 1e-4)
+    for _ in range(30):
+        _, by_kernel = lloyd.draw(lloyd.prepare(points, "cosine", directions=True, name=""), options, None)
+        _, plain = draw_centers(in_range(points[None], torch.ones(1, 40, dtype=torch.bool), "cosine"), options, None)
+        assert by_kernel.tolist() == plain[0].tolist() == [True, True, False, False]
+
+
+def drawn(points: Tensor, n_clusters: int, init: Any, kernel: bool) -> Tensor:
+    """The rows of ``(P, N, D)`` that are drawn to start from, ``(P, K)``; no two are equal."""
+    options, generator = KMeansOptions(n_clusters, "euclidean", init, 1, 100, 1e-4), torch.Generator().manual_seed(0)
+    if kernel:
+        starts = [
+            lloyd.draw(lloyd.prepare(p, "euclidean", directions=True, name=""), options, generator) for p in points
+        ]
+        centers, alive = (torch.from_numpy(np.stack(x)) for x in zip(*starts, strict=True))
+        values = torch.stack([torch.from_numpy(lloyd.prepare(p, "euclidean", directions=True, name="").values)
+                              for p in points])  # fmt: skip
+    else:
+        x = in_range(points, torch.ones(points.shape[:2], dtype=torch.bool), "euclidean")
+        values, (centers, alive) = x.values, draw_centers(x, options, generator)
     assert alive.all()
-    assert (centers[..., 0].sort(1).values + 2 == torch.arange(5)).all()
-    ids = (centers[..., 0] + 2).long()
-    assert (torch.bincount(ids[:, 0]) / 12000 - 0.2).abs().max() < 0.02
+    return (centers[:, :, None] == values[:, None]).all(3).int().argmax(2)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_every_point_may_be_drawn_first_and_none_twice(
+    init: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    one_candidate(monkeypatch)
+    rows = drawn(torch.arange(5.0)[:, None].expand(6000, 5, 1), 5, init, "kernel" in request.node.name)
+    assert (rows.sort(1).values == torch.arange(5)).all()
+    assert (torch.bincount(rows[:, 0]) / 6000 - 0.2).abs().max() < 0.03
     # after 0, the points 1 2 3 4 are drawn by 1 4 9 16
-    second = torch.bincount(ids[ids[:, 0] == 0, 1], minlength=5)
+    second = torch.bincount(rows[rows[:, 0] == 0, 1], minlength=5)
     weights = torch.tensor([0, 1, 4, 9, 16]) / 30 if init == "k-means++" else torch.tensor([0, 1, 1, 1, 1]) / 4
-    assert (second / second.sum() - weights).abs().max() < 0.03
+    assert (second / second.sum() - weights).abs().max() < 0.05
 
 
-def test_n_init_keeps_the_best_of_each_problem() -> None:
+def test_of_the_candidates_that_one_is_kept_which_leaves_the_smallest_sum(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    for module in ("_clustering", "_host.lloyd"):  # so many that every point is among them
+        monkeypatch.setattr(f"morn_losses.{module}.n_candidates", lambda n_clusters: 400)
+    points = torch.randn(30, 12, 3, dtype=torch.float64)
+    rows = drawn(points, 4, "k-means++", "kernel" in request.node.name)
+    between = torch.cdist(points, points).square()
+    for distances, own in zip(between, rows.tolist(), strict=True):
+        for k in range(1, 4):
+            left = torch.minimum(distances[own[:k]].amin(0), distances).sum(1)
+            assert left[own[k]].item() == pytest.approx(left.min().item())
+            assert left[own[k]] < left.mean()
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 7, 8, 150])
+def test_as_many_candidates_as_scikit_learn(n_clusters: int) -> None:
+    assert n_candidates(n_clusters) == 2 + int(np.log(n_clusters))
+
+
+def test_starts_are_as_good_as_those_of_scikit_learn() -> None:
+    means = torch.randn(20, 6, 8, dtype=torch.float64) * 3
+    points = means.gather(1, torch.randint(6, (20, 200, 1)).expand(20, 200, 8)) + torch.randn(20, 200, 8)
+    found = kmeans(points, 6, n_init=3).inertia.mean().item()
+    expected = np.mean([ReferenceKMeans(6, n_init=3, random_state=0).fit(p.numpy()).inertia_ for p in points])
+    assert found < 1.02 * expected
+
+
+def test_n_init_keeps_the_best_of_the_starts() -> None:
     blobs = torch.randn(10, 8, 1, 2, dtype=torch.float64) * 20 + torch.randn(10, 8, 6, 2, dtype=torch.float64) * 0.1
-    points = blobs.flatten(1, 2)
-    generator = torch.Generator().manual_seed(0)
-    singles = [kmeans(points, 8, init="random", generator=generator) for _ in range(5)]
-    best = kmeans(points, 8, init="random", n_init=5, generator=torch.Generator().manual_seed(0))
-    check(best, points)
-    every = torch.stack([s.inertia for s in singles])
-    torch.testing.assert_close(best.inertia, every.amin(0))
-    assert len(set(every.argmin(0).tolist())) > 1, "the best start should differ between problems"
-    for b, i in enumerate(every.argmin(0).tolist()):
-        assert torch.equal(best.centroids[b], singles[i].centroids[b])
-        assert torch.equal(best.assignments[b], singles[i].assignments[b])
-        assert best.n_iter[b] == singles[i].n_iter[b]
+    bests = []
+    for points in blobs.flatten(1, 2):
+        generator = torch.Generator().manual_seed(0)
+        singles = [kmeans(points, 8, init="random", generator=generator) for _ in range(5)]
+        best = kmeans(points, 8, init="random", n_init=5, generator=torch.Generator().manual_seed(0))
+        check(KMeansResult(*(x[None] for x in best)), points[None])
+        bests.append(int(torch.stack([s.inertia for s in singles]).argmin()))
+        for value, expected in zip(best, singles[bests[-1]], strict=True):
+            assert torch.equal(value, expected)
+    assert len(set(bests)) > 1, "the best start should differ between problems"
+    # in a batch each problem keeps its own
+    together = kmeans(blobs.flatten(1, 2), 8, init="random", n_init=5)
+    check(together, blobs.flatten(1, 2))
+    once = torch.stack([kmeans(blobs.flatten(1, 2), 8, init="random").inertia for _ in range(5)])
+    assert (together.inertia <= once.amax(0)).all()
+    assert together.inertia.mean() < once.mean(0).mean()
 
 
 @pytest.mark.parametrize("tol", [1e-4, 0.05])
@@ -509,7 +570,7 @@ def test_the_path_of_other_devices_gives_the_same(metric: Any, tol: float, monke
     init = points[:, :6].clone()
     init[0, 3] = -1e5
     expected = kmeans(points, 6, mask=mask, init=init, metric=metric, tol=tol)
-    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
+    monkeypatch.setattr("morn_losses.kmeans.on_host", lambda x: False)
     for value, of_host in zip(kmeans(points, 6, mask=mask, init=init, metric=metric, tol=tol), expected, strict=True):
         torch.testing.assert_close(value, of_host, rtol=1e-9, atol=1e-9)
 
@@ -530,8 +591,8 @@ class Looks(TorchDispatchMode):
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_on_other_devices_it_looks_every_few_iterations(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
-    points, problems = torch.randn(3, 2000, 4), 3
+    monkeypatch.setattr("morn_losses.kmeans.on_host", lambda x: False)
+    points = torch.randn(3, 2000, 4)
 
     def looks(max_iter: int) -> tuple[int, int]:
         with Looks() as seen:
@@ -540,8 +601,7 @@ def test_on_other_devices_it_looks_every_few_iterations(metric: Any, monkeypatch
 
     (once, _), (often, n_iter) = looks(1), looks(60)
     assert n_iter > 30
-    # beside a look every few iterations two more where a problem is done: whether to drop it, and which tiles
-    assert often - once <= n_iter / _lloyd.batch.CHECK_EVERY + 1 + 2 * problems
+    assert often - once <= n_iter / CHECK_EVERY + 1
 
 
 @pytest.mark.gpu
@@ -562,7 +622,7 @@ def test_on_cuda_it_gives_the_same_and_seldom_waits(metric: Any, recwarn: pytest
     finally:
         torch.cuda.set_sync_debug_mode(mode)
     n_iter = int(expected.n_iter.max())
-    assert len(recwarn) <= n_iter / _lloyd.batch.CHECK_EVERY + 2 * len(points)
+    assert len(recwarn) <= n_iter / CHECK_EVERY + 3
     for value, of_cpu in zip(found, expected, strict=True):
         torch.testing.assert_close(value.cpu(), of_cpu, rtol=1e-9, atol=1e-9)
 
@@ -581,7 +641,7 @@ def test_non_finite_points(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="init: expected finite values"):
         kmeans(points, 3, init=broken_init)
     # where looking would cost a wait, the call ends and the other problems are not touched
-    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
+    monkeypatch.setattr("morn_losses.kmeans.on_host", lambda x: False)
     for result in (kmeans(broken, 3, init=init), kmeans(points, 3, init=broken_init)):
         assert result.centroids[1].isnan().all()
         assert result.inertia[1].isnan()
@@ -641,7 +701,7 @@ def test_module_equals_function() -> None:
     expected = kmeans(points, 4, mask=mask, generator=torch.Generator().manual_seed(1), **options)
     for value, other in zip(result, expected, strict=True):
         assert torch.equal(value, other)
-    assert repr(module) == "KMeans(4, metric='cosine', init='random', n_init=2, max_iter=7, tol=0.01)"
+    assert repr(module) == "KMeans(n_clusters=4, metric='cosine', init='random', n_init=2, max_iter=7, tol=0.01)"
     torch.manual_seed(1)
     default = KMeans(4)(points)
     torch.manual_seed(1)
@@ -655,6 +715,102 @@ def test_module_with_given_centers() -> None:
     assert not module.state_dict()
     assert module.double().init.dtype == torch.float64
     assert "init=centers (2, 3, 3)" in repr(module)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_predict_assigns_without_moving(metric: Any) -> None:
+    points = torch.randn(3, 200, 4, dtype=torch.float64)
+    points[1, 5] = 0
+    mask = torch.rand(3, 200) > 0.3
+    module = KMeans(5, metric=metric)
+    result = module(points, mask)
+    centroids = result.centroids.clone()
+    assert torch.equal(module.predict(points, centroids, mask), result.assignments)
+    assert torch.equal(centroids, result.centroids)
+    # other points than those that it was found from, against a plain comparison
+    others = torch.randn(3, 50, 4, dtype=torch.float64)
+    if metric == "euclidean":
+        expected = torch.cdist(others, centroids).argmin(2)
+    else:
+        expected = torch.nn.functional.cosine_similarity(others[:, :, None], centroids[:, None], dim=3).argmax(2)
+    assert torch.equal(module.predict(others, centroids), expected)
+    assert torch.equal(module.predict(others[0], centroids[0]), expected[0])
+    # of equal centroids the first; masked points may hold anything
+    assert module.predict(others, centroids[:, :1].expand(3, 5, 4)).unique().tolist() == [0]
+    others[~mask[:, :50]] = math.nan
+    assert torch.equal(module.predict(others, centroids, mask[:, :50]), expected.where(mask[:, :50], -1))
+    for scale in (1e-150, 1e150):
+        assert torch.equal(module.predict(points * scale, centroids * scale, mask), result.assignments)
+
+
+def test_predict_without_points() -> None:
+    assert KMeans(2).predict(torch.zeros(3, 0, 4), torch.zeros(3, 2, 4)).shape == (3, 0)
+    nothing = KMeans(2).predict(torch.full((1, 3, 4), math.nan), torch.zeros(1, 2, 4), torch.zeros(1, 3))
+    assert nothing.tolist() == [[-1, -1, -1]]
+
+
+def test_predict_names_what_is_wrong() -> None:
+    x, module = torch.randn(2, 10, 3), KMeans(4)
+    with pytest.raises(ValueError, match=r"centroids: expected \(B, K, D\) = \(2, 4, 3\), got \(2, 5, 3\)"):
+        module.predict(x, torch.zeros(2, 5, 3))
+    with pytest.raises(ValueError, match=r"centroids: expected \(K, D\) = \(4, 3\)"):
+        module.predict(x[0], torch.zeros(1, 4, 3))
+    with pytest.raises(TypeError, match="centroids: expected a floating-point dtype"):
+        module.predict(x, torch.zeros(2, 4, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"mask: expected \(B, N\) = \(2, 10\)"):
+        module.predict(x, torch.zeros(2, 4, 3), torch.ones(10))
+    for name, bad in (("points", (x / 0, torch.zeros(2, 4, 3))), ("centroids", (x, torch.zeros(2, 4, 3) / 0))):
+        with pytest.raises(ValueError, match=f"{name}: expected finite values"):
+            module.predict(*bad)
+
+
+@pytest.mark.parametrize("of", [np.int64, np.uint8, lambda n: np.array(n, dtype=np.int32)])
+def test_numpys_integers_are_integers(of: Any) -> None:
+    points = torch.randn(40, 3)
+    given = {"n_init": of(2), "max_iter": of(7)}
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found = kmeans(points, of(4), **given)
+        torch.manual_seed(seed)
+        assert torch.equal(found.centroids, kmeans(points, 4, n_init=2, max_iter=7).centroids)
+    assert repr(KMeans(of(4), **given)) == repr(KMeans(4, n_init=2, max_iter=7))
+    for bad in (np.array([4]), np.float64(4), np.bool_(True), np.array(4.0)):
+        with pytest.raises(TypeError, match="n_clusters: expected an int"):
+            kmeans(points, bad)
+    with pytest.raises(ValueError, match="n_clusters: expected an int >= 1, got 0"):
+        kmeans(points, of(0))
+
+
+def test_options_may_be_changed_and_are_judged_again() -> None:
+    module = KMeans(4)
+    module.n_clusters = 2
+    assert module(torch.randn(10, 3)).centroids.shape == (2, 3)
+    module.n_clusters = 0
+    with pytest.raises(ValueError, match="n_clusters: expected an int >= 1, got 0"):
+        module(torch.randn(10, 3))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+def test_nested_tensors_are_refused_in_a_sentence() -> None:
+    for layout in (torch.strided, torch.jagged):
+        nested = torch.nested.nested_tensor([torch.randn(5, 3), torch.randn(8, 3)], layout=layout)
+        with pytest.raises(TypeError, match="points: expected a padded tensor and a mask, got a nested tensor"):
+            kmeans(nested, 2)
+        with pytest.raises(TypeError, match="points: .*to_padded_tensor"):
+            KMeans(2).predict(nested, torch.zeros(2, 2, 3))
+    padded = torch.nested.to_padded_tensor(nested, 0.0)
+    mask = torch.arange(8) < torch.tensor([5, 8])[:, None]
+    assert kmeans(padded, 2, mask=mask).counts.sum(1).tolist() == [5, 8]
+
+
+def test_it_runs_outside_of_a_compiled_graph() -> None:
+    points = torch.randn(2, 60, 3)
+
+    def step(x: Tensor) -> Tensor:
+        return kmeans(2 * x, 4, init=2 * x[:, :4]).centroids + 1
+
+    torch.compiler.reset()
+    torch.testing.assert_close(torch.compile(step, backend="eager")(points), step(points))
 
 
 def test_errors_name_the_argument() -> None:

@@ -95,6 +95,7 @@ CASES = (
             "classes": ((), ((),), (-1,), (1.5,), ("11",), "11", 11, None, (11, 11), ((11, 0), (0, 11))),
             **CLUSTERS, "phi_local": AT_LEAST_0, "phi_global": AT_LEAST_0, "average": CHOICE,
             "min_positions": (0, -1, 1.5, "1", True), **REDUCTION, "return_terms": BOOL,
+            "warn_after": (0, -1, 1.5, "1", True),
         },
     ),
     Case(m.TotalVariationLoss, f.total_variation_loss, (IMAGE,), bad=REDUCTION),
@@ -160,7 +161,7 @@ CASES = (
 )  # fmt: skip
 
 EVERY = pytest.mark.parametrize("case", CASES, ids=lambda case: case.module.__name__)
-OF_THE_MODULE_ALONE = {"alpha", "beta"}  # what SRLoss draws from
+OF_THE_MODULE_ALONE = {"alpha", "beta", "warn_after"}  # what SRLoss draws from; how long ACALoss is silent
 
 
 def refusal(call: Callable[..., Any], *tensors: Any, **options: Any) -> tuple[type[Exception], str]:

@@ -70,10 +70,10 @@ def test_the_tests_need_nothing_but_the_extra_dev() -> None:
     (own,) = (r for r in map(Requirement, EXTRAS["dev"]) if r.name == PROJECT["name"])
     assert own.extras == set(EXTRAS) - {"dev"}
     everything = CORE.union(*(names(extra) for extra in EXTRAS.values()))
-    # pytest brings packaging and, where Python has none, tomli; jsonargparse brings pyyaml
+    # pytest brings packaging and, where Python has none, tomli; jsonargparse brings pyyaml, torch typing_extensions
     # the peers of the benchmarks are skipped where they are not installed
     missing = {n: f for n, f in imported("tests").items() if not any("benchmarks" in path for path in f)}
-    assert set(missing) - everything <= {"packaging", "tomli", "pyyaml"}
+    assert set(missing) - everything <= {"packaging", "tomli", "pyyaml", "typing-extensions"}
     assert {"sphinx", "furo", "myst-parser"} <= names(EXTRAS["docs"])
 
 

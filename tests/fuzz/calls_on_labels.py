@@ -50,7 +50,8 @@ def aca(draw: Draw) -> Call:
     B, h, w = size(draw)
     C = one_of(draw, (4, 1, 9))
     dtype = one_of(draw, DTYPES)
-    real, fake = (values(draw, (B, C, h, w), dtype) for _ in range(2))
+    real = values(draw, (B, C, h, w), dtype)
+    fake = values(draw, (B, C, *one_of(draw, ((h, w), (h, w), (w, h + 1)))), dtype)
     classes = one_of(draw, ((11,), (0, 11), ((0, 1), 11, 2)))
     options = {"n_clusters": one_of(draw, (4, 1, 3)), "metric": one_of(draw, ("euclidean", "cosine")),
                "init": one_of(draw, ("k-means++", "random")), "average": one_of(draw, ("all", "present")),
@@ -59,9 +60,10 @@ def aca(draw: Draw) -> Call:
     least = options["min_positions"] or options["n_clusters"]
     maps, found, of_class = {}, {}, {}
     for name, x in (("real", real), ("fake", fake)):
-        y = labels(draw, (B, *one_of(draw, ((h, w), (2 * h, 2 * w)))), IDS, STRANGE)
-        step = y.shape[1] // h
-        small, alive = y[:, ::step, ::step], (x != 0).any(1)
+        step = one_of(draw, (1, 2))
+        y = labels(draw, (B, step * x.shape[2], step * x.shape[3]), IDS, STRANGE)
+        y = y.to(one_of(draw, (torch.int64, torch.int64, torch.int32, torch.uint8)))
+        small, alive = y.long()[:, ::step, ::step], (x != 0).any(1)
         groups = [c if isinstance(c, tuple) else (c,) for c in classes]
         of_class[name] = torch.stack([sum(small == i for i in group).bool() for group in groups])
         found[name] = of_class[name] & alive

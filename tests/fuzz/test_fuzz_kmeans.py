@@ -1,4 +1,4 @@
-"""K-means under fire: many small problems with copies, empty sets and any spread of scales, one by one and in tiles.
+"""K-means under fire: many small problems with copies, empty sets and any spread of scales, by its kernel and without.
 
 Always: no NaN, an end, sums that fit. Euclidean: the end comes long before ``max_iter``; inertia is at most that of the
 starting centers, and in float64, without ties, that of scikit-learn from the same centers within 1 %. Under cosine the
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans as ReferenceKMeans
 from torch import Tensor
 
 from fuzz.counts import COUNTS, FULL, no_hang
-from morn_losses import _lloyd
+from morn_losses import KMeans
+from morn_losses.estimators import BatchKMeans
 from morn_losses.functional import kmeans
 
 PROBLEMS = 100_000 if FULL else 1_500
@@ -51,7 +53,7 @@ def draw_points(kind: str, N: int, D: int, dtype: torch.dtype, source: torch.Gen
 
 def best_of(points: Tensor, centers: Tensor) -> Tensor:
     """Sum of the squared distances of ``(N, D)`` to the nearest center."""
-    return (points[:, None] - centers).square().sum(2).amin(1).sum()
+    return (points[:, None] - centers).square().sum(2).amin(1).sum() if len(points) > 0 else points.new_zeros(())
 
 
 def check_problem(
@@ -95,7 +97,7 @@ def test_kmeans_under_fire(monkeypatch: pytest.MonkeyPatch) -> None:
                 init[b, : len(chosen)] = points[b, chosen]
         tol = (1e-4, 0.0)[integer(0, 1, source)]
         way = integer(0, 1, source)
-        monkeypatch.setattr(_lloyd, "LARGE", (1, 2**60)[way])
+        monkeypatch.setattr("morn_losses.kmeans.LARGE", (1, 2**60)[way])
         with no_hang():
             result = kmeans(points, K, mask=mask, metric=metric, init=init, tol=tol, max_iter=300, generator=source)
         for b, kind in enumerate(kinds):
@@ -103,7 +105,7 @@ def test_kmeans_under_fire(monkeypatch: pytest.MonkeyPatch) -> None:
             start = init[b] if isinstance(init, Tensor) and metric == "euclidean" else None
             centroids, labels, inertia, counts, n_iter = (value[b] for value in result)
             assert (labels[~exists] == -1).all()
-            by = ("one by one", "in tiles")[way]
+            by = ("by the kernel", "together")[way]
             where = f"seed {seed}, problem {tried + b} {by}: {kind}, {how}, {metric}, {dtype}, tol {tol}"
             try:
                 check_problem(points[b][exists], start, centroids, labels[exists], inertia, counts)
@@ -121,11 +123,59 @@ def test_kmeans_under_fire(monkeypatch: pytest.MonkeyPatch) -> None:
         print(f"\nseed {seed}: at most {longest} iterations")
 
 
+def test_predict_under_fire() -> None:
+    source = torch.Generator()
+    source.seed() if FULL else source.manual_seed(2)
+    seed = source.initial_seed()
+    for _ in range(PROBLEMS // 10):
+        B, N, D, K = (integer(*limits, source) for limits in ((1, 5), (0, 24), (1, 4), (1, 6)))
+        dtype = (torch.float32, torch.float64)[integer(0, 1, source)]
+        kind = KINDS[integer(0, len(KINDS) - 1, source)]
+        points = torch.stack([draw_points(kind, N, D, dtype, source) for _ in range(B)])
+        mask = torch.rand(B, N, generator=source) < 0.7
+        centroids = draw_points(kind, B * K, D, dtype, source).view(B, K, D)
+        labels = KMeans(K).predict(points, centroids, mask)
+        assert labels.shape == mask.shape
+        assert ((labels >= 0) == mask).all()
+        assert (labels < K).all()
+        for x, c, own in zip(points, centroids, labels, strict=True):
+            exists = own >= 0
+            counts = torch.bincount(own[exists], minlength=K)
+            try:
+                # no center moves: what is assigned is as near as the nearest
+                check_problem(x[exists], c, c, own[exists], torch.zeros(()), counts)
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}, {kind}, {dtype}: {error}\n{x[exists]}\n{c}") from error
+        COUNTS["kmeans predict"][kind] += 1
+
+
+def test_an_estimator_under_fire() -> None:
+    source = torch.Generator()
+    source.seed() if FULL else source.manual_seed(3)
+    for _ in range(PROBLEMS // 10):
+        N, D, K = (integer(*limits, source) for limits in ((6, 24), (1, 4), (1, 6)))
+        dtype = (torch.float32, torch.float64)[integer(0, 1, source)]
+        kind = ("plain", "grid", "copies", "few", "same", "zero")[integer(0, 5, source)]
+        points = draw_points(kind, N, D, dtype, source).numpy()
+        metric = ("euclidean", "cosine")[integer(0, 1, source)]
+        model = BatchKMeans(K, metric=metric, random_state=integer(0, 9, source)).fit(points)
+        assert np.isfinite(model.cluster_centers_).all()
+        assert set(model.labels_) == set(model.fit_predict(points)) <= set(range(K))
+        # ties may be told apart otherwise, at no cost
+        distances = model.transform(points)
+        again, fitted = (
+            np.take_along_axis(distances, own[:, None], 1) for own in (model.predict(points), model.labels_)
+        )
+        np.testing.assert_allclose(again, fitted, rtol=1e-3, atol=1e-3)
+        assert math.isclose(-model.score(points), model.inertia_, rel_tol=1e-3, abs_tol=1e-4), (kind, metric)
+        COUNTS["BatchKMeans"][f"{metric} {kind}"] += 1
+
+
 def test_kmeans_without_ties_equals_scikit_learn_from_the_same_points(monkeypatch: pytest.MonkeyPatch) -> None:
     source = torch.Generator().manual_seed(1)
     furthest = 0.0
     for i in range(COMPARED // 50):
-        monkeypatch.setattr(_lloyd, "LARGE", (1, 2**60)[i % 2])
+        monkeypatch.setattr("morn_losses.kmeans.LARGE", (1, 2**60)[i % 2])
         N, D, K = (integer(*limits, source) for limits in ((6, 60), (1, 4), (1, 6)))
         scale = 10.0 ** integer(-20, 20, source)
         points = torch.randn(50, N, D, generator=source, dtype=torch.float64) * scale

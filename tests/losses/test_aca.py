@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import copy
+import inspect
 import math
+import pickle
+import sys
+import typing
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.cluster import KMeans as ReferenceKMeans
 from torch import Tensor
 
 from helpers.loss_contract import LossContract
-from morn_losses import _lloyd
+from morn_losses import CITYSCAPES, kmeans
 from morn_losses.losses.aca import ACALoss, ACATerms, aca_loss
 
 
@@ -69,6 +77,12 @@ def starts(real: Tensor, labels: Tensor, classes: list[tuple[int, ...]], n_clust
             columns = columns[:, (columns != 0).any(0)].T[:n_clusters]
             out[b, c, : len(columns)] = columns
     return out
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the plain equations, as any device but the CPU does."""
+    for module in ("kmeans", "losses.aca"):
+        monkeypatch.setattr(f"morn_losses.{module}.on_host", lambda x: False)
 
 
 class TestContract(LossContract):
@@ -274,6 +288,274 @@ def test_labels_are_resized_by_nearest(H: int, W: int) -> None:
         )
 
 
+def test_features_may_differ_in_size() -> None:
+    real, _, labels_real, _ = scene(2)
+    _, fake, _, labels_fake = scene(2, h=5, w=12)
+    classes: list[tuple[int, ...]] = [(1,), (2, 3)]
+    init = starts(real, labels_real, classes, 2)
+    loss = aca_loss(real, fake, labels_real, labels_fake, [1, (2, 3)], n_clusters=2, init=init, reduction="none")
+    for b in range(2):
+        one = (x[b].numpy() for x in (real, fake, labels_real, labels_fake))
+        expected, found = by_loops(*one, classes, init[b].numpy())  # type: ignore[misc]
+        assert len(found) == 2
+        assert loss[b].item() == pytest.approx(expected, rel=1e-9)
+    # each label map goes to the size of its own features
+    doubled = [x.repeat_interleave(2, 1).repeat_interleave(2, 2) for x in (labels_real, labels_fake)]
+    again = aca_loss(real, fake, *doubled, [1, (2, 3)], n_clusters=2, init=init, reduction="none")
+    assert torch.equal(again, loss)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16])
+def test_labels_of_any_integer_dtype_mean_the_same(dtype: torch.dtype) -> None:
+    real, fake, labels_real, labels_fake = scene(2)
+    classes = [1, (2, 3), 44]
+    init = starts(real, labels_real, [(1,), (2, 3), (44,)], 3)
+    expected = aca_loss(real, fake, labels_real, labels_fake, classes, n_clusters=3, init=init)
+    narrow = [x.to(dtype) for x in (labels_real, labels_fake)]
+    assert torch.equal(aca_loss(real, fake, *narrow, classes, n_clusters=3, init=init), expected)
+    # an id beyond the dtype is in no map: 257 is not 1
+    classes[0] = 256 + 1
+    _, terms = aca_loss(real, fake, *narrow, classes, n_clusters=3, return_terms=True)
+    assert terms.present.tolist() == [[False, True, False]] * 2
+
+
+def test_ids_beyond_the_whole_numbers_of_float32_are_told_apart() -> None:
+    real, fake, labels_real, labels_fake = scene(1)
+    big = 2**24
+    _, terms = aca_loss(real, fake, labels_real + big, labels_fake + big, [big, big + 1, big + 9], return_terms=True)
+    assert terms.present.tolist() == [[True, True, False]]
+    with_one_id = torch.full_like(labels_real, big + 1)
+    _, terms = aca_loss(real, fake, with_one_id, with_one_id, [big, big + 1], return_terms=True)
+    assert terms.present.tolist() == [[False, True]]
+
+
+def test_ids_and_sizes_of_numpy() -> None:
+    x = scene(2)
+    init = starts(x[0], x[2], [(1,), (2, 3)], 2)
+    expected = aca_loss(*x, [1, (2, 3)], n_clusters=2, init=init, min_positions=3)
+    for classes in ([np.int64(1), (np.uint8(2), np.int64(3))], [np.array(1), np.array([2, 3])], [1, [2, 3]]):
+        found = aca_loss(*x, classes, n_clusters=np.int64(2), init=init, min_positions=np.array(3))  # type: ignore[arg-type]
+        assert torch.equal(found, expected)
+        assert repr(ACALoss(classes)) == repr(ACALoss(classes))  # type: ignore[arg-type]
+    assert ACALoss(np.array([11, 12])).classes == [11, 12]  # type: ignore[arg-type]
+    assert "classes=(1, (2, 3)), n_clusters=5" in repr(ACALoss((np.int64(1), (2, np.int32(3))), n_clusters=np.int8(5)))  # type: ignore[arg-type]
+    for bad in (np.array([1.0]), [np.float32(1)], np.array(1)):
+        with pytest.raises(TypeError, match="classes: expected"):
+            ACALoss(bad)  # type: ignore[arg-type]
+
+
+def test_from_a_label_space() -> None:
+    assert ACALoss.from_label_space(CITYSCAPES).classes == CITYSCAPES.small_sample
+    light, sign, person, truck, bus, motorcycle = CITYSCAPES.small_sample
+    car, train = CITYSCAPES.ids("car", "train")
+    merged = ACALoss.from_label_space(CITYSCAPES, merge=[("truck", "bus")], n_clusters=2, reduction="sum")
+    assert merged.classes == (light, sign, person, motorcycle, (truck, bus))
+    assert (merged.n_clusters, merged.reduction) == (2, "sum")
+    vehicles = ACALoss.from_label_space(CITYSCAPES, merge=(("car", "truck", "bus", "train"), ("traffic sign",)))
+    assert vehicles.classes == (light, person, motorcycle, (car, truck, bus, train), (sign,))
+    with pytest.raises(KeyError, match="did you mean 'truck'"):
+        ACALoss.from_label_space(CITYSCAPES, merge=[("trucks", "bus")])
+    for bad, error in (("truck", TypeError), (["truck"], TypeError), ([()], ValueError),
+                       ([("truck", "bus"), ("bus", "car")], ValueError)):  # fmt: skip
+        with pytest.raises(error, match="merge: expected"):
+            ACALoss.from_label_space(CITYSCAPES, merge=bad)
+    # all options of the loss, with its defaults
+    options, of_space = (inspect.signature(f).parameters for f in (ACALoss, ACALoss.from_label_space))
+    assert [(n, p.default) for n, p in options.items() if n != "classes"] == [
+        (n, p.default) for n, p in of_space.items() if n not in ("space", "merge")
+    ]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.get_overloads")
+def test_overloads_have_the_functions_options_and_defaults() -> None:
+    def options(function: Any) -> dict[str, Any]:
+        return {n: p.default for n, p in inspect.signature(function).parameters.items() if n != "return_terms"}
+
+    overloads = typing.get_overloads(aca_loss)
+    assert len(overloads) == 3
+    for overload in overloads:
+        assert options(overload) == options(aca_loss)
+
+
+def idle_scene() -> tuple[Tensor, ...]:
+    """A scene in whose images no class is: 0, 1 and 2 in the real one, 3, 4 and 300 in the other."""
+    real, fake, labels_real, labels_fake = scene(2)
+    labels_fake = labels_fake % 3 + 3
+    return real, fake, labels_real % 3, torch.where(labels_fake == 5, 300, labels_fake)
+
+
+def run(module: ACALoss, n_calls: int, x: tuple[Tensor, ...]) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(n_calls):
+            module(*x)
+    return [str(w.message) for w in caught]
+
+
+def test_a_loss_without_its_classes_says_so_once() -> None:
+    module = ACALoss([200], warn_after=5)
+    assert run(module, 4, idle_scene()) == []
+    (message,) = run(module, 1, idle_scene())
+    for part in ("5 calls in a row", "[200]", "labels_real and labels_fake held none of them",
+                 "labels_real held [0, 1, 2]", "labels_fake held [3, 4] and ids beyond 0 to 255",
+                 "warn_after=None"):  # fmt: skip
+        assert part in message
+    assert run(module, 30, idle_scene()) == []
+    assert run(ACALoss([200], warn_after=None), 30, idle_scene()) == []
+
+
+def test_two_hundred_calls_by_default() -> None:
+    module = ACALoss([200])
+    module.calls, module.idle = 198, torch.tensor(198)
+    assert run(module, 1, idle_scene()) == []
+    assert len(run(module, 1, idle_scene())) == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "why"),
+    [
+        ([3], "since labels_real held none of them"),
+        ([(0, 1, 9)], "since labels_fake held none of them"),
+        ([3, 0], "since both images held some, but never 4 positions of the same class"),
+        ([300], "since labels_real held none of them"),
+    ],
+)
+def test_the_warning_names_the_side_that_lacks_the_classes(classes: Any, why: str) -> None:
+    (message,) = run(ACALoss(classes, warn_after=3), 3, idle_scene())
+    assert why in message
+
+
+def test_a_class_in_both_images_starts_the_count_anew() -> None:
+    good, module = scene(2), ACALoss([1], n_clusters=1, warn_after=4)
+    assert run(module, 3, idle_scene()) + run(module, 1, good) + run(module, 3, idle_scene()) == []
+    # one sample of the batch is enough
+    half = list(good)
+    half[2] = half[2].clone()
+    half[2][0] = 9
+    assert run(module, 4, tuple(half)) == []
+    # a run later in training, found at the next look though it is over by then
+    assert run(module, 5, idle_scene()) + run(module, 4, good) != []
+    # what was seen before it is not listed
+    module = ACALoss([1], n_clusters=1, warn_after=4)
+    (message,) = run(module, 1, good) + run(module, 7, idle_scene())
+    assert "labels_fake held [3, 4] and" in message
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    calls=st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.integers(0, 2)), max_size=25),
+    warn_after=st.integers(1, 6),
+)
+def test_it_warns_at_the_first_look_after_a_run_of_calls_without_a_class(
+    calls: list[tuple[bool, int, int]], warn_after: int
+) -> None:
+    module, said = ACALoss([0], warn_after=warn_after), []
+    run_length, ids, enough = 0, [set(), set()], False
+    for i, (present, real, fake) in enumerate(calls, 1):
+        labels = (torch.full((1, 2, 2), real), torch.full((1, 2, 2), fake))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            if module.watching:
+                module._watch(torch.tensor([[present]]), labels, module.options)
+        said += [(i, str(w.message)) for w in caught]
+        if not enough:
+            ids = [{real}, {fake}] if run_length == 0 else [ids[0] | {real}, ids[1] | {fake}]
+            run_length = 0 if present else run_length + 1
+            enough = run_length == warn_after
+            found = i + -i % warn_after
+    assert [i for i, _ in said] == ([found] if enough and found <= len(calls) else [])
+    for _, message in said:
+        assert f"labels_real held {sorted(ids[0])}, labels_fake held {sorted(ids[1])}." in message
+        assert ("since labels_real held none" in message) == (0 not in ids[0] and 0 in ids[1])
+        assert ("since labels_fake held none" in message) == (0 in ids[0] and 0 not in ids[1])
+
+
+def test_counters_are_looked_at_once_in_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    module = ACALoss([200], n_clusters=1, warn_after=5)
+    x = idle_scene()
+    module(*x)
+    monkeypatch.setattr(Tensor, "__int__", lambda self: looks.append(1) or 0)
+    for _ in range(14):
+        module._watch(torch.zeros(2, 1, dtype=torch.bool), (x[2], x[3]), module.options)
+    assert len(looks) == 3
+
+
+def test_counters_are_buffers_that_are_not_saved() -> None:
+    module = ACALoss([200], warn_after=5)
+    assert {name for name, _ in module.named_buffers()} == {"idle", "seen"}
+    assert not module.state_dict()
+    run(module, 4, idle_scene())
+    assert len(run(copy.deepcopy(module), 1, idle_scene())) == 1
+    assert len(run(pickle.loads(pickle.dumps(module)), 1, idle_scene())) == 1
+    # nor does it matter where they came about
+    module = ACALoss([200], warn_after=3)
+    with torch.inference_mode():
+        run(module, 2, idle_scene())
+    assert len(run(module.double(), 1, idle_scene())) == 1
+
+
+@pytest.mark.gpu
+def test_on_cuda_the_counters_move_to_the_features_and_seldom_wait() -> None:
+    x = [t.cuda() for t in idle_scene()]
+    module = ACALoss([200], n_clusters=1, warn_after=3)
+    present, labels, options = torch.zeros(2, 1, dtype=torch.bool).cuda(), (x[2], x[3]), module.options
+    module._watch(present, labels, options)
+    assert module.idle.is_cuda
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        module._watch(present, labels, options)
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    with pytest.warns(UserWarning, match="held none of them"):
+        module._watch(present, labels, options)
+
+
+@pytest.mark.parametrize("of_module", [True, False])
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's, at any graph break
+def test_a_compiled_step_that_holds_it_has_one_graph_break(of_module: bool) -> None:
+    from torch._dynamo import explain
+    from torch._dynamo.utils import counters
+
+    real, fake, *labels = scene(2, torch.float32)
+    init = starts(real, labels[0], [(1,), (2, 3), (4,)], 2)
+    classes = (1, (2, 3), 4)
+    module = ACALoss(classes, n_clusters=2, init=init, warn_after=2)
+
+    def step(x: Tensor) -> Tensor:
+        x = 2 * x.relu() + 0.1
+        if of_module:
+            loss = module(real, x, *labels)
+        else:
+            loss = aca_loss(real, x, *labels, classes, n_clusters=2, init=init)
+        return loss + x.square().mean()
+
+    torch.compiler.reset()
+    found = explain(step)(fake)
+    assert (found.graph_break_count, found.graph_count) == (1, 2)
+    torch.compiler.reset()
+    counters.clear()
+    gradients = []
+    for function in (torch.compile(step, backend="aot_eager"), step):
+        x = fake.clone().requires_grad_()
+        value = function(x)
+        value.backward()
+        gradients.append((value.detach(), x.grad))
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert sum(counters["graph_break"].values()) == 1
+
+
+def test_a_compiled_module_warns() -> None:
+    torch.compiler.reset()
+    module = ACALoss([200], n_clusters=1, warn_after=3)
+    x = idle_scene()
+    compiled = torch.compile(lambda fake: module(x[0], fake, x[2], x[3]), backend="eager")
+    assert [compiled(x[1]).item() for _ in range(2)] == [0, 0]
+    with pytest.warns(UserWarning, match="in 3 calls in a row"):
+        compiled(x[1])
+
+
 def test_cosine_metric_clusters_by_direction() -> None:
     # lengths 1 and 9 along two directions: Euclidean k-means parts the lengths, spherical the directions
     real = torch.tensor([[1.0, 9.0, 0.6, 5.4], [0.0, 0.0, 0.8, 7.2]], dtype=torch.float64).view(1, 2, 1, 4)
@@ -411,7 +693,7 @@ def test_a_non_finite_position_of_a_class(monkeypatch: pytest.MonkeyPatch) -> No
     real.movedim(1, 3)[0][labels_real[0] == 1] = math.nan
     with pytest.raises(ValueError, match="features_real: expected finite values"):
         aca_loss(real, fake, labels_real, labels_fake, [1, 2], **options)
-    monkeypatch.setattr(_lloyd.common, "on_host", lambda x: False)
+    elsewhere(monkeypatch)
     value = aca_loss(real, fake, labels_real, labels_fake, [1, 2], **options)
     assert value[0].isnan()
     torch.testing.assert_close(value[1], clean[1])
@@ -427,7 +709,8 @@ def test_the_path_of_other_devices_gives_the_same(bad: float, monkeypatch: pytes
     fake.movedim(1, 3)[(labels_fake != 1) & (labels_fake != 2)] = bad
     found = []
     for on_host in (True, False):
-        monkeypatch.setattr(_lloyd.common, "on_host", lambda x, on_host=on_host: on_host)
+        if not on_host:
+            elsewhere(monkeypatch)
         x = fake.clone().requires_grad_()
         value = aca_loss(real, x, labels_real, labels_fake, [1, 2], n_clusters=3, init=init, reduction="none")
         assert isinstance(value, Tensor)
@@ -472,18 +755,18 @@ def test_same_seed_same_value() -> None:
 
 
 def test_the_options_of_k_means_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[_lloyd.Options] = []
+    seen: list[Any] = []
 
-    def spy(points: Tensor, masks: Tensor, options: _lloyd.Options) -> Any:
+    def spy(points: Tensor, masks: Tensor, *options: Any) -> Any:
         seen.append(options)
-        return _lloyd.cluster(points, masks, options)
+        return kmeans.cluster(points, masks, *options)
 
     monkeypatch.setattr("morn_losses.losses.aca.cluster", spy)
     x = scene(1)
     generator = torch.Generator()
     module = ACALoss([1, 2], n_clusters=3, metric="cosine", init="random", max_iter=7, tol=0.1, n_init=2)
     module(*x, generator=generator)
-    assert seen == [_lloyd.Options(3, "cosine", "random", 2, 7, 0.1, generator, "features_real")]
+    assert seen == [(kmeans.KMeansOptions(3, "cosine", "random", 2, 7, 0.1), generator, "features_real")]
 
 
 def test_module_holds_every_option() -> None:
@@ -500,7 +783,8 @@ def test_module_holds_every_option() -> None:
     assert torch.equal(terms.tau_fake, others.tau_fake)
     for name, value in options.items():
         assert f"{name}={value!r}" in repr(module)
-    assert "[1, (2, 8), 9]" in repr(module)
+    assert "ACALoss(classes=[1, (2, 8), 9], n_clusters=2" in repr(module)
+    assert "warn_after=7" in repr(ACALoss([1], warn_after=7))
     # starting centers move with the module and stay out of its state
     init = starts(x[0], x[2], [(1,)], 2)
     module = ACALoss([1], n_clusters=2, init=init.float())
@@ -515,12 +799,24 @@ def test_errors_name_the_argument() -> None:
     real, fake, labels_real, labels_fake = scene(2)
     with pytest.raises(TypeError, match="features_real: expected a floating-point dtype"):
         aca_loss(real.long(), fake, labels_real, labels_fake, [1])
-    with pytest.raises(ValueError, match=r"features_fake: expected the shape of features_real = \(2, 5, 8, 9\)"):
-        aca_loss(real, fake[..., :-1], labels_real, labels_fake, [1])
+    with pytest.raises(
+        ValueError, match=r"features_fake: expected \(B, C, h, w\) = \(2, 5, 8, 9\), got \(2, 4, 8, 9\)"
+    ):
+        aca_loss(real, fake[:, :4], labels_real, labels_fake, [1])
+    with pytest.raises(
+        ValueError, match=r"features_fake: expected \(B, C, h, w\) = \(2, 5, 8, 9\), got \(1, 5, 8, 9\)"
+    ):
+        aca_loss(real, fake[:1], labels_real, labels_fake, [1])
     with pytest.raises(ValueError, match=r"labels_fake: expected \(B, H, W\) = \(2, 8, 9\), got \(1, 8, 9\)"):
         aca_loss(real, fake, labels_real, labels_fake[:1], [1])
-    with pytest.raises(TypeError, match="labels_real: expected an integer dtype, got torch.float32"):
-        aca_loss(real, fake, labels_real.float(), labels_fake, [1])
+    for dtype in (torch.float32, torch.bfloat16):
+        with pytest.raises(TypeError, match=r"labels_real: expected an integer dtype, .*\.long\(\).*0\.\.255"):
+            aca_loss(real, fake, labels_real.to(dtype), labels_fake, [1])
+    for dtype in (torch.bool, torch.complex64):
+        with pytest.raises(TypeError, match="labels_fake: expected an integer dtype"):
+            aca_loss(real, fake, labels_real, labels_fake.to(dtype), [1])
+    with pytest.raises(ValueError, match=r"labels_real: expected \(B, H, W\), got \(2, 1, 8, 9\).*squeeze\(1\)"):
+        aca_loss(real, fake, labels_real[:, None], labels_fake, [1])
     for classes, error in (([], ValueError), ([()], ValueError), ([-1], ValueError), ([1.0], TypeError),
                            ([True], TypeError), ("1", TypeError), (1, TypeError), ([(1, "2")], TypeError),
                            ([1, 1], ValueError), ([(1, 2), (2, 1)], ValueError)):  # fmt: skip
@@ -538,3 +834,6 @@ def test_errors_name_the_argument() -> None:
     for name in ("generator", "return_terms"):
         with pytest.raises(TypeError, match=f"{name}: expected"):
             aca_loss(real, fake, labels_real, labels_fake, [1], **{name: 1})
+    nested = torch.nested.nested_tensor(list(real), layout=torch.jagged)
+    with pytest.raises(TypeError, match="features_real: expected a padded tensor and a mask, got a nested tensor"):
+        aca_loss(nested, fake, labels_real, labels_fake, [1])

@@ -183,4 +183,4 @@ class Objective:
         labels_a = step.labels_a if step.filled_a is None else step.filled_a
         loss, found = self.aca(step.features_real_a, step.features_fake_a, labels_a, step.labels_b)
         step.aca_present = found.present
-        return loss  # type: ignore[no-any-return]
+        return loss

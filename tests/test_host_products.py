@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from morn_losses._lloyd import products
+from morn_losses._host import products
 from morn_losses.kmeans import kmeans
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from morn_losses._lloyd.common import ROUNDING, Init, Options, squared_tolerance
-from morn_losses._lloyd.points import Points, prepare, unit_rows
-from morn_losses._lloyd.products import MOST, Array, products, squared_lengths, weighted_sums
+from morn_losses._clustering import ROUNDING, Init, KMeansOptions, n_candidates
+from morn_losses._host.points import Problem, prepare, unit_rows
+from morn_losses._host.products import MOST, Array, products, squared_lengths, weighted_sums
 
 FARTHEST = 2.0**50  # starting centers are brought within this, so that their squares stay finite
 EARLY = 4  # iterations whose sums are over all points anyway: a problem that ends in them is done at once
@@ -30,18 +31,50 @@ class Found(NamedTuple):
     n_iter: int
 
 
-def cluster_one(points: Tensor, init: Init | Array, uniforms: Array | None, options: Options) -> Found:
-    """Cluster ``(n, D)``, n >= 1, from finite centers ``(K, D)`` or once for each row of ``uniforms`` ``(n_init, K)``.
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
+def cluster_alone(
+    points: Tensor,
+    masks: Tensor,
+    which: Tensor,
+    options: KMeansOptions,
+    generator: torch.Generator | None,
+    name: str,
+    found: Sequence[Tensor],
+) -> None:
+    """Cluster those problems of ``(B, N, D)`` and masks ``(B, G, N)`` that ``which`` ``(P,)`` selects, one by one.
 
-    The rows are what random centers are drawn with.
+    What is found is written to the problems' places in centroids, assignments, inertia, counts and iterations.
     """
-    problem = prepare(points, options.metric, directions=isinstance(init, str), name=options.name)
-    tolerance = math.sqrt(squared_tolerance(options.tol, points.dtype) * problem.variance)
+    present = masks.numpy()
+    centroids, assignments, inertia, counts, n_iter = (x.numpy() for x in found)
+    for p in which.nonzero().flatten().tolist():
+        b, g = divmod(p, masks.shape[1])
+        rows = np.flatnonzero(present[b, g])
+        init = options.init if isinstance(options.init, str) else options.init[p].numpy()
+        one = cluster_one(_take(points[b], rows), init, options, generator, name)
+        assignments[p, rows] = one.assignments
+        centroids[p], inertia[p], counts[p], n_iter[p] = one.centroids, one.inertia, one.counts, one.n_iter
+
+
+def _take(points: Tensor, rows: Array) -> Tensor:
+    """Return the rows of ``(N, D)``, which ascend; a view if they are the first."""
+    if points.stride(0) < points.stride(1):  # a feature map seen as points: its rows are not in one piece
+        return points.mT.index_select(1, torch.from_numpy(rows)).mT.contiguous()
+    if rows[-1] + 1 == len(rows):
+        return points[: len(rows)]
+    return points.index_select(0, torch.from_numpy(rows))
+
+
+def cluster_one(
+    points: Tensor, init: Init | Array, options: KMeansOptions, generator: torch.Generator | None, name: str
+) -> Found:
+    """Cluster ``(n, D)``, n >= 1, from finite centers ``(K, D)`` or as the best of the starts that are drawn."""
+    problem = prepare(points, options.metric, directions=isinstance(init, str), name=name)
+    tolerance = math.sqrt(options.squared_tolerance(points.dtype) * problem.variance)
     best: Found | None = None
-    for row in [None] if uniforms is None else uniforms:
+    for _ in range(options.n_init if isinstance(init, str) else 1):
         if isinstance(init, str):
-            assert row is not None
-            centers, alive = _draw(problem, init, row)
+            centers, alive = draw(problem, options, generator)
         elif options.metric == "cosine":  # only the directions count
             centers = unit_rows(init)
             alive = _first_of_its_kind(centers)
@@ -56,37 +89,54 @@ def cluster_one(points: Tensor, init: Init | Array, uniforms: Array | None, opti
     return best._replace(centroids=centroids, inertia=inertia)
 
 
+def draw(problem: Problem, options: KMeansOptions, generator: torch.Generator | None) -> tuple[Array, Array]:
+    """Draw starting centers ``(K, D)`` among the points; also return which of them could be drawn ``(K,)``."""
+    K, greedy = options.n_clusters, options.init == "k-means++"
+    device = "cpu" if generator is None else generator.device
+    shape = (K, n_candidates(K) if greedy else 1)
+    uniforms = torch.rand(shape, dtype=torch.float64, device=device, generator=generator).cpu().numpy()
+    centers = np.zeros((K, problem.values.shape[1]), problem.values.dtype)
+    weights = np.ones(len(problem.values))
+    if problem.metric == "cosine":  # a zero vector has no direction and may not become a center
+        weights = (problem.squares > 0).astype(np.float64)
+    for k in range(K):
+        steps = weights.cumsum()
+        if steps[-1] <= 0:
+            return centers, np.arange(K) < k
+        # the first points whose steps lie above the numbers drawn, so that none of weight 0 is
+        rows = steps.searchsorted(uniforms[k, : 1 if k == 0 else None] * steps[-1], "right")
+        best = 0
+        if not greedy:
+            weights[rows] = 0
+        else:
+            distances = _distances(problem, rows)
+            left = np.minimum(distances, weights) if k > 0 else distances * weights
+            # of the candidates the one that leaves the smallest sum
+            best = int(left.sum(1).argmin())
+            weights = left[best]
+        centers[k] = problem.values[rows[best]]
+    return centers, np.ones(K, dtype=np.bool_)
+
+
+def _distances(problem: Problem, rows: Array) -> Array:
+    """Return the squared distances of all points to some, ``(L, n)``; by differences where squares would cancel."""
+    x, squares = problem.compared, problem.squares
+    found = products(x, x.take(rows, 0), None)
+    found *= -2
+    found += squares
+    found += squares[rows, None]
+    for distances, row in zip(found, rows, strict=True):
+        near = (distances * CLOSE < squares).nonzero()[0]
+        distances[near] = squared_lengths(x.take(near, 0) - x[row])  # of a copy exactly 0
+    return found
+
+
 def _first_of_its_kind(centers: Array) -> Array:
     keys = [center.tobytes() for center in centers + 0.0]  # -0 becomes 0
     return np.array([key not in keys[:k] for k, key in enumerate(keys)])
 
 
-def _draw(problem: Points, init: Init, uniforms: Array) -> tuple[Array, Array]:
-    """Draw starting centers ``(K, D)`` among the points, and say which of the K could be drawn."""
-    x = torch.from_numpy(problem.compared)
-    K = len(uniforms)
-    centers = np.zeros((K, x.shape[1]), problem.values.dtype)
-    weights = x.new_ones(len(x), dtype=torch.float64)
-    if problem.metric == "cosine":  # a zero vector has no direction and may not become a center
-        weights = torch.from_numpy(problem.squares > 0).double()
-    for k, uniform in enumerate(uniforms.tolist()):
-        steps = weights.cumsum(0)
-        total = float(steps[-1])
-        if total <= 0:
-            return centers, np.arange(K) < k
-        # the first point whose step lies above the number drawn, so that none of weight 0 is
-        row = int(torch.searchsorted(steps, uniform * total, right=True))
-        centers[k] = problem.values[row]
-        if init == "random":
-            weights[row] = 0
-        elif k + 1 < K:
-            # by differences, so that a copy of a center weighs exactly 0
-            distances = torch.linalg.vector_norm(x - x[row], dim=1).double().square_()
-            weights = distances.mul_(weights) if k == 0 else torch.minimum(weights, distances)
-    return centers, np.ones(K, dtype=np.bool_)
-
-
-def _assign(problem: Points, centers: Array, alive: Array) -> tuple[Array, Array]:
+def _assign(problem: Problem, centers: Array, alive: Array) -> tuple[Array, Array]:
     """Return for every point which cluster it belongs to, ``(K, n)``, and its score there, ``(n,)``.
 
     It belongs to the nearest that is alive, whose score is the largest: |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2); under
@@ -118,7 +168,7 @@ def _sums(values: Array, members: Array) -> Array:
     return sums.view(-1, K, values.shape[1]).sum(0).numpy()
 
 
-def _lloyd(problem: Points, centers: Array, alive: Array, max_iter: int, tolerance: float) -> Found:
+def _lloyd(problem: Problem, centers: Array, alive: Array, max_iter: int, tolerance: float) -> Found:
     """Iterate until the problem is done; a center that is not alive attracts no point.
 
     Once few points change their cluster, the sums follow them. What that loses to rounding, much where sizes differ
@@ -171,7 +221,7 @@ def _move(sums: Array, counts: Array, centers: Array) -> tuple[Array, float]:
     return moved, math.sqrt(shift @ shift)
 
 
-def _inertia(problem: Points, centers: Array, labels: Array, best: Array) -> float:
+def _inertia(problem: Problem, centers: Array, labels: Array, best: Array) -> float:
     """Return the sum of the distances of the points to their centers, whose scores are ``best``."""
     if problem.metric == "cosine":
         cosines = np.where(problem.squares > 0, best / np.sqrt(problem.squares), 0)
@@ -183,7 +233,7 @@ def _inertia(problem: Points, centers: Array, labels: Array, best: Array) -> flo
     return inertia
 
 
-def _restart(problem: Points, centers: Array, members: Array, best: Array, sums: Array, counts: Array) -> bool:
+def _restart(problem: Problem, centers: Array, members: Array, best: Array, sums: Array, counts: Array) -> bool:
     """Let the first vacant cluster start again from the point that is farthest from its own center, if any is off it.
 
     Changes members, sums and counts in place. The next vacant cluster waits for the next iteration, so that copies of

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morn_losses._lloyd.common import Metric, unit_vectors
-from morn_losses._lloyd.products import Array, squared_lengths
+from morn_losses._clustering import Metric
+from morn_losses._host.products import Array, squared_lengths
+from morn_losses._precision import unit_vectors
 
 ORDINARY = 2.0**40  # squares up to this and down to its inverse need no scaling
 
 
-class Points(NamedTuple):
+class Problem(NamedTuple):
     """The points of one problem, as they are or about another origin and scaled; arrays share memory with tensors."""
 
     values: Array  # (n, D): what means are taken of
@@ -27,7 +28,7 @@ class Points(NamedTuple):
     variance: float  # mean of the columns' variances
 
 
-def prepare(points: Tensor, metric: Metric, *, directions: bool, name: str) -> Points:
+def prepare(points: Tensor, metric: Metric, *, directions: bool, name: str) -> Problem:
     """Return the points ``(n, D)``, n >= 1, ready to be compared; under cosine as ``directions`` if asked or needed."""
     points = points.detach().contiguous()
     values, origin, squares, variance = _near_origin(points, metric)
@@ -43,7 +44,7 @@ def prepare(points: Tensor, metric: Metric, *, directions: bool, name: str) -> P
     if metric == "cosine" and (directions or not _ordinary(squares)):
         compared = unit_vectors(points, 1).numpy()
         squares = squared_lengths(compared)
-    return Points(values, compared, squares, metric, origin, scale, variance)
+    return Problem(values, compared, squares, metric, origin, scale, variance)
 
 
 def _near_origin(points: Tensor, metric: Metric) -> tuple[Array, Array, Array, float]:
