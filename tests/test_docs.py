@@ -50,12 +50,12 @@ def test_the_table_of_equations_is_that_of_docstrings_and_tests() -> None:
 def test_the_page_of_the_method_has_the_phases_of_the_code_and_the_files_of_a_step() -> None:
     method = load("make_method")
     way = method.traced()
-    text = (DOCS / "method.md").read_text()
-    assert method.page(way) == text, "run docs/make_method.py"
+    for page, text in method.pages(way).items():
+        assert text == page.read_text(), "run docs/make_method.py"
     assert method.picture() == (DOCS / "pictures" / "method.svg").read_text(), "run docs/make_method.py"
     assert set(method.CONCEPTS) == set(method.meanings()) == {f.name for f in dataclasses.fields(Active)}
     # those that the list for readers names are passed indeed
-    steps = text.split("## Reading the code")[1].split("<!--")[0]
+    steps = method.METHOD.read_text().split("## Reading the code")[1].split("<!--")[0]
     assert set(re.findall(r"\.\./examples/([\w/]+\.py)", steps)) <= set(way.files)
 
 
