@@ -8,9 +8,11 @@ from morn_losses.kmeans import KMeans, KMeansResult
 from morn_losses.label_spaces import CITYSCAPES, LabelSpace
 from morn_losses.losses.aca import ACALoss, ACATerms
 from morn_losses.losses.adversarial import RelativisticLSGANLoss
+from morn_losses.losses.boundary import BoundaryLoss
 from morn_losses.losses.cgr import CGRLoss
+from morn_losses.losses.class_balanced import ClassBalancedCrossEntropy
 from morn_losses.losses.reconstruction import ReconstructionLoss
-from morn_losses.losses.segmentation import BoundaryLoss, ClassBalancedCrossEntropy, SegmentationLoss
+from morn_losses.losses.segmentation import SegmentationLoss
 from morn_losses.losses.sga import SGALoss, SGAPlusLoss
 from morn_losses.losses.sr import SRLoss
 from morn_losses.losses.thermal import MonochromaticRegularization, TemperatureRegularization

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from morn_losses._precision import promote
+
+LABEL_IDS = "Cityscapes' labelIds become trainIds by label_spaces.CITYSCAPES.remap(labels, LABEL_IDS_TO_CITYSCAPES)"
+NO_IDS = (
+    "whole numbers become ids by .long(); a PNG of 0..255 is read by torch.from_numpy(numpy.array(Image.open(path))), "
+    "not by ToTensor, which divides by 255"
+)
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -56,52 +65,82 @@ def check_same_shape(x: Tensor, name: str, like: Tensor, like_name: str) -> None
         raise ValueError(f"{name}: expected the shape of {like_name} = {_shape(like.shape)}, got {_shape(x.shape)}")
 
 
-def check_labels(labels: Tensor, name: str, size: tuple[int, int, int] | None = None) -> None:
-    """Check an int64 ``(B, H, W)`` label map, of exactly ``size`` when given."""
+def as_ids(labels: Tensor, name: str) -> Tensor:
+    """Return class ids of any integer dtype and shape as int64; ``TypeError`` for any other dtype."""
     check_tensor(labels, name)
-    if labels.dtype != torch.int64:
-        raise TypeError(f"{name}: expected dtype torch.int64, got {labels.dtype}")
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+        hint = f"; {NO_IDS}" if labels.dtype.is_floating_point else ""
+        raise TypeError(f"{name}: expected an integer dtype, got {labels.dtype}{hint}")
+    return labels.long()
+
+
+def check_labels(labels: Tensor, name: str, size: tuple[int, int, int] | None = None) -> Tensor:
+    """Check a ``(B, H, W)`` label map of any integer dtype, of exactly ``size`` when given; return it as int64."""
+    labels = as_ids(labels, name)
     if labels.ndim != 3:
-        raise ValueError(f"{name}: expected (B, H, W), got {_shape(labels.shape)}")
+        hint = "; drop the axis by squeeze(1)" if labels.ndim == 4 and labels.shape[1] == 1 else ""
+        raise ValueError(f"{name}: expected (B, H, W), got {_shape(labels.shape)}{hint}")
     if min(labels.shape) < 1:
         raise ValueError(f"{name}: expected (B, H, W) without an empty axis, got {_shape(labels.shape)}")
     if size is not None:
         check_shape(labels, name, "(B, H, W)", size)
+    return labels
 
 
 def check_class_ids(labels: Tensor, name: str, n_classes: int, ignore_index: int) -> None:
     """Raise ``ValueError`` for an id outside ``[0, n_classes)`` but ``ignore_index``; eager CPU tensors only."""
-    if not _may_look(labels):
+    if not may_look(labels):
         return
     bad = ((labels < 0) | (labels >= n_classes)) & (labels != ignore_index)
-    if _is_seen(bad.any()):
-        ids = _some(labels, bad)
-        raise ValueError(f"{name}: expected class ids in [0, {n_classes}) or {ignore_index}, got {ids}")
+    if bad.any():
+        expected = f"expected class ids in [0, {n_classes}) or {ignore_index}"
+        raise ValueError(f"{name}: {expected}, got {_some(labels, bad)}; {LABEL_IDS}")
+
+
+def as_class_ids(labels: Tensor, logits: Tensor, ignore_index: int) -> Tensor:
+    """Check labels of logits ``(B, K, H, W)``; return them with K, a class of their own, in place of unlabeled ones."""
+    check_image(logits, "logits", channels=None)
+    B, K, H, W = logits.shape
+    labels = check_labels(labels, "labels", (B, H, W))
+    check_class_ids(labels, "labels", K, ignore_index)
+    return torch.where((labels != ignore_index) & (labels >= 0) & (labels < K), labels, K)
 
 
 def check_unit_interval(x: Tensor, name: str) -> None:
     """Raise ``ValueError`` for a number below 0 or above 1, which a NaN is not; eager CPU tensors only."""
-    if not _may_look(x):
+    if not may_look(x):
         return
     x = x.detach()
     low, high = x.aminmax()  # in one pass, several times faster than comparisons, but NaN if anything is
-    if not _is_seen(~((low >= 0) & (high <= 1))):
+    if low >= 0 and high <= 1:
         return
     bad = (x < 0) | (x > 1)
-    if _is_seen(bad.any()):
+    if bad.any():
         raise ValueError(f"{name}: expected values in [0, 1], got {_some(x, bad)}")
 
 
-def _may_look(x: Tensor) -> bool:
-    """Return whether the values of ``x`` can be looked at without waiting for a device or breaking a graph."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+def check_logits(logits: Tensor, name: str) -> None:
+    """Raise ``ValueError`` for what a softmax has gone over already; eager CPU tensors only."""
+
+    def are_probabilities(x: Tensor) -> bool:
+        one = (promote(x).sum(1) - 1).abs() < 0.01  # wide enough for sums of rounded half precision
+        return bool((x >= 0).all() & one.all())
+
+    # a row of logits nearly always tells; of a single class any map is as good
+    if may_look(logits) and logits.shape[1] > 1 and are_probabilities(logits[:, :, :1]) and are_probabilities(logits):
+        raise ValueError(f"{name}: expected logits, got probabilities (at least 0, of sum 1): pass from_logits=False")
 
 
-def _is_seen(condition: Tensor) -> bool:
-    """Return whether a condition holds; under ``torch.func.vmap`` no value can be looked at, and nothing is seen."""
+def may_look(*tensors: Tensor) -> bool:
+    """Return whether the values of all tensors may be looked at: eager, and in the CPU's own memory.
+
+    Elsewhere a look would wait for the device, break the graph, or find no value, as under ``torch.func.vmap``.
+    """
+    if torch.compiler.is_compiling():
+        return False
     try:
-        return bool(condition)
-    except RuntimeError:
+        return all(x.untyped_storage().device.type == "cpu" for x in tensors)
+    except RuntimeError:  # a transform's tensor has no memory of its own
         return False
 
 
@@ -112,7 +151,7 @@ def _some(x: Tensor, bad: Tensor) -> list[float]:
 def as_bool(mask: Tensor, name: str) -> Tensor:
     """Return a real mask as bool; ``ValueError`` for a value but 0 and 1, on eager CPU tensors only."""
     found = mask != 0
-    if mask.dtype != torch.bool and _may_look(mask) and _is_seen((found != (mask == 1)).any()):
+    if mask.dtype != torch.bool and may_look(mask) and (found != (mask == 1)).any():
         raise ValueError(f"{name}: expected bool or values 0 and 1, got {_some(mask, found & (mask != 1))}")
     return found
 
@@ -140,12 +179,11 @@ def as_classes(classes: Sequence[int | Sequence[int]], *, overlap: bool = False)
     """
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise TypeError(f"classes: expected a sequence of ids or of tuples of ids, got {type(classes).__name__}")
-    groups = tuple(tuple(c) if isinstance(c, Sequence) and not isinstance(c, str) else (c,) for c in classes)
-    if not groups or not all(groups):
+    nested = tuple(tuple(c) if isinstance(c, Sequence) and not isinstance(c, str) else (c,) for c in classes)
+    if not nested or not all(nested):
         raise ValueError(f"classes: expected at least one id, also in every tuple, got {classes!r}")
+    groups = tuple(tuple(check_integer(i, "classes", minimum=0) for i in group) for group in nested)
     ids = [i for group in groups for i in group]
-    for i in ids:
-        check_integer(i, "classes", minimum=0)
     if len(set(ids)) != len(ids) and not overlap:
         raise ValueError(f"classes: expected every id once, got {classes!r}")
     if len({tuple(sorted(group)) for group in groups}) != len(groups):
@@ -166,25 +204,32 @@ def check_number(
     minimum: float = float("-inf"),
     maximum: float = float("inf"),
     exclusive: bool = False,
-) -> None:
-    """Check a finite real number within ``[minimum, maximum]`` (``exclusive``: strictly above ``minimum``)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+) -> float:
+    """Check a finite real number within ``[minimum, maximum]`` (``exclusive``: strictly above ``minimum``).
+
+    Returns it as Python's, which compilers and arithmetic with tensors take; numpy's are as good.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    _check_int64(value, name)
-    inside = minimum < value <= maximum if exclusive else minimum <= value <= maximum
-    if not inside or value in (float("inf"), float("-inf")):
+    number = int(value) if isinstance(value, (int, np.integer)) else float(value)
+    _check_int64(number, name)
+    inside = minimum < number <= maximum if exclusive else minimum <= number <= maximum
+    if not inside or number in (float("inf"), float("-inf")):
         left = "(" if exclusive or minimum == float("-inf") else "["
         right = ")" if maximum == float("inf") else "]"
-        raise ValueError(f"{name}: expected a number in {left}{minimum}, {maximum}{right}, got {value}")
+        raise ValueError(f"{name}: expected a number in {left}{minimum}, {maximum}{right}, got {number}")
+    return number
 
 
-def check_integer(value: object, name: str, *, minimum: int) -> None:
-    """Check an integer of at least ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, int):
+def check_integer(value: object, name: str, *, minimum: int = -(2**63)) -> int:
+    """Check an integer of at least ``minimum``; return it as Python's."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-    if value < minimum:
-        raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
-    _check_int64(value, name)
+    number = int(value)
+    if number < minimum:
+        raise ValueError(f"{name}: expected an int >= {minimum}, got {number}")
+    _check_int64(number, name)
+    return number
 
 
 def _check_int64(value: float, name: str) -> None:
@@ -198,15 +243,14 @@ def check_bool(value: object, name: str) -> None:
         raise TypeError(f"{name}: expected a bool, got {type(value).__name__}")
 
 
-def check_value_range(value_range: object) -> None:
-    """Check ``(low, high)`` with ``low < high``, both finite."""
+def check_value_range(value_range: object) -> tuple[float, float]:
+    """Check ``(low, high)`` with ``low < high``, both finite; return them as Python's numbers."""
     if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
         raise ValueError(f"value_range: expected (low, high), got {value_range!r}")
-    low, high = value_range
-    check_number(low, "value_range")
-    check_number(high, "value_range")
+    low, high = (check_number(bound, "value_range") for bound in value_range)
     if not low < high:
         raise ValueError(f"value_range: expected low < high, got {value_range!r}")
+    return low, high
 
 
 def check_generator(generator: object) -> None:

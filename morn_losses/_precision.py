@@ -18,7 +18,7 @@ def full_precision(x: Tensor) -> AbstractContextManager[object]:
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
-def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Map ``value_range`` linearly to [0, 1]; values outside it are not clipped."""
+def unit(x: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """Map ``value_range`` linearly to [0, 1], half precision in float32; values outside it are not clipped."""
     low, high = value_range
-    return (x - low) / (high - low)
+    return (promote(x) - low) / (high - low)

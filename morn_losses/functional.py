@@ -4,9 +4,11 @@ from morn_losses.image import channel_max, channel_min, gradient_magnitude, to_g
 from morn_losses.kmeans import KMeansResult, kmeans
 from morn_losses.losses.aca import ACATerms, aca_loss
 from morn_losses.losses.adversarial import relativistic_lsgan_loss
+from morn_losses.losses.boundary import boundary_loss
 from morn_losses.losses.cgr import cgr_loss
+from morn_losses.losses.class_balanced import class_balanced_cross_entropy
 from morn_losses.losses.reconstruction import reconstruction_loss
-from morn_losses.losses.segmentation import boundary_loss, class_balanced_cross_entropy, segmentation_loss
+from morn_losses.losses.segmentation import segmentation_loss
 from morn_losses.losses.sga import sga_loss, sga_plus_loss
 from morn_losses.losses.sr import sr_loss
 from morn_losses.losses.thermal import monochromatic_regularization, temperature_regularization

@@ -74,10 +74,10 @@ def to_gray(x: Tensor) -> Tensor:
     return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
 
 
-def check_gradient_options(padding_mode: str, eps: float) -> None:
-    """Check the options of the gradient magnitude, for itself and for the losses built on it."""
+def check_gradient_options(padding_mode: str, eps: float) -> float:
+    """Check the options of the gradient magnitude, for itself and for the losses built on it; return ``eps``."""
     check_choice(padding_mode, "padding_mode", ("replicate", "zeros"))
-    check_number(eps, "eps", minimum=0, exclusive=True)
+    return check_number(eps, "eps", minimum=0, exclusive=True)
 
 
 def _pad(x: Tensor, dim: int, padding_mode: PaddingMode) -> Tensor:
@@ -124,5 +124,5 @@ def gradient_magnitude(x: Tensor, *, padding_mode: PaddingMode = "replicate", ep
         >>> gradient_magnitude(torch.tensor([[[[0.0, 0.0, 1.0, 1.0]]]])).round(decimals=2)
         tensor([[[[0., 1., 1., 0.]]]])
     """
-    check_gradient_options(padding_mode, eps)
+    eps = check_gradient_options(padding_mode, eps)
     return magnitude(*central_differences(to_gray(x), padding_mode), eps)

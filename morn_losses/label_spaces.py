@@ -10,9 +10,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from morn_losses._checks import check_class_ids, check_tensor
+from morn_losses._checks import as_ids, check_class_ids, check_integer
 
-__all__ = ["ADE20K_TO_CITYSCAPES", "CITYSCAPES", "COCO_TO_CITYSCAPES", "LabelSpace", "MFNET", "PERSONS"]
+__all__ = [
+    "ADE20K_TO_CITYSCAPES",
+    "CITYSCAPES",
+    "COCO_TO_CITYSCAPES",
+    "LABEL_IDS_TO_CITYSCAPES",
+    "LabelSpace",
+    "MFNET",
+    "PERSONS",
+]
 
 
 @dataclass(frozen=True)
@@ -133,10 +141,15 @@ class LabelSpace:
         return tuple(self.index(name) for name in names)
 
     def mask(self, labels: Tensor, ids: Iterable[int]) -> Tensor:
-        """Return a bool tensor like ``labels``: True where the label is one of ``ids``."""
+        """Return a bool tensor like ``labels``: True where the label is one of ``ids``.
+
+        Raises:
+            TypeError: labels that are no tensor of an integer dtype, ids that are no integers.
+        """
+        labels = as_ids(labels, "labels")
         mask = torch.zeros_like(labels, dtype=torch.bool)
         for i in ids:
-            mask = mask | (labels == i)
+            mask = mask | (labels == check_integer(i, "ids"))
         return mask
 
     def background(self, labels: Tensor) -> Tensor:
@@ -145,13 +158,13 @@ class LabelSpace:
         Raises:
             ValueError: an id that is neither that of a class nor ``ignore_index`` (eager CPU tensors only; elsewhere
                 such a pixel counts as unlabeled).
-            TypeError: labels that are no tensor.
+            TypeError: labels that are no tensor of an integer dtype.
 
         Example:
             >>> CITYSCAPES.background(torch.tensor([CITYSCAPES.index("road"), CITYSCAPES.index("person"), 255]))
             tensor([ True, False,  True])
         """
-        check_tensor(labels, "labels")
+        labels = as_ids(labels, "labels")
         check_class_ids(labels, "labels", len(self), self.ignore_index)
         return self.mask(labels, self.stuff) | (labels < 0) | (labels >= len(self))
 
@@ -174,9 +187,7 @@ class LabelSpace:
             >>> CITYSCAPES.remap(predicted, COCO_TO_CITYSCAPES)
             tensor([[ 11,   0,  10, 255]])
         """
-        check_tensor(labels, "labels")
-        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-            raise TypeError(f"labels: expected a dtype of integers, got {labels.dtype}")
+        labels = as_ids(labels, "labels")
         sources, targets = _integers(ids.keys(), "ids"), _integers(ids.values(), "ids")
         below = [i for i in sources if i < 0]
         unknown = [i for i in targets if not 0 <= i < len(self) and i != self.ignore_index]
@@ -187,8 +198,7 @@ class LabelSpace:
         for source, target in zip(sources, targets, strict=True):
             table[source] = target
         # the last place is that of ids beyond the table
-        places = labels.long()
-        places = torch.where((places < 0) | (places >= len(table)), len(table) - 1, places)
+        places = torch.where((labels < 0) | (labels >= len(table)), len(table) - 1, labels)
         return torch.tensor(table, device=labels.device)[places]
 
 
@@ -241,6 +251,32 @@ Choice: the groups, as the paper does not use these data sets. Small things are 
 def _to_cityscapes(ids: Mapping[str, tuple[int, ...]]) -> dict[int, int]:
     return {i: CITYSCAPES.index(name) for name, others in ids.items() for i in others}
 
+
+LABEL_IDS_TO_CITYSCAPES = _to_cityscapes({
+    "road": (7,),
+    "sidewalk": (8,),
+    "building": (11,),
+    "wall": (12,),
+    "fence": (13,),
+    "pole": (17,),
+    "traffic light": (19,),
+    "traffic sign": (20,),
+    "vegetation": (21,),
+    "terrain": (22,),
+    "sky": (23,),
+    "person": (24,),
+    "rider": (25,),
+    "car": (26,),
+    "truck": (27,),
+    "bus": (28,),
+    "train": (31,),
+    "motorcycle": (32,),
+    "bicycle": (33,),
+})  # fmt: skip
+"""For `LabelSpace.remap`: Cityscapes' own labelIds, -1..33, to its trainIds, which the 19 classes here are.
+
+The files ``*_labelIds.png`` hold labelIds. Those that are not evaluated, such as the ego vehicle, become unlabeled.
+"""
 
 COCO_TO_CITYSCAPES = _to_cityscapes({
     "road": (100,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from morn_losses._checks import (
     check_shape,
     check_tensor,
 )
+from morn_losses._options import show_options
 from morn_losses._precision import full_precision, promote
 
 __all__ = ["MemoryBank", "MemorySampler", "descriptor_similarity", "semantic_descriptor"]
@@ -36,7 +37,7 @@ def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) 
     Choice: with a single class the mean is not subtracted, since nothing would be left of it.
 
     Args:
-        labels: int64 ``(B, H, W)``.
+        labels: integers ``(B, H, W)``.
         classes: n class ids; several ids in a tuple count as one class. None occurs twice.
 
     Returns:
@@ -55,7 +56,7 @@ def semantic_descriptor(labels: Tensor, classes: Sequence[int | Sequence[int]]) 
 
     Source: section 3.4.1.
     """
-    check_labels(labels, "labels")
+    labels = check_labels(labels, "labels")
     groups = as_classes(classes)
     counts = torch.stack([_count(labels, group) for group in groups], 1)
     n, (_, H, W) = len(groups), labels.shape
@@ -100,14 +101,50 @@ def descriptor_similarity(a: Tensor, b: Tensor) -> Tensor:
         return (_unit(a.to(dtype).mT).mT @ _unit(b.to(dtype).mT)).clamp(-1, 1)
 
 
+class _Entries(nn.Module):
+    """The tensors of a memory, as the buffers of a module that no other module knows."""
+
+    descriptors: Tensor
+    payload: Tensor
+    filled: Tensor
+    units: Tensor
+
+    def __init__(self, capacity: int, n_classes: int, payload_size: int) -> None:
+        super().__init__()
+        self.register_buffer("descriptors", torch.zeros(capacity, n_classes, dtype=torch.float32))
+        self.register_buffer("payload", torch.zeros(capacity, payload_size, dtype=torch.int64))
+        self.register_buffer("filled", torch.zeros(capacity, dtype=torch.bool))
+        # follows from the descriptors; the long axis last, in which products with short vectors are fast
+        self.register_buffer("units", torch.zeros(n_classes, capacity, dtype=torch.float32), persistent=False)
+
+    def renew_units(self) -> None:
+        """Make ``units`` anew from the descriptors."""
+        units = _unit(self.descriptors.mT)
+        if units.device == self.units.device:
+            self.units.copy_(units)  # in place: the memory may be shared
+        else:
+            self.units = units
+
+    def leave_inference_mode(self) -> None:
+        """Make tensors that came about in inference mode such as can be written to outside of it."""
+        with torch.inference_mode(False):
+            for name, buffer in self.named_buffers():
+                if buffer.is_inference():
+                    setattr(self, name, buffer.clone())
+
+
 class MemoryBank(nn.Module):
     """Memory of NTIR images: the descriptor of each, and a few integers to find it again.
 
-    An entry is an image id below ``capacity``. All state is in buffers, so ``state_dict`` holds it whole:
-    ``descriptors`` float32 ``(capacity, n_classes)``, ``payload`` int64 ``(capacity, payload_size)`` and ``filled``
-    bool ``(capacity,)``. ``len(bank)`` is the number of filled entries. Descriptors are changed by :meth:`write`,
-    :meth:`synchronize` and ``load_state_dict`` alone, which keep the same vectors at length 1 beside them for the
-    look-up.
+    An entry is an image id below ``capacity``. ``state_dict`` holds the state whole: ``descriptors`` float32
+    ``(capacity, n_classes)``, ``payload`` int64 ``(capacity, payload_size)`` and ``filled`` bool ``(capacity,)``.
+    ``len(bank)`` is the number of filled entries. Descriptors are changed by ``write``, ``synchronize`` and
+    ``load_state_dict`` alone, which keep the same vectors at length 1 beside them for the look-up.
+
+    The state moves with the module and is copied with it, but ``buffers()`` of a model that holds the bank does not
+    list it: ``DistributedDataParallel`` would overwrite what a rank wrote with what rank 0 holds, and
+    ``AveragedModel`` would average ids. Ranks exchange what they wrote by ``synchronize``; a copy of a model has a
+    memory of its own.
 
     Args:
         capacity: number of entries.
@@ -125,40 +162,49 @@ class MemoryBank(nn.Module):
     Source: section 3.4.1.
     """
 
-    descriptors: Tensor
-    payload: Tensor
-    filled: Tensor
-    units: Tensor
-
     def __init__(self, capacity: int, n_classes: int, payload_size: int = 0) -> None:
         super().__init__()
-        check_integer(capacity, "capacity", minimum=1)
-        check_integer(n_classes, "n_classes", minimum=1)
-        check_integer(payload_size, "payload_size", minimum=0)
-        self.capacity = capacity
-        self.n_classes = n_classes
-        self.payload_size = payload_size
-        self.register_buffer("descriptors", torch.zeros(capacity, n_classes, dtype=torch.float32))
-        self.register_buffer("payload", torch.zeros(capacity, payload_size, dtype=torch.int64))
-        self.register_buffer("filled", torch.zeros(capacity, dtype=torch.bool))
-        # follows from the descriptors; the long axis last, in which products with short vectors are fast
-        self.register_buffer("units", torch.zeros(n_classes, capacity, dtype=torch.float32), persistent=False)
+        self.capacity = capacity = check_integer(capacity, "capacity", minimum=1)
+        self.n_classes = n_classes = check_integer(n_classes, "n_classes", minimum=1)
+        self.payload_size = payload_size = check_integer(payload_size, "payload_size", minimum=0)
+        # in a tuple, where a module is no submodule
+        self._entries = (_Entries(capacity, n_classes, payload_size),)
+
+    @property
+    def descriptors(self) -> Tensor:
+        """float32 ``(capacity, n_classes)``."""
+        return self._entries[0].descriptors
+
+    @property
+    def payload(self) -> Tensor:
+        """int64 ``(capacity, payload_size)``."""
+        return self._entries[0].payload
+
+    @property
+    def filled(self) -> Tensor:
+        """Bool ``(capacity,)``."""
+        return self._entries[0].filled
+
+    @property
+    def units(self) -> Tensor:
+        """The descriptors at length 1, float32 ``(n_classes, capacity)``."""
+        return self._entries[0].units
 
     @torch.no_grad()
     def write(self, indices: Tensor, descriptors: Tensor, payload: Tensor | None = None) -> None:
         """Fill or replace entries; if anything is wrong with any of them, none is written.
 
         Args:
-            indices: int64 ``(B,)``, ids in [0, capacity), each once.
+            indices: integers ``(B,)``, ids in [0, capacity), each once.
             descriptors: floating-point ``(B, n_classes)``, finite.
-            payload: int64 ``(B, payload_size)``; exactly when ``payload_size`` is not 0.
+            payload: integers ``(B, payload_size)``; exactly when ``payload_size`` is not 0.
 
         Raises:
             IndexError: an id out of range; negative ones do not count from the end.
             ValueError: a wrong shape, a repeated id, a descriptor that is not finite, a payload missing or unwanted.
             TypeError: a wrong dtype.
         """
-        _check_int64(indices, "indices")
+        indices = _as_int64(indices, "indices")
         if indices.ndim != 1:
             raise ValueError(f"indices: expected (B,), got {tuple(indices.shape)}")
         B = indices.shape[0]
@@ -170,7 +216,7 @@ class MemoryBank(nn.Module):
         elif payload is None:
             raise ValueError(f"payload: expected (B, payload_size) = ({B}, {self.payload_size}), got None")
         else:
-            _check_int64(payload, "payload")
+            payload = _as_int64(payload, "payload")
             check_shape(payload, "payload", "(B, payload_size)", (B, self.payload_size))
         outside = (indices < 0) | (indices >= self.capacity)
         if bool(outside.any()):
@@ -182,6 +228,7 @@ class MemoryBank(nn.Module):
         if not bool(descriptors.isfinite().all()):
             raise ValueError("descriptors: expected finite values, got NaN or infinity")
 
+        self._entries[0].leave_inference_mode()
         indices = indices.to(self.filled.device)
         self.descriptors[indices] = descriptors
         self.units[:, indices] = _unit(descriptors.mT)
@@ -203,9 +250,9 @@ class MemoryBank(nn.Module):
         return (~self.filled).nonzero().flatten()
 
     def share_memory_(self) -> MemoryBank:
-        """Move the buffers to shared memory, so that data-loader workers see later writes; returns the bank.
+        """Move the state to shared memory, so that data-loader workers see later writes; returns the bank.
 
-        Call it before the workers start. ``load_state_dict`` and :meth:`synchronize` keep the memory shared, moving the
+        Call it before the workers start. ``load_state_dict`` and ``synchronize`` keep the memory shared, moving the
         bank to another device does not.
         """
         return self.share_memory()
@@ -219,6 +266,7 @@ class MemoryBank(nn.Module):
         """
         if not (dist.is_available() and dist.is_initialized()):
             return
+        self._entries[0].leave_inference_mode()
         # NCCL takes CUDA tensors only, and the bank may live on the CPU
         on_cuda = dist.get_backend() == "nccl"
         device = torch.device("cuda", torch.cuda.current_device()) if on_cuda else self.filled.device
@@ -231,24 +279,32 @@ class MemoryBank(nn.Module):
             part = torch.where(mine[:, None], buffer.to(device), 0)
             dist.all_reduce(part, dist.ReduceOp.SUM)
             buffer.copy_(part)
-        self._renew_units()
+        self._entries[0].renew_units()
         self.filled.copy_(owner < world_size)
 
-    @torch.no_grad()
-    def _renew_units(self) -> None:
-        units = _unit(self.descriptors.mT)
-        if units.device == self.units.device:
-            self.units.copy_(units)  # in place: the memory may be shared
-        else:
-            self.units = units
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Return the state by name; of a model that holds the bank, ``named_buffers`` leaves it out."""
+        return self._entries[0].named_buffers(prefix, recurse, remove_duplicate)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryBank:
+        self._entries[0]._apply(fn)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _save_to_state_dict(self, *arguments: Any) -> None:
+        self._entries[0]._save_to_state_dict(*arguments)
+
+    @torch.no_grad()
     def _load_from_state_dict(self, *arguments: Any) -> None:
-        super()._load_from_state_dict(*arguments)
-        self._renew_units()
+        self._entries[0].leave_inference_mode()
+        self._entries[0]._load_from_state_dict(*arguments)
+        self._entries[0].renew_units()
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"capacity={self.capacity}, n_classes={self.n_classes}, payload_size={self.payload_size}"
+        return show_options(self)
 
 
 class MemorySampler(nn.Module):
@@ -282,9 +338,8 @@ class MemorySampler(nn.Module):
         super().__init__()
         if not isinstance(bank, MemoryBank):
             raise TypeError(f"bank: expected a MemoryBank, got {type(bank).__name__}")
-        check_integer(k, "k", minimum=1)
+        self.k = check_integer(k, "k", minimum=1)
         self.bank = bank
-        self.k = k
 
     @torch.no_grad()
     def forward(self, descriptors: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -329,7 +384,7 @@ class MemorySampler(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"k={self.k}"
+        return show_options(self)
 
 
 def _count(labels: Tensor, ids: tuple[int, ...]) -> Tensor:
@@ -363,7 +418,8 @@ def _kth_largest(x: Tensor, k: int) -> Tensor:
     return x.topk(k, 1).values[:, -1:]
 
 
-def _check_int64(x: Tensor, name: str) -> None:
+def _as_int64(x: Tensor, name: str) -> Tensor:
     check_tensor(x, name)
-    if x.dtype != torch.int64:
-        raise TypeError(f"{name}: expected dtype torch.int64, got {x.dtype}")
+    if x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool:
+        raise TypeError(f"{name}: expected an integer dtype, got {x.dtype}")
+    return x.long()

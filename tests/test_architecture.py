@@ -16,7 +16,7 @@ from morn_losses import functional
 PACKAGE = Path(morn_losses.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_checks", "_reduction", "_masked", "_precision", "label_spaces", "image"),
+    ("_checks", "_reduction", "_masked", "_precision", "_options", "_host", "label_spaces", "image"),
     ("_lloyd", "edges", "kmeans", "memory"),
     ("losses", "pseudo_labels", "metrics"),
     ("functional",),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from tests.benchmarks import compare as compare_files
 from tests.benchmarks import harness
 from tests.benchmarks.__main__ import MARK, MODULES, PARTS, main
 from tests.benchmarks.harness import Settings, compare
@@ -28,7 +31,7 @@ def test_the_scripts_run(part: str, tmp_path: Path) -> None:
     assert "replaced" not in page.read_text()
 
 
-@pytest.mark.parametrize("part", ["kmeans", "losses", "lookups", "precisions", "inference"])
+@pytest.mark.parametrize("part", ["kmeans", "losses", "lookups", "edges", "precisions", "inference"])
 def test_what_a_gpu_adds_runs(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # on the CPU, and without the compiler
     monkeypatch.setattr(Settings, "on_gpu", True)
@@ -51,6 +54,51 @@ def test_results_in_full_stand_beside_the_others_and_phases_can_be_chosen(tmp_pa
     tasks = {name: [row["task"] for row in part["results"]] for name, part in json.loads(results.read_text()).items()}
     assert [task.split(",")[0] for task in tasks["step"]] == ["baseline", "distill", "distill"]
     assert [task.split(",")[0] for task in tasks["step in full"]] == ["baseline"]
+
+
+def test_results_say_of_what_and_where_they_are() -> None:
+    fields = {"version", "machine", "torch", "conditions", "results"}
+    committed = json.loads((Path(__file__).resolve().parents[1] / "docs" / "benchmarks.json").read_text())
+    assert {name.split(" in full")[0] for name in committed} <= set(PARTS)
+    for part in committed.values():
+        assert set(part) == fields
+        assert re.fullmatch(r"\d+\.\d+\.\d+\S*", part["version"])
+
+
+def measured(machine: str, **functions: tuple[float, float, float]) -> dict[str, Any]:
+    first = next(iter(functions.values()))[1]
+    timings = [
+        {"name": name, "low": low, "median": middle, "high": high, "ratio": middle / first}
+        for name, (low, middle, high) in functions.items()
+    ]
+    about = {"version": "0.1.0", "machine": machine, "torch": "2.4.0"}
+    return {**about, "results": [{"task": "sum", "timings": timings, "note": "", "skipped": []}]}
+
+
+def test_two_files_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = {"losses": measured("A", ours=(9, 10, 11), peer=(20, 30, 40), gone=(1, 1, 1))}
+    old["data"] = measured("A", a=(1, 1, 1))
+    new = {"losses": measured("A", ours=(4, 5, 6), peer=(39, 40, 41), added=(1, 1, 1))}
+    old["scaling"] = new["scaling"] = {**measured("A", x=(1, 1, 1)), "results": {"points N": [[10, 2.0], [20, 4.0]]}}
+    for name, content in (("old", old), ("new", new)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    compare_files.main([str(tmp_path / "old.json"), str(tmp_path / "new.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert "| sum | ours | 10 | 5 | 0.50 | faster, quartiles apart | 1.00 -> 1.00 |" in lines
+    assert "| sum | peer | 30 | 40 | 1.33 | within the spread | 3.00 -> 8.00 |" in lines
+    assert "| sum | gone | only in the old file | | | | |" in lines
+    assert "| sum | added | only in the new file | | | | |" in lines
+    assert "| points N | 20 | 4 | 4 | 1.00 | no spread known | - |" in lines
+    assert "Only in the old file: data" in lines
+    assert not any("other machines" in line for line in lines)
+
+
+def test_other_machines_are_named() -> None:
+    old, new = {"losses": measured("A", ours=(9, 10, 11))}, {"losses": measured("B", ours=(19, 20, 21))}
+    found = compare_files.compare(old, new)
+    assert "- machine: A -> B" in found
+    assert "only the ratios to the first function can be compared" in found
+    assert "| sum | ours | 10 | 20 | 2.00 | slower, quartiles apart | 1.00 -> 1.00 |" in found
 
 
 def test_what_is_warm_is_called_once_a_repetition() -> None:

@@ -269,7 +269,7 @@ class TestRemap:
             space().remap(labels, {-3: 0})
         with pytest.raises(TypeError, match="ids: expected integers"):
             space().remap(labels, {"road": 0})  # type: ignore[dict-item]
-        with pytest.raises(TypeError, match="labels: expected a dtype of integers, got torch.float32"):
+        with pytest.raises(TypeError, match="labels: expected an integer dtype, got torch.float32"):
             space().remap(labels.float(), {0: 0})
         with pytest.raises(TypeError, match="labels: expected a torch.Tensor, got ndarray"):
             space().remap(labels.numpy(), {0: 0})  # type: ignore[arg-type]
@@ -396,5 +396,5 @@ class TestOtherPresets:
 
 
 def test_public_names() -> None:
-    wanted = "ADE20K_TO_CITYSCAPES CITYSCAPES COCO_TO_CITYSCAPES LabelSpace MFNET PERSONS"
+    wanted = "ADE20K_TO_CITYSCAPES CITYSCAPES COCO_TO_CITYSCAPES LABEL_IDS_TO_CITYSCAPES LabelSpace MFNET PERSONS"
     assert label_spaces.__all__ == wanted.split()

@@ -15,7 +15,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from sklearn.metrics.pairwise import cosine_similarity
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
 from morn_losses.memory import MemoryBank, MemorySampler, descriptor_similarity, semantic_descriptor
@@ -88,7 +89,7 @@ def test_descriptor_compiles_as_one_graph() -> None:
 
 def test_descriptor_errors() -> None:
     labels = torch.zeros(1, 2, 2, dtype=torch.long)
-    with pytest.raises(TypeError, match=r"labels: expected dtype torch\.int64"):
+    with pytest.raises(TypeError, match=r"labels: expected an integer dtype, got torch\.float32"):
         semantic_descriptor(labels.float(), (1,))
     with pytest.raises(ValueError, match=r"labels: expected \(B, H, W\)"):
         semantic_descriptor(labels[0], (1,))
@@ -221,7 +222,8 @@ REFUSED: list[tuple[type[Exception], str, int, tuple[Any, ...]]] = [
     (IndexError, r"indices: expected ids in \[0, 4\), got \[-1\]", 0, (torch.tensor([-1, 0]), torch.zeros(2, 2))),
     (ValueError, "indices: expected every id once", 0, (torch.tensor([1, 1]), torch.zeros(2, 2))),
     (ValueError, r"indices: expected \(B,\), got \(1, 2\)", 0, (TWO[None], torch.zeros(2, 2))),
-    (TypeError, "indices: expected dtype torch.int64, got torch.int32", 0, (TWO.int(), torch.zeros(2, 2))),
+    (TypeError, "indices: expected an integer dtype, got torch.float32", 0, (TWO.float(), torch.zeros(2, 2))),
+    (TypeError, "indices: expected an integer dtype, got torch.bool", 0, (TWO.bool(), torch.zeros(2, 2))),
     (TypeError, "indices: expected a torch.Tensor, got list", 0, ([1, 2], torch.zeros(2, 2))),
     (ValueError, r"descriptors: expected \(B, n_classes\) = \(2, 2\), got \(2, 3\)", 0, (TWO, torch.zeros(2, 3))),
     (ValueError, r"descriptors: expected \(B, n_classes\) = \(2, 2\), got \(1, 2\)", 0, (TWO, torch.zeros(1, 2))),
@@ -235,7 +237,7 @@ REFUSED: list[tuple[type[Exception], str, int, tuple[Any, ...]]] = [
     (ValueError, r"payload: .* = \(2, 3\), got \(2, 2\)", 3, (TWO, torch.zeros(2, 2), INTS[:, :2])),
     (ValueError, r"payload: .* = \(2, 3\), got \(1, 3\)", 3, (TWO, torch.zeros(2, 2), INTS[:1])),
     (ValueError, r"payload: .* = \(1, 3\), got \(3,\)", 3, (ONE, torch.zeros(1, 2), INTS[0])),
-    (TypeError, "payload: expected dtype torch.int64", 3, (TWO, torch.zeros(2, 2), INTS.float())),
+    (TypeError, "payload: expected an integer dtype, got torch.float32", 3, (TWO, torch.zeros(2, 2), INTS.float())),
     (IndexError, "indices", 3, (torch.tensor([0, 4]), torch.zeros(2, 2), INTS)),
 ]
 
@@ -386,6 +388,119 @@ def test_a_bank_that_is_not_shared_is_not_seen() -> None:
     assert (process.exitcode, len(bank)) == (0, 0)
 
 
+# --- inside a model ---------------------------------------------------------------------------------------------------
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.sampler = MemorySampler(MemoryBank(4, 2, 1), k=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def written() -> Model:
+    model = Model()
+    model.sampler.bank.write(torch.tensor([1, 3]), angles(0, 90), torch.tensor([[7], [8]]))
+    return model
+
+
+def test_a_model_saves_loads_and_moves_its_memory() -> None:
+    model, other = written(), Model()
+    keys = {f"sampler.bank.{name}" for name in ("descriptors", "payload", "filled")}
+    assert keys == {key for key in model.state_dict() if "bank" in key}
+    other.load_state_dict(model.state_dict())
+    assert other.sampler(angles(80, 5)).tolist() == [3, 1]
+    assert other.sampler.bank.payload.flatten().tolist() == [0, 7, 0, 8]
+    assert model.to("meta").sampler.bank.filled.is_meta
+    assert other.double().sampler.bank.descriptors.dtype == torch.float64
+
+
+def test_a_state_that_does_not_fit_is_named() -> None:
+    state = written().state_dict()
+    bank = {name.removeprefix("sampler.bank."): x for name, x in state.items() if "bank" in name}
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "filled"'):
+        MemoryBank(4, 2, 1).load_state_dict({name: x for name, x in bank.items() if name != "filled"})
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "units"'):
+        MemoryBank(4, 2, 1).load_state_dict({**bank, "units": torch.zeros(2, 4)})
+    with pytest.raises(RuntimeError, match="size mismatch for descriptors"):
+        MemoryBank(5, 2, 1).load_state_dict(bank)
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "sampler.bank.filled"'):
+        Model().load_state_dict({name: x for name, x in state.items() if "filled" not in name})
+
+
+@pytest.mark.parametrize("use_buffers", [False, True])
+def test_an_average_of_models_leaves_the_memory_alone(use_buffers: bool) -> None:
+    model = written()
+    averaged = AveragedModel(model, use_buffers=use_buffers)
+    model.sampler.bank.write(torch.tensor([0, 1]), angles(180, 270), torch.tensor([[5], [6]]))
+    before = model.layer.weight.clone()
+    for _ in range(3):
+        with torch.no_grad():
+            model.layer.weight.add_(1)
+        averaged.update_parameters(model)
+    torch.testing.assert_close(averaged.module.layer.weight, before + 2)
+    bank = averaged.module.sampler.bank
+    assert torch.equal(bank.descriptors, written().sampler.bank.descriptors)
+    assert (bank.payload.flatten().tolist(), bank.filled.tolist()) == ([0, 7, 0, 8], [False, True, False, True])
+    averaged.module.load_state_dict(model.state_dict())
+    assert bank.payload.flatten().tolist() == [5, 6, 0, 8]
+
+
+def test_inference_mode_leaves_a_memory_that_can_be_written_to() -> None:
+    with torch.inference_mode():
+        made = MemoryBank(4, 2, 1)
+        made.write(torch.tensor([1]), angles(0), torch.tensor([[7]]))
+        moved = copy.deepcopy(made).double().float()
+        assigned = MemoryBank(4, 2, 1)
+        assigned.load_state_dict({name: x.clone() for name, x in made.state_dict().items()}, assign=True)
+    for bank in (made, moved, assigned):
+        bank.write(torch.tensor([3]), angles(90), torch.tensor([[8]]))
+        assert MemorySampler(bank, k=1)(angles(80, 5)).tolist() == [3, 1]
+        bank.load_state_dict(made.state_dict())
+        with torch.inference_mode():
+            bank.write(torch.tensor([0]), angles(180), torch.tensor([[9]]))
+        assert bank.filled.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16])
+def test_ids_of_any_integer_dtype(dtype: torch.dtype) -> None:
+    bank = MemoryBank(4, 2, 1)
+    bank.write(torch.tensor([1, 3]).to(dtype), angles(0, 90), torch.tensor([[7], [8]]).to(dtype))
+    assert (bank.filled.tolist(), bank.payload.flatten().tolist()) == ([False, True, False, True], [0, 7, 0, 8])
+    with pytest.raises(IndexError, match=r"indices: expected ids in \[0, 4\), got \[200\]"):
+        bank.write(torch.tensor([200], dtype=torch.uint8), angles(0), torch.tensor([[7]]))
+
+
+def _write_in_ddp(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
+    try:
+        model = Model()
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        for step in range(2):
+            bank = model.sampler.bank
+            bank.write(torch.tensor([2 * step + rank]), angles(90 * (2 * step + rank)), torch.tensor([[step]]))
+            wrapped(torch.randn(3, 2)).sum().backward()
+            assert len(bank) == step + 1
+        bank.synchronize()
+        torch.save(bank.state_dict(), f"{folder}/{rank}.pt")
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_what_each_rank_writes_inside_a_ddp_model_is_there_at_synchronize(tmp_path: Path) -> None:
+    mp.spawn(_write_in_ddp, (str(tmp_path),), 2)  # type: ignore[no-untyped-call]
+    for rank in range(2):
+        state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert state["filled"].all()
+        torch.testing.assert_close(state["descriptors"], angles(0, 90, 180, 270))
+        assert state["payload"].flatten().tolist() == [0, 0, 1, 1]
+
+
 # --- synchronize ------------------------------------------------------------------------------------------------------
 
 
@@ -427,7 +542,7 @@ def test_synchronize_merges_the_ranks_and_the_lowest_wins(tmp_path: Path) -> Non
     owners = [min(ranks) for ranks in WRITTEN_BY[:5]]
     for payload_size in (0, 2):
         for rank in range(2):
-            state = torch.load(tmp_path / f"{payload_size}_{rank}.pt")
+            state = torch.load(tmp_path / f"{payload_size}_{rank}.pt", weights_only=True)
             assert state["filled"].tolist() == [True] * 5 + [False]
             expected = [[owner + 0.125, i / 3] for i, owner in enumerate(owners)] + [[0, 0]]
             assert torch.equal(state["descriptors"], torch.tensor(expected))
@@ -628,3 +743,12 @@ def test_bank_and_queries_may_be_on_different_devices() -> None:
     assert (drawn.tolist(), drawn.device.type) == ([1], "cuda")
     bank.write(torch.tensor([1]), angles(5))
     assert MemorySampler(bank, k=1)(angles(5)).tolist() == [1]
+
+
+def test_the_bank_lists_its_state_and_a_model_that_holds_it_does_not() -> None:
+    bank = MemoryBank(3, 2, payload_size=1)
+    assert {"descriptors", "payload", "filled"} <= dict(bank.named_buffers()).keys()
+    assert dict(bank.named_buffers("bank"))["bank.filled"] is bank.filled
+    model = torch.nn.Sequential(bank, torch.nn.BatchNorm1d(2))
+    assert {name.split(".")[0] for name, _ in model.named_buffers()} == {"1"}
+    assert {"0.descriptors", "0.payload", "0.filled"} <= model.state_dict().keys()

@@ -37,7 +37,14 @@ GRADIENT = {"padding_mode": CHOICE, "eps": POSITIVE}
 ALIGNMENT = {"threshold": SHARE, "grid": COUNT, "patches": CHOICE, **GRADIENT, **RANGE, **REDUCTION}
 TEMPERATURE = {"road": ID, "person": ID, "detach_road": BOOL}
 DISTANCE = {"weight_l1": AT_LEAST_0, "weight_ssim": AT_LEAST_0, "window_size": (*COUNT, 1, 4), **RANGE, **REDUCTION}
-BALANCE = {"small_area": SHARE, "small_weight": (*POSITIVE, 1e39), "ignore_index": IGNORED, **REDUCTION}
+BALANCE = {
+    "small_area": SHARE,
+    "small_pixels": (-1, 1.5, "1", True),
+    "small_weight": (*POSITIVE, 1e39),
+    "ignore_index": IGNORED,
+    **REDUCTION,
+}
+BOUNDARY = {"clear_ignored": BOOL, "ignore_index": IGNORED, **REDUCTION}
 CENTERS = (*CHOICE, torch.zeros(2, 2, dtype=torch.int64))
 CLUSTERS = {
     "n_clusters": COUNT,
@@ -97,8 +104,11 @@ CASES = (
         bad={"scale_weights": ((0,), (-1.0,), (math.nan,), ("1",), (), ((),), ((0,),), (1, (1,)), "1", 1), **REDUCTION},
     ),
     Case(m.ClassBalancedCrossEntropy, f.class_balanced_cross_entropy, (LOGITS, LABELS), bad=BALANCE),
-    Case(m.BoundaryLoss, f.boundary_loss, (LOGITS, LABELS), bad={"ignore_index": IGNORED, **REDUCTION}),
-    Case(m.SegmentationLoss, f.segmentation_loss, (LOGITS, LABELS), bad={"boundary_weight": AT_LEAST_0, **BALANCE}),
+    Case(m.BoundaryLoss, f.boundary_loss, (LOGITS, LABELS), bad=BOUNDARY),
+    Case(
+        m.SegmentationLoss, f.segmentation_loss, (LOGITS, LABELS),
+        bad={"boundary_weight": AT_LEAST_0, **BALANCE, **BOUNDARY},
+    ),
     Case(m.KMeans, f.kmeans, (IMAGE[:, 0],), {"n_clusters": 2}, bad=CLUSTERS),
     Case(
         m.SemanticDenoiser, f.denoise_labels, (LABELS, IMAGE), {"rules": [(8, (10,))]},
@@ -113,6 +123,7 @@ CASES = (
             "agree": ((-1,), (1.5,), "11", 11, None),
             "aliases": ({0: -1}, {1.5: 0}, (0, 1), 1),
             "overrides": ({(0, 1): -1}, {(0, 1.5): 1}, {0: 1}, {(0, 1, 2): 1}, 1),
+            "alias_secondary": BOOL,
             "ignore_index": IGNORED,
         },
     ),
@@ -137,6 +148,7 @@ CASES = (
     ),
     Case(m.MemorySampler, required={"bank": BANK}, bad={"bank": (None, nn.Identity()), "k": COUNT}),
     Case(metrics.APCE, metrics.apce, (np.eye(8), np.eye(8)), bad={"thresholds": COUNT}),
+    Case(metrics.EdgeScores, metrics.edge_scores, (np.eye(8), np.eye(8)), bad={"thresholds": COUNT}),
 )  # fmt: skip
 
 EVERY = pytest.mark.parametrize("case", CASES, ids=lambda case: case.module.__name__)
@@ -153,19 +165,20 @@ def test_every_module_is_here() -> None:
     exported = {
         value for name in m.__all__ if inspect.isclass(value := getattr(m, name)) and issubclass(value, nn.Module)
     }
-    assert exported | {metrics.APCE} == {case.module for case in CASES}
+    assert exported | {metrics.APCE, metrics.EdgeScores} == {case.module for case in CASES}
     functions = {value for name in f.__all__ if inspect.isfunction(value := getattr(f, name))}
     # one value, a pair of tensors, or part of a module that is here
     without_module = {
         f.channel_max, f.channel_min, f.to_gray, f.gradient_magnitude, f.descriptor_similarity, f.semantic_descriptor,
         f.fill_unlabeled,
     }  # fmt: skip
-    assert functions - without_module | {metrics.apce} == {case.function for case in CASES if case.function}
+    scores = {metrics.apce, metrics.edge_scores}
+    assert functions - without_module | scores == {case.function for case in CASES if case.function}
 
 
 @EVERY
 def test_every_option_is_here(case: Case) -> None:
-    options = set(inspect.signature(case.module).parameters)
+    options = set(inspect.signature(case.module).parameters) - {"kwargs"}  # torchmetrics' own
     assert options == set(case.bad)
     if case.function is not None:
         of_function = inspect.signature(case.function).parameters

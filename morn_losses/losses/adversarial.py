@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from morn_losses._checks import check_choice, check_floating, check_number, check_same_shape
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -16,53 +17,46 @@ Scores = Tensor | Sequence[Tensor] | Sequence[Sequence[Tensor]]
 ScaleWeights = Sequence[float] | Sequence[Sequence[float]]
 
 
-def _by_discriminator(scores: object, name: str) -> list[dict[str, Tensor]]:
-    """Return the score maps of each discriminator by position in ``scores``: ``""``, ``"[0]"`` or ``"[0][1]"``."""
-
-    def entries(x: object, position: str) -> list[tuple[str, object]]:
-        if not isinstance(x, (list, tuple)):
-            raise TypeError(f"{name}{position}: expected a tensor or a list, got {type(x).__name__}")
-        if not x:
-            raise ValueError(f"{name}{position}: expected at least one score map, got an empty {type(x).__name__}")
-        return [(f"{position}[{i}]", entry) for i, entry in enumerate(x)]
-
-    def scales(found: list[tuple[str, object]]) -> dict[str, Tensor]:
-        maps = {}
-        for position, x in found:
-            if isinstance(x, (list, tuple)):
-                raise ValueError(f"{name}{position}: expected a tensor, got a {type(x).__name__} of {len(x)}")
-            x = cast(Tensor, x)
-            check_floating(x, f"{name}{position}")
-            if x.ndim < 1 or x.numel() < 1:
-                raise ValueError(f"{name}{position}: expected (B, ...) without an empty axis, got {tuple(x.shape)}")
-            maps[position] = x
-        return maps
-
+def _score_maps(scores: object, name: str, at: str = "") -> dict[str, Tensor]:
+    """Return every score map of nested lists by its position in ``scores``: ``""``, ``"[0]"`` or ``"[0][1]"``."""
     if isinstance(scores, Tensor):
-        return [scales([("", scores)])]
-    outer = entries(scores, "")
-    if not any(isinstance(x, (list, tuple)) for _, x in outer):
-        return [scales(outer)]
-    for position, x in outer:
-        if isinstance(x, Tensor):
-            raise ValueError(f"{name}{position}: expected a list of scales as the other discriminators', got a tensor")
-    return [scales(entries(x, position)) for position, x in outer]
+        check_floating(scores, f"{name}{at}")
+        if scores.ndim < 1 or scores.numel() < 1:
+            raise ValueError(f"{name}{at}: expected (B, ...) without an empty axis, got {tuple(scores.shape)}")
+        return {at: scores}
+    if not isinstance(scores, (list, tuple)):
+        raise TypeError(f"{name}{at}: expected a tensor or a list, got {type(scores).__name__}")
+    if not scores:
+        raise ValueError(f"{name}{at}: expected at least one score map, got an empty {type(scores).__name__}")
+    if at.count("[") == 2:
+        raise ValueError(f"{name}{at}: expected a tensor, got a {type(scores).__name__} of {len(scores)}")
+    maps: dict[str, Tensor] = {}
+    for i, entry in enumerate(scores):
+        if isinstance(entry, Tensor) and any(isinstance(other, (list, tuple)) for other in scores):
+            raise ValueError(f"{name}{at}[{i}]: expected a list of scales as the other discriminators', got a tensor")
+        maps.update(_score_maps(entry, name, f"{at}[{i}]"))
+    return maps
 
 
-def _check_same_structure(real: list[dict[str, Tensor]], fake: list[dict[str, Tensor]]) -> None:
-    of_real = {position: x for maps in real for position, x in maps.items()}
-    of_fake = {position: x for maps in fake for position, x in maps.items()}
-    for position in of_real:
-        if position not in of_fake:
-            raise ValueError(f"fake{position}: expected a tensor, as real{position} is one; got none there")
-    for position in of_fake:
-        if position not in of_real:
-            raise ValueError(f"fake{position}: expected no tensor, as real{position} is none; got one")
+def _check_scores(real: object, fake: object) -> None:
+    of_real, of_fake = _score_maps(real, "real"), _score_maps(fake, "fake")
     B = next(iter(of_real.values())).shape[0]
-    for position, x in of_real.items():
-        check_same_shape(of_fake[position], f"fake{position}", x, f"real{position}")
+    for at, x in of_real.items():
+        if at not in of_fake:
+            raise ValueError(f"fake{at}: expected a tensor, as real{at} is one; got none there")
+        check_same_shape(of_fake[at], f"fake{at}", x, f"real{at}")
         if x.shape[0] != B:
-            raise ValueError(f"real{position}: expected B = {B} as the first score map, got {x.shape[0]}")
+            raise ValueError(f"real{at}: expected B = {B} as the first score map, got {x.shape[0]}")
+    for at in of_fake:
+        if at not in of_real:
+            raise ValueError(f"fake{at}: expected no tensor, as real{at} is none; got one")
+
+
+def _by_discriminator(scores: Any) -> Sequence[Sequence[Tensor]]:
+    """Return checked scores as a list of discriminators that each give a list of scales."""
+    if isinstance(scores, Tensor):
+        return [[scores]]
+    return [scores] if isinstance(scores[0], Tensor) else scores
 
 
 def _is_nested(scale_weights: object) -> bool:
@@ -70,17 +64,20 @@ def _is_nested(scale_weights: object) -> bool:
     return isinstance(scale_weights, (list, tuple)) and all(isinstance(w, (list, tuple)) for w in scale_weights)
 
 
-def _check_options(scale_weights: object, reduction: str) -> None:
-    if scale_weights is not None:
-        if not isinstance(scale_weights, (list, tuple)):
-            raise TypeError(f"scale_weights: expected a sequence of numbers, got {type(scale_weights).__name__}")
-        rows = scale_weights if _is_nested(scale_weights) else [scale_weights]
-        if not rows or not all(rows):
-            raise ValueError(f"scale_weights: expected at least one for each discriminator, got {scale_weights!r}")
-        for row in rows:
-            for weight in row:
-                check_number(weight, "scale_weights", minimum=0, exclusive=True)
+def _check_options(scale_weights: Any, reduction: str) -> ScaleWeights | None:
+    """Check the options; return the weights as Python's numbers."""
     check_reduction(reduction)
+    if scale_weights is None:
+        return None
+    if not isinstance(scale_weights, (list, tuple)):
+        raise TypeError(f"scale_weights: expected a sequence of numbers, got {type(scale_weights).__name__}")
+    if not scale_weights or not all(row for row in scale_weights if isinstance(row, (list, tuple))):
+        raise ValueError(f"scale_weights: expected at least one for each discriminator, got {scale_weights!r}")
+
+    def numbers(row: Sequence[float]) -> list[float]:
+        return [check_number(weight, "scale_weights", minimum=0, exclusive=True) for weight in row]
+
+    return [numbers(row) for row in scale_weights] if _is_nested(scale_weights) else numbers(scale_weights)
 
 
 def _by_scale(scale_weights: ScaleWeights | None, counts: list[int]) -> list[list[float]]:
@@ -150,16 +147,15 @@ def relativistic_lsgan_loss(
     Source: section 3.2.1; Jolicoeur-Martineau (2018); Anoosheh et al. (2019).
     """
     check_choice(side, "side", ("discriminator", "generator"))
-    _check_options(scale_weights, reduction)
-    of_real, of_fake = _by_discriminator(real, "real"), _by_discriminator(fake, "fake")
-    _check_same_structure(of_real, of_fake)
-    weights = _by_scale(scale_weights, [len(maps) for maps in of_real])
+    scale_weights = _check_options(scale_weights, reduction)
+    _check_scores(real, fake)
+    of_real, of_fake = _by_discriminator(real), _by_discriminator(fake)
+    weights = _by_scale(scale_weights, [len(scales) for scales in of_real])
     per_discriminator = []
-    for real_maps, fake_maps, row in zip(of_real, of_fake, weights, strict=True):
-        scales = [_one_scale(r, f, side) for r, f in zip(real_maps.values(), fake_maps.values(), strict=True)]
-        total = sum(row)
-        # normalised before the product, where large weights could overflow
-        per_discriminator.append(sum((w / total) * value for w, value in zip(row, scales, strict=True)))
+    for row, real_maps, fake_maps in zip(weights, of_real, of_fake, strict=True):
+        total = sum(row)  # divided by before the product, where large weights could overflow
+        scales = zip(row, real_maps, fake_maps, strict=True)
+        per_discriminator.append(sum((w / total) * _one_scale(r, f, side) for w, r, f in scales))
     return reduce(sum(per_discriminator) / len(per_discriminator), reduction)  # type: ignore[arg-type]
 
 
@@ -168,8 +164,7 @@ class RelativisticLSGANLoss(nn.Module):
 
     def __init__(self, *, scale_weights: ScaleWeights | None = None, reduction: Reduction = "mean") -> None:
         super().__init__()
-        _check_options(scale_weights, reduction)
-        self.scale_weights = scale_weights
+        self.scale_weights = _check_options(scale_weights, reduction)
         self.reduction: Reduction = reduction
 
     def forward(self, real: Scores, fake: Scores, side: Side) -> Tensor:
@@ -178,4 +173,4 @@ class RelativisticLSGANLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"scale_weights={self.scale_weights}, reduction={self.reduction!r}"
+        return show_options(self)

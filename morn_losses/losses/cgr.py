@@ -7,15 +7,22 @@ from torch import Tensor, nn
 
 from morn_losses._checks import as_mask, check_image, check_shape, check_value_range
 from morn_losses._masked import masked_mean, masked_sum, safe_divide
-from morn_losses._precision import promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
 
+ROUNDING = 256
+"""Units of rounding, relative to rho, that equal gradients of an image differ by, and their mean from them."""
 
-def _check_options(padding_mode: str, eps: float, value_range: tuple[float, float], reduction: str) -> None:
-    check_gradient_options(padding_mode, eps)
-    check_value_range(value_range)
+
+def _check_options(
+    padding_mode: str, eps: float, value_range: tuple[float, float], reduction: str
+) -> tuple[float, tuple[float, float]]:
+    """Check the options; return the numbers."""
+    eps, value_range = check_gradient_options(padding_mode, eps), check_value_range(value_range)
     check_reduction(reduction)
+    return eps, value_range
 
 
 def cgr_loss(
@@ -41,6 +48,9 @@ def cgr_loss(
 
     Choice: :math:`\rho` is the mean over the background, not over the whole frame, since the paper calls it "the
     average gradient of the background region"; a larger foreground then does not lower the bar.
+
+    Choice: above :math:`\rho` is what exceeds it by more than rounding does, 3e-5 of it in float32; else chance would
+    decide whether a ramp of one gradient is above its own mean.
 
     Args:
         real: the source image ``(B, C, H, W)``, C = 1 or 3, in ``value_range``; its gradient map carries no grad.
@@ -73,14 +83,14 @@ def cgr_loss(
     check_image(fake, "fake")
     B, _, H, W = real.shape
     check_shape(fake, "fake", "(B, C, H, W)", (B, fake.shape[1], H, W))
-    _check_options(padding_mode, eps, value_range, reduction)
+    eps, value_range = _check_options(padding_mode, eps, value_range, reduction)
     if mask is None:
         region = torch.ones((B, 1, H, W), dtype=torch.bool, device=real.device)
     else:
         region = as_mask(mask, "mask", (B, H, W))
 
     def gradient_within(image: Tensor, where: Tensor) -> Tensor:
-        gray = to_gray(to_unit_range(promote(image), value_range))
+        gray = to_gray(unit(image, value_range))
         gx, gy = central_differences(gray, padding_mode)
         # masked before the root: its backward would turn a NaN outside the mask into a NaN gradient
         return magnitude(torch.where(where, gx, 0), torch.where(where, gy, 0), eps)
@@ -88,7 +98,7 @@ def cgr_loss(
     gm_real = gradient_within(real.detach(), region)
     rho = masked_mean(gm_real, region)[:, None, None, None]
     # a source that is not finite must not pass for a flat one
-    strong = (gm_real > rho) | ~rho.isfinite()
+    strong = (gm_real > rho * (1 + ROUNDING * torch.finfo(rho.dtype).eps)) | ~rho.isfinite()
     gm_fake = gradient_within(fake, strong)
     # the rectifier would hide an infinite gradient, whose backward is NaN
     lost = masked_sum(torch.where(gm_fake.isfinite(), (gm_real - gm_fake).relu(), torch.nan), strong)
@@ -107,10 +117,8 @@ class CGRLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_options(padding_mode, eps, value_range, reduction)
+        self.eps, self.value_range = _check_options(padding_mode, eps, value_range, reduction)
         self.padding_mode: PaddingMode = padding_mode
-        self.eps = eps
-        self.value_range = value_range
         self.reduction: Reduction = reduction
 
     def forward(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -127,7 +135,4 @@ class CGRLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"padding_mode={self.padding_mode!r}, eps={self.eps}, value_range={self.value_range}, "
-            f"reduction={self.reduction!r}"
-        )
+        return show_options(self)

@@ -18,7 +18,8 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_sum
-from morn_losses._precision import full_precision, promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import full_precision, promote, unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
 Distance = Literal["smooth_l1", "l1"]
@@ -26,14 +27,14 @@ Distance = Literal["smooth_l1", "l1"]
 
 def check_distance_options(
     weight_l1: float, weight_ssim: float, window_size: int, value_range: tuple[float, float]
-) -> None:
-    """Check the options that :func:`image_distance` takes."""
-    check_number(weight_l1, "weight_l1", minimum=0)
-    check_number(weight_ssim, "weight_ssim", minimum=0)
-    check_integer(window_size, "window_size", minimum=3)
+) -> tuple[float, float, int, tuple[float, float]]:
+    """Check the options that ``image_distance`` takes; return the numbers."""
+    weight_l1 = check_number(weight_l1, "weight_l1", minimum=0)
+    weight_ssim = check_number(weight_ssim, "weight_ssim", minimum=0)
+    window_size = check_integer(window_size, "window_size", minimum=3)
     if window_size % 2 == 0:
         raise ValueError(f"window_size: expected an odd int, got {window_size}")
-    check_value_range(value_range)
+    return weight_l1, weight_ssim, window_size, check_value_range(value_range)
 
 
 def _check_options(
@@ -43,10 +44,12 @@ def _check_options(
     window_size: int,
     value_range: tuple[float, float],
     reduction: str,
-) -> None:
+) -> tuple[float, float, int, tuple[float, float]]:
+    """Check the options; return the numbers."""
     check_choice(distance, "distance", ("smooth_l1", "l1"))
-    check_distance_options(weight_l1, weight_ssim, window_size, value_range)
+    numbers = check_distance_options(weight_l1, weight_ssim, window_size, value_range)
     check_reduction(reduction)
+    return numbers
 
 
 def _ssim(x: Tensor, y: Tensor, window_size: int, name: str) -> Tensor:
@@ -87,7 +90,7 @@ def image_distance(
         pixelwise = F.smooth_l1_loss if distance == "smooth_l1" else F.l1_loss
         terms.append(weight_l1 * pixelwise(output, target, reduction="none").flatten(1).mean(1))
     if weight_ssim > 0:
-        similarity = _ssim(to_unit_range(output, value_range), to_unit_range(target, value_range), window_size, name)
+        similarity = _ssim(unit(output, value_range), unit(target, value_range), window_size, name)
         terms.append(weight_ssim * (1 - similarity))
     if not terms:
         return masked_sum(output, torch.zeros((), dtype=torch.bool, device=output.device))
@@ -152,7 +155,9 @@ def reconstruction_loss(
     check_image(output, "output")
     check_image(target, "target")
     check_same_shape(target, "target", output, "output")
-    _check_options(distance, weight_l1, weight_ssim, window_size, value_range, reduction)
+    weight_l1, weight_ssim, window_size, value_range = _check_options(
+        distance, weight_l1, weight_ssim, window_size, value_range, reduction
+    )
     per_sample = image_distance(
         output,
         target,
@@ -180,12 +185,9 @@ class ReconstructionLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_options(distance, weight_l1, weight_ssim, window_size, value_range, reduction)
+        numbers = _check_options(distance, weight_l1, weight_ssim, window_size, value_range, reduction)
+        self.weight_l1, self.weight_ssim, self.window_size, self.value_range = numbers
         self.distance: Distance = distance
-        self.weight_l1 = weight_l1
-        self.weight_ssim = weight_ssim
-        self.window_size = window_size
-        self.value_range = value_range
         self.reduction: Reduction = reduction
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
@@ -203,7 +205,4 @@ class ReconstructionLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"distance={self.distance!r}, weight_l1={self.weight_l1}, weight_ssim={self.weight_ssim}, "
-            f"window_size={self.window_size}, value_range={self.value_range}, reduction={self.reduction!r}"
-        )
+        return show_options(self)

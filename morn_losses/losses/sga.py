@@ -19,7 +19,8 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_mean
-from morn_losses._precision import promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
 from morn_losses.losses.thermal import (
@@ -39,13 +40,14 @@ def _check_options(
     eps: float,
     value_range: tuple[float, float],
     reduction: str,
-) -> None:
-    check_number(threshold, "threshold", minimum=0, maximum=1)
-    check_integer(grid, "grid", minimum=1)
+) -> tuple[float, int, float, tuple[float, float]]:
+    """Check the options; return the numbers."""
+    threshold = check_number(threshold, "threshold", minimum=0, maximum=1)
+    grid = check_integer(grid, "grid", minimum=1)
     check_choice(patches, "patches", ("all", "random"))
-    check_gradient_options(padding_mode, eps)
-    check_value_range(value_range)
+    eps, value_range = check_gradient_options(padding_mode, eps), check_value_range(value_range)
     check_reduction(reduction)
+    return threshold, grid, eps, value_range
 
 
 def _check_plus_options(
@@ -60,11 +62,13 @@ def _check_plus_options(
     detach_road: bool,
     value_range: tuple[float, float],
     reduction: str,
-) -> None:
-    _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
+) -> tuple[float, int, float, int, int, float, tuple[float, float]]:
+    """Check the options; return the numbers."""
+    threshold, grid, eps, _ = _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
     # before the term itself, to which it is eps
-    check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
-    check_temperature_options(road, person, value_range, temperature_eps, detach_road, reduction)
+    temperature_eps = check_number(temperature_eps, "temperature_eps", minimum=0, exclusive=True)
+    temperature = check_temperature_options(road, person, value_range, temperature_eps, detach_road, reduction)
+    return threshold, grid, eps, *temperature
 
 
 def _cut(x: Tensor, grid: int) -> Tensor:
@@ -145,10 +149,12 @@ def sga_loss(
     check_image(fake, "fake")
     B, _, H, W = fake.shape
     edges = as_map(edges, "edges", (B, H, W))
-    _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
+    threshold, grid, eps, value_range = _check_options(
+        threshold, grid, patches, padding_mode, eps, value_range, reduction
+    )
     check_generator(generator)
 
-    gray = to_gray(to_unit_range(promote(fake), value_range))
+    gray = to_gray(unit(fake, value_range))
     e = edges.to(gray.dtype)
     if edges.dtype != torch.bool:
         check_unit_interval(e, "edges")
@@ -196,7 +202,7 @@ def sga_plus_loss(
     Args:
         fake_thermal: translation of a daytime image, ``(B, C, H, W)``, C = 1 or 3, in ``value_range``.
         edges: edges of the daytime image, bool or float in [0, 1], ``(B, H, W)`` or ``(B, 1, H, W)``.
-        labels: class ids of the daytime image, int64 ``(B, H, W)``.
+        labels: class ids of the daytime image, integers ``(B, H, W)``.
         threshold: of ``sga_loss``.
         grid: of ``sga_loss``.
         patches: of ``sga_loss``.
@@ -216,7 +222,7 @@ def sga_plus_loss(
     Raises:
         ValueError: shapes that differ, an empty axis, options out of range, edges outside [0, 1] (eager CPU tensors
             only, and NaN is let through).
-        TypeError: an image that is not floating-point, complex edges, labels that are not int64.
+        TypeError: an image that is not floating-point, complex edges, labels that are not integers.
 
     Example:
         >>> image = torch.tensor([0.5, 0.5, 0.25, 1.0]).expand(1, 3, 1, 4)
@@ -280,13 +286,10 @@ class SGALoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
-        self.threshold = threshold
-        self.grid = grid
+        numbers = _check_options(threshold, grid, patches, padding_mode, eps, value_range, reduction)
+        self.threshold, self.grid, self.eps, self.value_range = numbers
         self.patches: Patches = patches
         self.padding_mode: PaddingMode = padding_mode
-        self.eps = eps
-        self.value_range = value_range
         self.reduction: Reduction = reduction
 
     def forward(self, fake: Tensor, edges: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -306,11 +309,7 @@ class SGALoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"threshold={self.threshold}, grid={self.grid}, patches={self.patches!r}, "
-            f"padding_mode={self.padding_mode!r}, eps={self.eps}, value_range={self.value_range}, "
-            f"reduction={self.reduction!r}"
-        )
+        return show_options(self)
 
 
 class SGAPlusLoss(nn.Module):
@@ -335,7 +334,7 @@ class SGAPlusLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_plus_options(
+        numbers = _check_plus_options(
             threshold,
             grid,
             patches,
@@ -348,16 +347,10 @@ class SGAPlusLoss(nn.Module):
             value_range,
             reduction,
         )
-        self.threshold = threshold
-        self.grid = grid
+        self.threshold, self.grid, self.eps, self.road, self.person, self.temperature_eps, self.value_range = numbers
         self.patches: Patches = patches
         self.padding_mode: PaddingMode = padding_mode
-        self.eps = eps
-        self.road = road
-        self.person = person
-        self.temperature_eps = temperature_eps
         self.detach_road = detach_road
-        self.value_range = value_range
         self.reduction: Reduction = reduction
 
     def forward(
@@ -384,9 +377,4 @@ class SGAPlusLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"threshold={self.threshold}, grid={self.grid}, patches={self.patches!r}, "
-            f"padding_mode={self.padding_mode!r}, eps={self.eps}, road={self.road}, person={self.person}, "
-            f"temperature_eps={self.temperature_eps}, detach_road={self.detach_road}, "
-            f"value_range={self.value_range}, reduction={self.reduction!r}"
-        )
+        return show_options(self)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morn_losses._checks import check_bool, check_generator, check_image, check_number, check_shape
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.losses.reconstruction import check_distance_options, image_distance
@@ -21,10 +22,12 @@ def _check_options(
     value_range: tuple[float, float],
     detach_target: bool,
     reduction: str,
-) -> None:
-    check_distance_options(weight_l1, weight_ssim, window_size, value_range)
+) -> tuple[float, float, int, tuple[float, float]]:
+    """Check the options; return the numbers."""
+    numbers = check_distance_options(weight_l1, weight_ssim, window_size, value_range)
     check_bool(detach_target, "detach_target")
     check_reduction(reduction)
+    return numbers
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -90,7 +93,9 @@ def sr_loss(
     B, C, H, W = output.shape
     h, w = scaled_output.shape[-2:]
     check_shape(scaled_output, "scaled_output", "(B, C, h, w)", (B, C, h, w))
-    _check_options(weight_l1, weight_ssim, window_size, value_range, detach_target, reduction)
+    weight_l1, weight_ssim, window_size, value_range = _check_options(
+        weight_l1, weight_ssim, window_size, value_range, detach_target, reduction
+    )
     if (h < H and w > W) or (h > H and w < W):
         raise ValueError(f"scaled_output: expected (h, w) within or around (H, W) = ({H}, {W}), got ({h}, {w})")
     target = promote(output.detach() if detach_target else output)
@@ -156,15 +161,10 @@ class SRLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_number(alpha, "alpha", minimum=0, maximum=1, exclusive=True)
-        check_number(beta, "beta", minimum=1)
-        _check_options(weight_l1, weight_ssim, window_size, value_range, detach_target, reduction)
-        self.alpha = alpha
-        self.beta = beta
-        self.weight_l1 = weight_l1
-        self.weight_ssim = weight_ssim
-        self.window_size = window_size
-        self.value_range = value_range
+        self.alpha = check_number(alpha, "alpha", minimum=0, maximum=1, exclusive=True)
+        self.beta = check_number(beta, "beta", minimum=1)
+        numbers = _check_options(weight_l1, weight_ssim, window_size, value_range, detach_target, reduction)
+        self.weight_l1, self.weight_ssim, self.window_size, self.value_range = numbers
         self.detach_target = detach_target
         self.reduction: Reduction = reduction
 
@@ -192,7 +192,7 @@ class SRLoss(nn.Module):
         if scale is None:
             psi = torch.rand((), generator=generator, device=generator.device if generator is not None else "cpu")
             scale = self.alpha if psi.item() < 0.5 else self.beta
-        check_number(scale, "scale", minimum=0, exclusive=True)
+        scale = check_number(scale, "scale", minimum=0, exclusive=True)
         H, W = x.shape[-2:]
         size = max(round(H * scale / 4), 1) * 4, max(round(W * scale / 4), 1) * 4
         # with grad even where the target is detached: under autocast a pass without grad caches weights without grad
@@ -210,8 +210,4 @@ class SRLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"alpha={self.alpha}, beta={self.beta}, weight_l1={self.weight_l1}, weight_ssim={self.weight_ssim}, "
-            f"window_size={self.window_size}, value_range={self.value_range}, detach_target={self.detach_target}, "
-            f"reduction={self.reduction!r}"
-        )
+        return show_options(self)

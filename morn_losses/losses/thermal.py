@@ -14,21 +14,21 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_mean, masked_min
-from morn_losses._precision import promote, to_unit_range
+from morn_losses._options import show_options
+from morn_losses._precision import promote, unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import channel_max, channel_min, to_gray
 
 
 def check_temperature_options(
     road: int, person: int, value_range: tuple[float, float], eps: float, detach_road: bool, reduction: str
-) -> None:
-    """Check the options of the temperature term, for itself and for the sum that holds it."""
-    check_integer(road, "road", minimum=0)
-    check_integer(person, "person", minimum=0)
-    check_value_range(value_range)
-    check_number(eps, "eps", minimum=0, exclusive=True)
+) -> tuple[int, int, float, tuple[float, float]]:
+    """Check the options of the temperature term, for itself and for the sum that holds it; return the numbers."""
+    road, person = check_integer(road, "road", minimum=0), check_integer(person, "person", minimum=0)
+    value_range, eps = check_value_range(value_range), check_number(eps, "eps", minimum=0, exclusive=True)
     check_bool(detach_road, "detach_road")
     check_reduction(reduction)
+    return road, person, eps, value_range
 
 
 def monochromatic_regularization(x: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -83,7 +83,7 @@ def temperature_regularization(
 
     Args:
         fake_thermal: ``(B, C, H, W)``, C = 1 or 3, in ``value_range``.
-        labels: class ids of the source image, int64 ``(B, H, W)``.
+        labels: class ids of the source image, integers ``(B, H, W)``.
         road: id of the road.
         person: id of the people.
         value_range: ``(low, high)`` of the image.
@@ -96,7 +96,7 @@ def temperature_regularization(
 
     Raises:
         ValueError: shapes that differ, an empty axis, options out of range.
-        TypeError: an image that is not floating-point, labels that are not int64.
+        TypeError: an image that is not floating-point, labels that are not integers.
 
     Example:
         >>> image = torch.tensor([[[[0.5, 0.5, 0.25, 1.0]]]])
@@ -108,10 +108,10 @@ def temperature_regularization(
     """
     check_image(fake_thermal, "fake_thermal")
     B, _, H, W = fake_thermal.shape
-    check_labels(labels, "labels", (B, H, W))
-    check_temperature_options(road, person, value_range, eps, detach_road, reduction)
+    labels = check_labels(labels, "labels", (B, H, W))
+    road, person, eps, value_range = check_temperature_options(road, person, value_range, eps, detach_road, reduction)
 
-    gray = to_gray(to_unit_range(promote(fake_thermal), value_range))[:, 0]
+    gray = to_gray(unit(fake_thermal, value_range))[:, 0]
     on_road, on_person = labels == road, labels == person
     both = on_road.flatten(1).any(1) & on_person.flatten(1).any(1)
     # cleared of samples that lack the other class: what they hold would reach the gradient as 0 * NaN
@@ -141,7 +141,7 @@ class MonochromaticRegularization(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"reduction={self.reduction!r}"
+        return show_options(self)
 
 
 class TemperatureRegularization(nn.Module):
@@ -158,11 +158,8 @@ class TemperatureRegularization(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_temperature_options(road, person, value_range, eps, detach_road, reduction)
-        self.road = road
-        self.person = person
-        self.value_range = value_range
-        self.eps = eps
+        numbers = check_temperature_options(road, person, value_range, eps, detach_road, reduction)
+        self.road, self.person, self.eps, self.value_range = numbers
         self.detach_road = detach_road
         self.reduction: Reduction = reduction
 
@@ -181,7 +178,4 @@ class TemperatureRegularization(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return (
-            f"road={self.road}, person={self.person}, value_range={self.value_range}, eps={self.eps}, "
-            f"detach_road={self.detach_road}, reduction={self.reduction!r}"
-        )
+        return show_options(self)

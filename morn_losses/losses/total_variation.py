@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from morn_losses._checks import check_image
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -65,4 +66,4 @@ class TotalVariationLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"reduction={self.reduction!r}"
+        return show_options(self)

@@ -8,27 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses._checks import check_image, check_integer, check_labels, check_shape
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses.label_spaces import LabelSpace
 
 Rules = Sequence[tuple[int, Collection[int]]]
 
 
-def _check_options(rules: Rules, ignore_index: int) -> None:
-    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+def _check_options(rules: Rules, ignore_index: int) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], int]:
+    """Check the options; return them with Python's numbers."""
+    ignore_index = check_integer(ignore_index, "ignore_index")
     expected = "rules: expected pairs of a class and its confusion classes, such as (8, (10, 11))"
     if not isinstance(rules, Sequence) or isinstance(rules, str):
         raise TypeError(f"{expected}, got {type(rules).__name__}")
+    checked = []
     for rule in rules:
         if not isinstance(rule, Sequence) or len(rule) != 2 or not isinstance(rule[1], Collection):
             raise TypeError(f"{expected}, got {rule!r}")
-        label, confusions = rule
-        for class_id in (label, *confusions):
-            check_integer(class_id, "rules", minimum=0)
-            if class_id == ignore_index:
-                raise ValueError(f"rules: expected class ids other than ignore_index, got {rule!r}")
+        label, *confusions = (check_integer(class_id, "rules", minimum=0) for class_id in (rule[0], *rule[1]))
+        if ignore_index in (label, *confusions):
+            raise ValueError(f"rules: expected class ids other than ignore_index, got {rule!r}")
         if not confusions or label in confusions:
             raise ValueError(f"rules: expected one or more confusion classes other than {label}, got {rule!r}")
+        checked.append((label, tuple(confusions)))
+    return tuple(checked), ignore_index
 
 
 def _mean_color(image: Tensor, mask: Tensor) -> Tensor:
@@ -53,18 +56,18 @@ def denoise_labels(labels: Tensor, image: Tensor, rules: Rules, *, ignore_index:
     Choice: a confusion class that the sample's input labels do not hold is skipped, as it has no mean.
 
     Args:
-        labels: coarse labels, int64 ``(B, H, W)``.
+        labels: coarse labels, integers ``(B, H, W)``.
         image: what they describe, ``(B, C, H, W)``, C = 1 or 3, in any range.
         rules: ordered pairs ``(class, (confusion classes...))``.
         ignore_index: id of unlabeled pixels.
 
     Returns:
-        Labels of the input's shape, without graph; half-precision images are compared in float32.
+        int64 labels of the input's shape, without graph; half-precision images are compared in float32.
 
     Raises:
         ValueError: shapes that differ, an empty axis, a rule without confusion classes or with its own class or
             ``ignore_index`` among them.
-        TypeError: labels that are not int64, an image that is not floating-point, rules of another form.
+        TypeError: labels that are not integers, an image that is not floating-point, rules of another form.
 
     Example:
         >>> image = torch.tensor([[[[0.0, 0.1, 0.2, 0.9, 1.0, 1.0]]]])
@@ -74,11 +77,11 @@ def denoise_labels(labels: Tensor, image: Tensor, rules: Rules, *, ignore_index:
 
     Source: Eq. 5-7, section 3.3.1.
     """
-    check_labels(labels, "labels")
+    labels = check_labels(labels, "labels")
     B, H, W = labels.shape
     check_image(image, "image")
     check_shape(image, "image", "(B, C, H, W)", (B, image.shape[1], H, W))
-    _check_options(rules, ignore_index)
+    rules, ignore_index = _check_options(rules, ignore_index)
 
     image = promote(image)
     classes = sorted({class_id for label, confusions in rules for class_id in (label, *confusions)})
@@ -116,9 +119,7 @@ class SemanticDenoiser(nn.Module):
 
     def __init__(self, rules: Rules, *, ignore_index: int = 255) -> None:
         super().__init__()
-        _check_options(rules, ignore_index)
-        self.rules = tuple((label, tuple(confusions)) for label, confusions in rules)
-        self.ignore_index = ignore_index
+        self.rules, self.ignore_index = _check_options(rules, ignore_index)
 
     @classmethod
     def visible(cls, space: LabelSpace) -> SemanticDenoiser:
@@ -145,4 +146,4 @@ class SemanticDenoiser(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"rules={self.rules}, ignore_index={self.ignore_index}"
+        return show_options(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from morn_losses._checks import check_image, check_shape
 from morn_losses.pseudo_labels.denoise import SemanticDenoiser
 from morn_losses.pseudo_labels.mine import LabelMiner
 
@@ -48,9 +49,13 @@ class OnlineSemanticDistillation(nn.Module):
         """Return labels int64 ``(B, H, W)``.
 
         Args:
-            logits_real: of the thermal segmenter on ``image``, ``(B, K, H, W)``.
+            logits_real: of the thermal segmenter on ``image``, ``(B, K, H, W)`` of its size.
             logits_translated: of the daytime segmenter on the translation of ``image``, same shape.
             image: thermal image ``(B, C, H, W)``, C = 1 or 3.
         """
+        check_image(image, "image")
+        check_image(logits_real, "logits_real", channels=None)
+        B, K, H, W = (len(image), logits_real.shape[1], *image.shape[2:])
+        check_shape(logits_real, "logits_real", "(B, K, H, W) of the image's size", (B, K, H, W))
         labels: Tensor = self.denoiser(self.miner(logits_real, logits_translated), image)
         return labels

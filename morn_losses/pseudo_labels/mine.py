@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +15,31 @@ from morn_losses._checks import (
     check_image,
     check_integer,
     check_labels,
+    check_logits,
     check_number,
     check_same_shape,
     check_shape,
+    check_unit_interval,
+    may_look,
 )
+from morn_losses._host import mining as host
+from morn_losses._options import show_options
 from morn_losses._precision import promote
 from morn_losses.label_spaces import LabelSpace
 
 Thresholds = float | Sequence[float] | Tensor
 
 
-def _check_thresholds(thresholds: Thresholds) -> None:
+def _check_thresholds(thresholds: Thresholds) -> float | tuple[float, ...] | Tensor:
     if isinstance(thresholds, Tensor):
         check_floating(thresholds, "thresholds")
-    elif isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
+        check_unit_interval(thresholds, "thresholds")
+        return thresholds
+    if isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
         if not thresholds:
             raise ValueError(f"thresholds: expected one number or one for each class, got {thresholds!r}")
-        for threshold in thresholds:
-            check_number(threshold, "thresholds", minimum=0, maximum=1)
-    else:
-        check_number(thresholds, "thresholds", minimum=0, maximum=1)
+        return tuple(check_number(threshold, "thresholds", minimum=0, maximum=1) for threshold in thresholds)
+    return check_number(thresholds, "thresholds", minimum=0, maximum=1)
 
 
 def _per_class(thresholds: Thresholds, like: Tensor) -> float | Tensor:
@@ -52,28 +58,32 @@ def _per_class(thresholds: Thresholds, like: Tensor) -> float | Tensor:
     return levels[:, None, None]
 
 
-def _above_half(thresholds: Thresholds) -> bool:
-    """Return whether no two classes of probabilities that add up to 1 can reach their thresholds."""
-    if isinstance(thresholds, Tensor):  # not looked at: it may lie on a device
-        return False
-    return (thresholds if isinstance(thresholds, (float, int)) else min(thresholds)) > 0.5
-
-
-def _check_ignore_index(ignore_index: int, K: int) -> None:
-    check_integer(ignore_index, "ignore_index", minimum=-(2**63))
+def _check_ignore_index(ignore_index: int, K: int) -> int:
+    ignore_index = check_integer(ignore_index, "ignore_index")
     if 0 <= ignore_index < K:
         raise ValueError(f"ignore_index: expected an id that none of the K = {K} classes has, got {ignore_index}")
+    return ignore_index
 
 
-def _check_options(thresholds: Thresholds, from_logits: bool, ignore_index: int) -> None:
-    _check_thresholds(thresholds)
+def _check_options(
+    thresholds: Thresholds, from_logits: bool, ignore_index: int
+) -> tuple[float | tuple[float, ...] | Tensor, int]:
+    """Check the options; return the numbers."""
+    thresholds = _check_thresholds(thresholds)
     check_bool(from_logits, "from_logits")
     # without a threshold for each class the logits tell their number
-    _check_ignore_index(ignore_index, len(thresholds) if isinstance(thresholds, Sequence) else 0)
+    return thresholds, _check_ignore_index(ignore_index, len(thresholds) if isinstance(thresholds, tuple) else 0)
 
 
 def _probabilities(logits: Tensor, from_logits: bool) -> Tensor:
     return promote(logits).softmax(1) if from_logits else promote(logits)
+
+
+def _surest(real: Tensor, translated: Tensor, levels: float | Tensor, ignore_index: int) -> Tensor:
+    """The equation: the surest class that reaches its level in both, which a NaN does not."""
+    smaller = torch.minimum(real, translated)  # it reaches a level where both do
+    best, label = torch.where(smaller >= levels, smaller, -1).max(1)
+    return torch.where(best >= 0, label, ignore_index)
 
 
 @torch.no_grad()
@@ -106,7 +116,8 @@ def mine_labels(
         int64 ``(B, H, W)``; a pixel whose logits are NaN is unlabeled. The softmax of half precision is in float32.
 
     Raises:
-        ValueError: shapes that differ, an empty axis, thresholds of another length or range, ``ignore_index < K``.
+        ValueError: shapes that differ, an empty axis, thresholds of another length or range, ``ignore_index < K``,
+            probabilities where logits are expected (eager CPU tensors only).
         TypeError: logits that are not floating-point.
 
     Example:
@@ -123,29 +134,19 @@ def mine_labels(
     check_image(logits_real, "logits_real", channels=None)
     check_image(logits_translated, "logits_translated", channels=None)
     check_same_shape(logits_translated, "logits_translated", logits_real, "logits_real")
-    _check_options(thresholds, from_logits, ignore_index)
+    thresholds, ignore_index = _check_options(thresholds, from_logits, ignore_index)
     _check_ignore_index(ignore_index, logits_real.shape[1])
+    if from_logits:
+        check_logits(logits_real, "logits_real")
+        check_logits(logits_translated, "logits_translated")
 
     real, translated = (_probabilities(logits, from_logits) for logits in (logits_real, logits_translated))
-    if not from_logits:  # a NaN stays with its class, and the caller's tensors are not written to
-        real, translated = (p.nan_to_num(nan=-1, neginf=-1) for p in (real, translated))
     dtype = torch.promote_types(real.dtype, translated.dtype)
     real, translated = real.to(dtype), translated.to(dtype)
-    # in place, with 0 and 1 as numbers: on the CPU memory from the system and bools take most of the time
-    # the smaller of the two reaches a threshold where both do
-    smaller = torch.minimum(real, translated, out=real)
-    levels = _per_class(thresholds, smaller)
-    if from_logits and _above_half(thresholds):
-        qualifies = smaller.ge_(levels)
-    else:  # several classes may qualify
-        qualifies = torch.ge(smaller, levels, out=translated)
-        smaller.mul_(qualifies)
-        qualifies.mul_(smaller.eq_(smaller.amax(1, keepdim=True)))
-    # the first class left, counted from the last; argmax takes several times longer on the CPU
-    K = qualifies.shape[1]
-    rank = torch.arange(K, 0, -1, dtype=dtype, device=qualifies.device)[:, None, None]
-    first = qualifies.mul_(rank).amax(1)
-    return torch.where(first > 0, K - first.long(), ignore_index)
+    levels = _per_class(thresholds, real)
+
+    surest = partial(host.surest, softmaxed=from_logits) if may_look(real, translated) else _surest
+    return surest(real, translated, levels, ignore_index)
 
 
 @torch.no_grad()
@@ -166,7 +167,7 @@ def fill_unlabeled(
         \end{cases}
 
     Args:
-        labels: int64 ``(B, H, W)``; labeled pixels are kept.
+        labels: integers ``(B, H, W)``; labeled pixels are kept.
         logits: ``(B, K, H, W)``.
         threshold: :math:`\theta`, in [0, 1].
         from_logits: whether to take the softmax over the classes; False for probabilities.
@@ -177,8 +178,9 @@ def fill_unlabeled(
 
     Raises:
         ValueError: shapes that differ, an empty axis, a threshold out of range, ``ignore_index < K``, on eager CPU
-            tensors a label that is neither one of the K ids nor ``ignore_index`` (elsewhere it counts as unlabeled).
-        TypeError: labels that are not int64, logits that are not floating-point.
+            tensors a label that is neither one of the K ids nor ``ignore_index`` (elsewhere it counts as unlabeled)
+            and probabilities where logits are expected.
+        TypeError: labels that are not integers, logits that are not floating-point.
 
     Example:
         >>> logits = torch.tensor([[[[9.0, 9.0, 0.0]], [[0.0, 0.0, 1.0]]]])
@@ -189,11 +191,13 @@ def fill_unlabeled(
     """
     check_image(logits, "logits", channels=None)
     B, K, H, W = logits.shape
-    check_labels(labels, "labels", (B, H, W))
-    check_number(threshold, "threshold", minimum=0, maximum=1)
+    labels = check_labels(labels, "labels", (B, H, W))
+    threshold = check_number(threshold, "threshold", minimum=0, maximum=1)
     check_bool(from_logits, "from_logits")
-    _check_ignore_index(ignore_index, K)
+    ignore_index = _check_ignore_index(ignore_index, K)
     check_class_ids(labels, "labels", K, ignore_index)
+    if from_logits:
+        check_logits(logits, "logits")
 
     largest, best = _probabilities(logits, from_logits).max(1)
     labeled = (labels >= 0) & (labels < K)
@@ -217,10 +221,8 @@ class LabelMiner(nn.Module):
         if isinstance(thresholds, Tensor):
             check_floating(thresholds, "thresholds")
             thresholds = thresholds.tolist()
-        _check_options(thresholds, from_logits, ignore_index)
-        self.thresholds = tuple(thresholds) if isinstance(thresholds, Sequence) else thresholds
+        self.thresholds, self.ignore_index = _check_options(thresholds, from_logits, ignore_index)
         self.from_logits = from_logits
-        self.ignore_index = ignore_index
 
     @classmethod
     def from_label_space(cls, space: LabelSpace, foreground: float = 0.95, background: float = 0.99) -> LabelMiner:
@@ -240,4 +242,4 @@ class LabelMiner(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return f"thresholds={self.thresholds}, from_logits={self.from_logits}, ignore_index={self.ignore_index}"
+        return show_options(self)

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+import morn_losses
 from ntir2dc.methods.morngan.schedule import Phase
 from tests.benchmarks import (
     data,
+    edges,
     inference,
     kmeans,
     kmeans_peers,
@@ -32,6 +34,7 @@ MODULES = {
     "kmeans": kmeans,
     "losses": losses,
     "lookups": lookups,
+    "edges": edges,
     "step": training_step,
     "options": options,
     "precisions": precisions,
@@ -49,17 +52,23 @@ ON_GPU = " on a GPU"
 def machine(device: str) -> str:
     """Describe what this runs on."""
     if device != "cpu":
-        name = torch.cuda.get_device_name(device)
-        return f"{name}, torch {torch.__version__}, CUDA {torch.version.cuda}, wall-clock time"
+        return torch.cuda.get_device_name(device)
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def conditions(device: str) -> str:
+    """Describe how it runs: threads, clock and what else was running."""
+    if device != "cpu":
+        return f"CUDA {torch.version.cuda}, wall-clock time"
     threads = torch.get_num_threads()
     clock = "CPU time of the process" if threads == 1 else "wall-clock time"
     load = f"; load average at the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{model}, {os.cpu_count()} cores, torch {torch.__version__}, threads: {threads}, {clock}{load}"
+    return f"threads: {threads}, {clock}{load}"
 
 
 def render(results: dict[str, Any]) -> str:
@@ -75,7 +84,10 @@ def render(results: dict[str, Any]) -> str:
         else:
             rows = [Row(**{**row, "timings": [Timing(**t) for t in row["timings"]]}) for row in found]
             parts.append(table(name.replace(part, MODULES[part].TITLE, 1), rows))
-        parts.append(f"{results[name]['machine']}\n")
+        about = results[name]
+        parts.append(
+            f"morn-losses {about['version']}; {about['machine']}, torch {about['torch']}, {about['conditions']}\n"
+        )
     return "\n".join(parts)
 
 
@@ -103,13 +115,19 @@ def main(argv: list[str] | None = None) -> None:
     for part in args.only:
         # the peers of k-means are named where they are missing
         packages = {n: v for n, v in kmeans_peers.versions().items() if part == "kmeans" or v != "not installed"}
-        about = "; ".join((machine(args.device), *(f"{name} {version}" for name, version in packages.items())))
+        how = "; ".join((conditions(args.device), *(f"{name} {version}" for name, version in packages.items())))
         if part == "scaling":
             found: Any = scaling.curves(settings)
         else:
             found = [asdict(row) for row in MODULES[part].rows(settings)]
         name = f"{part}{FULL if args.full and part in WITH_FULL else ''}{ON_GPU if settings.on_gpu else ''}"
-        results[name] = {"machine": f"{about}; repetitions: {args.repeats}.", "results": found}
+        results[name] = {
+            "version": morn_losses.__version__,
+            "machine": machine(args.device),
+            "torch": torch.__version__,
+            "conditions": f"{how}; repetitions: {args.repeats}.",
+            "results": found,
+        }
         args.out.write_text(json.dumps(results, indent=1))
     tables = render(results)
     if args.page is not None:

@@ -160,7 +160,7 @@ def versions() -> dict[str, str]:
         "fast-pytorch-kmeans",
         "kmeans-pytorch",
         "flash-kmeans",
-        "scikit-image",
+        "opencv-python-headless",
         "pytorch-msssim",
     ):
         try:

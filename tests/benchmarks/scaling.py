@@ -12,8 +12,9 @@ from morn_losses import MemorySampler
 from morn_losses.functional import aca_loss, kmeans
 from morn_losses.metrics import apce
 from studies.cards.plots import Line, beside, line_plot
+from tests.benchmarks.edges import scene
 from tests.benchmarks.harness import Run, Settings, compare, number
-from tests.benchmarks.lookups import bank, scene
+from tests.benchmarks.lookups import bank
 from tests.benchmarks.losses import aca_inputs, backward
 
 TITLE = "Scaling"

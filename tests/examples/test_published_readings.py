@@ -6,14 +6,19 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from helpers.small_folder import write_folder
 from helpers.tiny_run import method_of, quiet, step_and_terms, tiny_config, tiny_data
+from morn_losses import CITYSCAPES
 from morn_losses import functional as M
 from ntir2dc.config import make_config
-from ntir2dc.data.folders import TrainingData
+from ntir2dc.data.folders import TrainingData, prepare_training_data
+from ntir2dc.data.images import read_labels
 from ntir2dc.data.pairing import order
 from ntir2dc.methods.morngan.schedule import Phase
 from ntir2dc.methods.morngan.step import Step
@@ -144,3 +149,38 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     networks = dataclasses.replace(config.networks, segmenter_norm="batch")
     with pytest.raises(ValueError, match="label_with_dropout: needs networks.segmenter_norm"):
         dataclasses.replace(config, losses=losses, networks=networks)
+
+
+def test_small_classes_and_boundaries_of_the_segmentation_losses(data: TrainingData, tmp_path: Path) -> None:
+    config = make_config("flir", "published")
+    assert (config.losses.small_pixels, config.losses.clear_ignored) == (1024, False)
+    trainer = with_losses(tmp_path, data, small_pixels=17, clear_ignored=False)
+    method = method_of(trainer)
+    method.enter_epoch(3)
+    step = Step.of(trainer.moved(unlabeled_half(next(iter(trainer.loader(3, 0))))))
+    terms = {k: v for piece in method.forward.generate(step, method.on(3), 0.5) for k, v in piece.items()}
+    assert step.logits_real_a is not None
+    assert step.filled_a is not None
+    expected = M.class_balanced_cross_entropy(step.logits_real_a, step.filled_a, small_pixels=17)
+    expected = expected + 0.5 * M.boundary_loss(step.logits_real_a, step.filled_a, clear_ignored=False)
+    torch.testing.assert_close(terms["seg_ra"], expected)
+
+
+def test_riders_of_the_second_prediction_stay(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", n_a=1)
+    for name in ("labels_pred1", "labels_pred2"):
+        (path,) = (folder / name).iterdir()
+        labels = np.full((40, 48), 12 if name.endswith("2") else 11, np.uint8)
+        labels[:, 24:] = 12
+        Image.fromarray(labels).save(path)
+    maps = {}
+    for published in (False, True):
+        made = prepare_training_data(
+            folder, tmp_path / f"cache{published}", CITYSCAPES, crop=32, denoise=False, published_fusion=published
+        )
+        assert made.a[0].labels is not None
+        maps[published] = read_labels(made.a[0].labels)
+    # left person and rider: no agreement either way; right both rider: a rider, or (published) a person alone
+    assert set(maps[False][:, :24].unique().tolist()) == set(maps[True][:, :24].unique().tolist()) == {255}
+    assert maps[False][:, 24:].unique().tolist() == [12]
+    assert maps[True][:, 24:].unique().tolist() == [255]

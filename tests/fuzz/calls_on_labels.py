@@ -22,25 +22,28 @@ def _segmentation(draw: Draw, function: Callable[..., Any], module: Callable[...
     options["ignore_index"] = one_of(draw, (255, 255, -1, 0))
     labeled = (y != options["ignore_index"]) & (y >= 0) & (y < K)
     refused = "labels" if bool((~labeled & (y != options["ignore_index"])).any()) else None
-    used = on_image(labeled, logits)
+    counted = labeled if options.get("clear_ignored", True) else labeled.flatten(1).any(1)[:, None, None] | labeled
+    used = on_image(counted, logits)
     # a class at -inf has probability 0, which is a good answer for any class but the pixel's own
     return Call(function, module, {"logits": logits, "labels": y}, options, {"logits": used}, {}, ("logits",), refused,
                 inf_shows=False)  # fmt: skip
 
 
 def cross_entropy(draw: Draw) -> Call:
-    options = {"small_area": one_of(draw, (1 / 64, 0.0, 1.0)), "small_weight": one_of(draw, (7.0, 1e-3))}
+    options = {"small_area": one_of(draw, (1 / 64, 0.0, 1.0)), "small_pixels": one_of(draw, (None, 0, 3)),
+               "small_weight": one_of(draw, (7.0, 1e-3))}  # fmt: skip
     module = morn_losses.ClassBalancedCrossEntropy
     return _segmentation(draw, functional.class_balanced_cross_entropy, module, **options)
 
 
 def boundary(draw: Draw) -> Call:
-    return _segmentation(draw, functional.boundary_loss, morn_losses.BoundaryLoss)
+    return _segmentation(draw, functional.boundary_loss, morn_losses.BoundaryLoss,
+                         clear_ignored=one_of(draw, (True, False)))  # fmt: skip
 
 
 def segmentation(draw: Draw) -> Call:
     return _segmentation(draw, functional.segmentation_loss, morn_losses.SegmentationLoss,
-                         boundary_weight=one_of(draw, (0.5, 0.0)))  # fmt: skip
+                         boundary_weight=one_of(draw, (0.5, 0.0)), small_pixels=one_of(draw, (None, 3)))  # fmt: skip
 
 
 def aca(draw: Draw) -> Call:

@@ -49,7 +49,8 @@ def denoise(draw: Draw) -> str:
 def fuse(draw: Draw) -> str:
     shape = size(draw)
     p, s = (labels(draw, shape, IDS, STRANGE) for _ in range(2))
-    options = {"aliases": one_of(draw, (None, {1: 11}, {0: 1, 1: 0})), "overrides": one_of(draw, (None, {(0, 11): 2}))}
+    options = {"aliases": one_of(draw, (None, {1: 11}, {0: 1, 1: 0})), "overrides": one_of(draw, (None, {(0, 11): 2})),
+               "alias_secondary": one_of(draw, (True, False))}  # fmt: skip
     agree = one_of(draw, ((), (11,), (0, 11, 300)))
     layout = one_of(draw, LAYOUTS)
     found = fuse_labels(arrange(p, layout), arrange(s, layout), agree, **options)
@@ -169,6 +170,8 @@ def edges(draw: Draw) -> str:
     found = canny_edges(image, *one_of(draw, ((0.1, 0.2), (0, 0), (1, 1))), sigma=one_of(draw, (1.4, 0.1, 30)))
     assert found.shape == (H, W)
     assert found.dtype == bool
+    batch = torch.from_numpy(np.stack((image, other)).astype(np.float64))[:, None]
+    assert (canny_edges(batch, 0.1, 0.2)[0, 0].numpy() == canny_edges(image, 0.1, 0.2)).all()
     result = apce(image, other, thresholds=5)
     scores = edge_scores(image, image, thresholds=5)
     assert math.isnan(result.value) or 0 <= result.value <= 1

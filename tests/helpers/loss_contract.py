@@ -186,7 +186,7 @@ class LossContract:
         value.backward()
 
     def test_vmap_over_the_samples_equals_the_batch(self) -> None:
-        """Where a loss looks at no value under vmap, as all but ACA and the segmentation losses do."""
+        """Where a loss looks at no value under vmap, as all but ACA do."""
         if not self.maps:
             pytest.skip("documented exception: looks at values on the CPU")
         inputs = self.inputs(3, torch.float64)

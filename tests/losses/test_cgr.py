@@ -78,6 +78,21 @@ def test_rho_is_the_mean_over_the_background_and_strictly_exceeded() -> None:
     assert cgr_loss(real, fake, eps=1e-14, value_range=(0, 1)).item() == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [3, 8, 17, 64, 255])
+@pytest.mark.parametrize("height", [1, 3, 64])
+def test_a_uniform_ramp_has_no_gradient_above_its_mean(width: int, height: int, dtype: torch.dtype) -> None:
+    """Eq. 18: the bar has to be exceeded."""
+    mask = torch.ones(1, height, width)
+    mask[:, :, [0, -1]] = 0  # the border's gradients are halved
+    for ramp in (torch.arange(width, dtype=dtype) / 256, torch.linspace(-1, 1, width, dtype=dtype)):
+        real = ramp.expand(1, 3, height, width)
+        assert cgr_loss(real, torch.zeros_like(real), mask).item() == 0
+    # a step in it is
+    real = torch.cat((real, real + 1), -1)
+    assert cgr_loss(real, torch.zeros_like(real)).item() == 1
+
+
 def test_value_range_is_mapped_to_unit() -> None:
     real, fake = torch.rand(1, 3, 5, 5, dtype=torch.float64), torch.rand(1, 3, 5, 5, dtype=torch.float64)
     in_unit = cgr_loss(real, fake, value_range=(0, 1))

@@ -155,6 +155,17 @@ def test_soft_edges_ask_for_less() -> None:
     assert value.item() == pytest.approx((0.8 * 0.5 - 0.3 / 1.3) / 1.5, abs=1e-6)
 
 
+def test_soft_edges_below_a_half_are_edges() -> None:
+    # nothing is left of two edges of 0.4: 2 * 0.8 * 0.4 / (2 * 0.4 + 1)
+    edges = torch.tensor([[[0, 0.4, 0.4, 0]]])
+    value = sga_loss(torch.zeros(1, 1, 1, 4), edges, grid=1, value_range=(0, 1))
+    assert value.item() == pytest.approx(0.64 / 1.8)
+    # a faint one in one patch of two counts as a patch with an edge
+    edges = torch.tensor([[[0.01, 0.0, 1.0, 0.0]]])
+    value = sga_loss(torch.zeros(1, 1, 1, 4), edges, grid=2, value_range=(0, 1))
+    assert value.item() == pytest.approx((0.008 / 1.01 + 0.8 / 2) / 2)
+
+
 def test_the_strongest_gradient_of_the_patch_is_part_of_the_graph() -> None:
     # columns 1 and 2 hold the maximum, the edge is at column 4
     fake = torch.tensor([0.0, 0, 1, 1, 1, 0.5, 0.5], dtype=torch.float64).expand(1, 1, 1, 7).clone().requires_grad_()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from morn_losses import metrics
-from morn_losses.edges import canny_edges
-from morn_losses.metrics import APCE, APCEResult, EdgeScores, apce, edge_scores
+from morn_losses.edges import canny, canny_edges
+from morn_losses.metrics import APCEResult, EdgeScoresResult, apce, edge_scores, statistics
 
 ROOT = Path(__file__).resolve().parents[2]
 Pairs = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -55,18 +54,6 @@ def square(top: int = 6, left: int = 6, size: int = 9) -> NDArray[np.float64]:
     return image
 
 
-@pytest.fixture
-def pairs() -> Pairs:
-    rng = np.random.default_rng(0)
-    made: Pairs = []
-    for shape in ((20, 23), (24, 18), (20, 23)):
-        source = square(5, 4)[: shape[0], : shape[1]] if shape == (24, 18) else rng.random(shape)
-        made.append((source, source + 0.3 * rng.random(shape)))
-    made.append((np.full((16, 16), 0.5), rng.random((16, 16))))  # a flat source
-    made.append((rng.random((16, 16)), np.full((16, 16), 0.5)))  # a flat translation
-    return made
-
-
 @pytest.mark.parametrize("count", [1, 7, 99])
 def test_equals_canny_at_every_threshold(pairs: Pairs, count: int) -> None:
     """Section 4.1.2: one Canny call for each threshold."""
@@ -78,12 +65,15 @@ def test_equals_canny_at_every_threshold(pairs: Pairs, count: int) -> None:
     assert result.value == pytest.approx(defined_mean(expected["recall"]), rel=1e-12)
     np.testing.assert_array_equal(result.thresholds, [j / (count + 1) for j in range(1, count + 1)])
     scores = edge_scores(sources, translated, count)
-    assert isinstance(scores, EdgeScores)
+    assert isinstance(scores, EdgeScoresResult)
     for name in ("recall", "precision", "f1"):
         np.testing.assert_allclose(getattr(scores, f"{name}_curve"), expected[name], rtol=1e-12)
         assert getattr(scores, name) == pytest.approx(defined_mean(expected[name]), rel=1e-12)
     np.testing.assert_array_equal(scores.thresholds, result.thresholds)
-    assert scores.recall == result.value
+    assert scores[:3] == (scores.apce, scores.precision, scores.f1)
+    # a recall is what APCE is
+    assert scores.apce == scores.recall == result.value
+    assert scores.apce_curve is scores.recall_curve
 
 
 def test_thresholds_are_a_hundredth_apart_by_default() -> None:
@@ -228,9 +218,6 @@ def test_undefined_thresholds_take_no_part() -> None:
     result = apce(source, source)
     assert np.isnan(result.curve).any()
     assert result.value == 1
-    metric = APCE()
-    metric.update(source, source)
-    assert metric.compute() == 1
 
 
 def test_errors_name_the_argument() -> None:
@@ -259,60 +246,73 @@ def test_errors_name_the_argument() -> None:
                 function(source, translated, thresholds)
 
 
-class TestStreaming:
-    def test_equals_the_function(self, pairs: Pairs) -> None:
-        metric = APCE()
-        for source, translated in pairs:
-            metric.update(source, translated)
-        value = metric.compute()
-        assert value.shape == ()
-        assert value.item() == pytest.approx(apce(*map(list, zip(*pairs, strict=True))).value, rel=1e-12)
+# --- tensors on other devices -----------------------------------------------------------------------------------------
 
-    def test_batches_may_have_any_size(self) -> None:
-        source, translated = torch.rand(5, 3, 12, 12), torch.rand(5, 3, 12, 12)
-        metric = APCE(7)
-        metric.update(source[:3], translated[:3])
-        metric.update(source[3:], translated[3:])
-        assert metric.compute().item() == pytest.approx(apce(source, translated, 7).value, rel=1e-12)
 
-    def test_forward_gives_the_batch_and_reset_forgets(self, pairs: Pairs) -> None:
-        metric = APCE(9)
-        for source, translated in pairs[:3]:
-            assert metric(source, translated).item() == pytest.approx(apce(source, translated, 9).value)
-        metric.reset()
-        metric.update(*pairs[0])
-        assert metric.compute().item() == pytest.approx(apce(*pairs[0], 9).value)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the way of other devices on the CPU."""
+    for module in (canny, statistics):
+        monkeypatch.setattr(module, "on_host", lambda _: False)
 
-    def test_states_of_processes_are_summed(self, pairs: Pairs) -> None:
-        parts = [APCE(9), APCE(9)]
-        parts[0].update(*pairs[0])
-        for source, translated in pairs[1:]:
-            parts[1].update(source, translated)
-        parts[0].merge_state(parts[1])
-        assert parts[0].compute().item() == pytest.approx(apce(*map(list, zip(*pairs, strict=True)), 9).value)
 
-    def test_without_edges_the_value_is_nan(self) -> None:
-        metric = APCE()
-        metric.update(np.zeros((8, 8)), square()[:8, :8])
-        assert metric.compute().isnan()
+def test_on_other_devices_the_scores_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, translated = torch.rand(3, 3, 20, 22), torch.rand(3, 1, 20, 22)
+    source[2], translated[1] = 0.5, 0.5  # flat
+    expected = edge_scores(source, translated)
+    elsewhere(monkeypatch)
+    for value, other in zip(edge_scores(source, translated), expected, strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-12)
 
-    def test_pickles_and_shows_its_options(self) -> None:
-        metric = APCE(thresholds=5)
-        metric.update(square(), square(7))
-        again = pickle.loads(pickle.dumps(metric))
-        assert again.compute() == metric.compute()
-        assert repr(metric) == "APCE(thresholds=5)"
-        assert metric.higher_is_better
 
-    def test_errors_leave_the_states_alone(self) -> None:
-        metric = APCE()
-        metric.update(square(), square(7))
-        before = metric.counts.clone()
-        with pytest.raises(ValueError, match="translated: expected as many"):
-            metric.update([square(), square()], [square()])
-        torch.testing.assert_close(metric.counts, before)
-        with pytest.raises(ValueError, match="thresholds"):
-            APCE(0)
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_on_other_devices_what_is_not_finite_shows(side: int, bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [torch.rand(2, 1, 12, 12), torch.rand(2, 1, 12, 12)]
+    images[side][1, 0, 5, 5] = bad
+    elsewhere(monkeypatch)
+    assert math.isnan(apce(*images).value)
+    assert np.isnan(edge_scores(*images).f1_curve).all()
+
+
+def test_on_the_meta_device_nothing_but_the_end_of_the_hysteresis_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canny, "_is_settled", lambda *_: True)
+    for source in (torch.rand(2, 3, 12, 14, device="meta"), torch.rand(2, 12, 14, 1, device="meta")):
+        found = statistics.edge_statistics(source, torch.rand(2, 1, 12, 14, device="meta"), 9)
+        assert [(x.device.type, x.shape, x.dtype) for x in found] == [
+            ("meta", (3, 9), torch.float64),
+            ("meta", (3, 9), torch.int64),
+        ]
+
+
+@pytest.mark.gpu
+def test_on_cuda_the_scores_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, translated = torch.rand(3, 3, 40, 44), torch.rand(3, 3, 40, 44)
+    expected = edge_scores(source, translated)
+    # where the other side lies does not matter
+    for other in (translated.cuda(), translated, translated.numpy()):
+        for value, on_cpu in zip(edge_scores(source.cuda(), other), expected, strict=True):
+            np.testing.assert_allclose(value, on_cpu, rtol=1e-12)
+    monkeypatch.setattr(canny, "_is_settled", lambda *_: True)
+    images = source.cuda(), translated.cuda()
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        statistics.edge_statistics(*images, 99)
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+@pytest.mark.parametrize("sizes", [([3, 2], [1, 4]), ([5], [2, 2, 1]), ([1, 1, 3], [5])])
+def test_either_side_may_come_in_other_pieces(sizes: tuple[list[int], list[int]]) -> None:
+    images = torch.rand(5, 3, 14, 15), torch.rand(5, 3, 14, 15)
+    expected = edge_scores(*images)
+    pieces = [list(x.split(s)) for x, s in zip(images, sizes, strict=True)]
+    np.testing.assert_allclose(edge_scores(*pieces).f1_curve, expected.f1_curve, rtol=1e-12)
+    with pytest.raises(ValueError, match="translated: expected as many images as source, got only"):
+        edge_scores(pieces[0], pieces[1][:-1])
+    pieces[1][-1] = pieces[1][-1][..., :9]
+    with pytest.raises(ValueError, match=rf"translated: expected image {5 - sizes[1][-1]} of \(H, W\) = \(14, 15\)"):
+        edge_scores(*pieces)
 
 
 def run_without_torchmetrics(code: str) -> subprocess.CompletedProcess[str]:
@@ -337,7 +337,8 @@ def test_torchmetrics_is_loaded_on_first_use_only() -> None:
 
 
 def test_public_names() -> None:
-    assert set(metrics.__all__) == {"APCE", "APCEResult", "EdgeScores", "apce", "edge_scores"}
+    assert set(metrics.__all__) == {"APCE", "APCEResult", "EdgeScores", "EdgeScoresResult", "apce", "edge_scores"}
     assert all(hasattr(metrics, name) for name in metrics.__all__)
+    assert set(metrics.__all__) <= set(dir(metrics))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         metrics.nothing  # noqa: B018

@@ -264,8 +264,8 @@ def test_presets_look_names_up_in_the_space() -> None:
 
 def test_errors_name_the_argument() -> None:
     labels, image = torch.zeros(2, 4, 5, dtype=torch.long), torch.rand(2, 3, 4, 5)
-    with pytest.raises(TypeError, match="labels: expected dtype torch.int64"):
-        denoise_labels(labels.int(), image, RULES)
+    with pytest.raises(TypeError, match="labels: expected an integer dtype, got torch.float32"):
+        denoise_labels(labels.float(), image, RULES)
     with pytest.raises(ValueError, match=r"image: expected \(B, C, H, W\) = \(2, 3, 4, 5\), got \(2, 3, 5, 4\)"):
         denoise_labels(labels, image.mT, RULES)
     with pytest.raises(ValueError, match=r"image: expected \(B, C, H, W\) = \(2, 3, 4, 5\), got \(1, 3, 4, 5\)"):

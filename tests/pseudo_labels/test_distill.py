@@ -75,7 +75,14 @@ def test_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match="denoiser: expected the miner's ignore_index = 255, got -1"):
         OnlineSemanticDistillation(LabelMiner(0.9), SemanticDenoiser((), ignore_index=-1))
     real, translated, image = inputs()
-    with pytest.raises(ValueError, match="image"):
+    expected = r"logits_real: expected \(B, K, H, W\) of the image's size = \(3, 3, 7, 8\), got \(3, 3, 7, 9\)"
+    with pytest.raises(ValueError, match=expected):
         distillation()(real, translated, image[..., 1:])
+    with pytest.raises(ValueError, match=r"logits_real: .* got \(2, 3, 7, 9\)"):
+        distillation()(real[:2], translated[:2], image)
+    with pytest.raises(ValueError, match="logits_real: expected logits, got probabilities"):
+        distillation()(real.softmax(1), translated, image)
+    with pytest.raises(ValueError, match="logits_translated: expected logits, got probabilities"):
+        distillation()(real, translated.softmax(1), image)
     with pytest.raises(ValueError, match="logits_translated"):
         distillation()(real, translated[:1], image)

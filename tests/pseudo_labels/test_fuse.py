@@ -20,12 +20,13 @@ def by_loops(
     agree: tuple[int, ...],
     aliases: dict[int, int],
     overrides: dict[tuple[int, int], int],
+    alias_secondary: bool = True,
 ) -> Tensor:
     """The rule of section 3.3.2, pixel by pixel."""
     fused = torch.empty_like(primary)
     for b, i, j in ((b, i, j) for b in range(len(fused)) for i in range(fused.shape[1]) for j in range(fused.shape[2])):
         p, s = int(primary[b, i, j]), int(secondary[b, i, j])
-        p, s = aliases.get(p, p), aliases.get(s, s)
+        p, s = aliases.get(p, p), aliases.get(s, s) if alias_secondary else s
         if (p, s) in overrides:
             fused[b, i, j] = overrides[p, s]
         elif p in agree and p != s:
@@ -48,6 +49,19 @@ def test_equals_the_rule_written_with_loops() -> None:
         assert torch.equal(value, expected)
         assert value.dtype == torch.int64
     assert torch.equal(fuse_labels(primary, secondary, AGREE), by_loops(primary, secondary, AGREE, {}, {}))
+
+
+def test_the_second_map_may_keep_its_ids() -> None:
+    primary, secondary = maps()
+    options = {"aliases": ALIASES, "overrides": OVERRIDES, "alias_secondary": False}
+    expected = by_loops(primary, secondary, AGREE, ALIASES, OVERRIDES, alias_secondary=False)
+    assert not torch.equal(expected, by_loops(primary, secondary, AGREE, ALIASES, OVERRIDES))
+    assert torch.equal(fuse_labels(primary, secondary, AGREE, **options), expected)
+    assert torch.equal(LabelFusion(AGREE, **options)(primary, secondary), expected)
+    # a rider of the second map is no person then
+    fusion = LabelFusion.visible(CITYSCAPES, published=True, alias_secondary=False)
+    riders = torch.tensor([[[11, 12, 12]]])
+    assert fusion(riders, torch.tensor([[[12, 12, 11]]])).tolist() == [[[255, 255, 11]]]
 
 
 def test_only_the_classes_in_agree_need_the_second_map() -> None:
@@ -124,7 +138,8 @@ def test_module_equals_function() -> None:
     assert torch.equal(LabelFusion({3, 1, 6})(primary, secondary), fuse_labels(primary, secondary, AGREE))
     assert module.ignore_index == 255
     assert not module.state_dict()
-    assert repr(module) == f"LabelFusion(agree={AGREE}, aliases={ALIASES}, overrides={OVERRIDES}, ignore_index=255)"
+    held = f"agree={AGREE}, aliases={ALIASES}, overrides={OVERRIDES}, alias_secondary=True, ignore_index=255"
+    assert repr(module) == f"LabelFusion({held})"
     other = LabelFusion(AGREE, ignore_index=77)
     assert torch.equal(other(primary, secondary), fuse_labels(primary, secondary, AGREE, ignore_index=77))
 
@@ -155,10 +170,10 @@ def test_batch_layout_and_compilation_do_not_matter() -> None:
 
 def test_errors_name_the_argument() -> None:
     primary = torch.zeros(2, 4, 5, dtype=torch.long)
-    with pytest.raises(TypeError, match="primary: expected dtype torch.int64"):
+    with pytest.raises(TypeError, match="primary: expected an integer dtype, got torch.float32"):
         fuse_labels(primary.float(), primary, AGREE)
-    with pytest.raises(TypeError, match="secondary: expected dtype torch.int64"):
-        fuse_labels(primary, primary.int(), AGREE)
+    with pytest.raises(TypeError, match="secondary: expected an integer dtype, got torch.float32"):
+        fuse_labels(primary, primary.float(), AGREE)
     with pytest.raises(ValueError, match=r"secondary: expected the shape of primary = \(2, 4, 5\), got \(1, 4, 5\)"):
         fuse_labels(primary, primary[:1], AGREE)
     with pytest.raises(TypeError, match="agree: expected a collection"):

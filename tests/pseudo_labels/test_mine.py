@@ -4,11 +4,14 @@ import copy
 import functools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from morn_losses._host import mining as host
 from morn_losses.label_spaces import CITYSCAPES, LabelSpace
+from morn_losses.pseudo_labels import mine
 from morn_losses.pseudo_labels.mine import LabelMiner, fill_unlabeled, mine_labels
 
 THRESHOLDS = (0.6, 0.35, 0.2, 0.45)
@@ -130,6 +133,29 @@ def test_a_threshold_is_reached_by_an_equal_probability(dtype: torch.dtype) -> N
         assert mine_labels(exact, below, (threshold, 1.0), from_logits=False).item() == 255
         assert mine_labels(below, exact, (threshold, 1.0), from_logits=False).item() == 255
         assert LabelMiner((threshold, 1.0), from_logits=False)(exact, exact).item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_threshold_is_reached_by_logits_whose_probability_equals_it(dtype: torch.dtype) -> None:
+    """Eq. 8: at least the threshold."""
+    logits = torch.tensor([3.0, 0.25, -1.0], dtype=dtype).view(1, 3, 1, 1)
+    exact = logits.softmax(1)[0, 0].item()
+    above = (
+        math.nextafter(exact, 1) if dtype == torch.float64 else float(np.nextafter(np.float32(exact), np.float32(1)))
+    )
+    assert exact > 0.5
+    for function in (mine_labels, lambda *given: LabelMiner(given[2])(*given[:2])):
+        for thresholds in (exact, (exact, 1.0, 1.0), torch.tensor((exact, 1.0, 1.0), dtype=dtype)):
+            assert function(logits, logits, thresholds).item() == 0
+        for thresholds in (above, (above, 1.0, 1.0), torch.tensor((above, 1.0, 1.0), dtype=dtype)):
+            assert function(logits, logits, thresholds).item() == 255
+    half = torch.zeros(1, 2, 1, 1, dtype=dtype)
+    assert mine_labels(half, half, 0.5).item() == 0
+    assert mine_labels(half, half, math.nextafter(0.5, 1) if dtype == torch.float64 else 0.5000001).item() == 255
+    # what filling has to exceed is the same number
+    unlabeled = torch.full((1, 1, 1), 255)
+    assert fill_unlabeled(unlabeled, logits, exact).item() == 255
+    assert fill_unlabeled(unlabeled, logits, exact - 1e-6).item() == 0
 
 
 def test_of_several_classes_the_largest_smaller_probability_wins() -> None:
@@ -320,9 +346,35 @@ def test_errors_name_the_argument() -> None:
         fill_unlabeled(labels, logits, ignore_index=0)
     with pytest.raises(ValueError, match=r"labels: expected \(B, H, W\) = \(2, 5, 6\), got \(1, 5, 6\)"):
         fill_unlabeled(labels[:1], logits)
-    with pytest.raises(TypeError, match="labels: expected dtype torch.int64"):
-        fill_unlabeled(labels.int(), logits)
+    with pytest.raises(TypeError, match="labels: expected an integer dtype, got torch.float32"):
+        fill_unlabeled(labels.float(), logits)
     with pytest.raises(ValueError, match="threshold"):
         fill_unlabeled(labels, logits, 1.01)
     with pytest.raises(TypeError, match="from_logits"):
         fill_unlabeled(labels, logits, from_logits=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("levels", [0.6, 0.3, 0.0])
+def test_the_kernel_is_the_equation(levels: float) -> None:
+    real, translated = (x.softmax(1) for x in agreeing_logits())
+    real[0, :, 0, 0] = math.nan
+    real[0, :, 0, 1] = translated[0, :, 0, 1] = 0.25  # a tie
+    for given in (levels, torch.tensor([levels, 0.9, 0.5, 0.2], dtype=torch.float64)[:, None, None]):
+        expected = mine._surest(real, translated, given, 255)
+        assert expected.unique().numel() > 2
+        for softmaxed in (True, False):
+            assert torch.equal(host.surest(real.clone(), translated.clone(), given, 255, softmaxed=softmaxed), expected)
+    before = real.clone(), translated.clone()
+    host.surest(real, translated, levels, 255, softmaxed=False)
+    assert torch.equal(real.nan_to_num(9), before[0].nan_to_num(9))
+    assert torch.equal(translated, before[1])
+
+
+def test_the_kernel_is_what_eager_mode_on_the_cpu_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, translated = agreeing_logits()
+    expected = mine_labels(real, translated, 0.5)
+    one_by_one = torch.func.vmap(lambda a, b: mine_labels(a[None], b[None], 0.5)[0])(real, translated)
+    assert torch.equal(one_by_one, expected)
+    monkeypatch.setattr(host, "surest", lambda real, *_, softmaxed: real.new_full((1,), 7 if softmaxed else 8))
+    assert mine_labels(real, translated, 0.5).item() == 7
+    assert mine_labels(real, translated, 0.5, from_logits=False).item() == 8

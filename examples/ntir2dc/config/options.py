@@ -184,6 +184,8 @@ class LossOptions:
         theta_fg: mining threshold of foreground classes (Eq. 9).
         theta_bg: mining threshold of background classes (Eq. 9).
         mine_frozen_alone: once frozen, mine from S_B(x_b) alone, all classes at ``theta_fg`` (published).
+        small_pixels: pixels below which a class counts as small in the segmentation losses; 0: a 64th of the crop.
+        clear_ignored: leave unlabeled pixels out of the boundary loss; the published code does not.
         published_fill: labels filled by S_A also teach S_B, after the freeze too, and are M^A in ACA (published).
         label_with_dropout: keep dropout on where segmenters make labels (published).
         resize_segmented: resize what segmenters see to a random size, 0.5 to 1.234 of the crop, until they are frozen
@@ -222,6 +224,8 @@ class LossOptions:
     theta_bg: float = 0.99
     mine_frozen_alone: bool = False
     fill_threshold: float = 0.95
+    small_pixels: int = 0
+    clear_ignored: bool = True
     published_fill: bool = False
     label_with_dropout: bool = False
     resize_segmented: bool = False

@@ -68,7 +68,7 @@ _PRESETS: dict[str, TrainConfig] = {
 }
 
 
-def _published(losses: LossOptions) -> LossOptions:
+def _published(losses: LossOptions, crop: int) -> LossOptions:
     """Return the reading of the authors' published code, as far as options reach it."""
     return dataclasses.replace(
         losses,
@@ -84,6 +84,9 @@ def _published(losses: LossOptions) -> LossOptions:
         aca_average="present",
         aca_merge_vehicles=True,
         sr_every_step=True,
+        # an absolute number: a map may be of any size
+        small_pixels=crop**2 // 64,
+        clear_ignored=False,
         published_fill=True,
         label_with_dropout=True,
         resize_segmented=True,
@@ -117,5 +120,5 @@ def make_config(
             segmenter_coordinates="crop",
         ),
         dataset=dataclasses.replace(config.dataset, replacement=True),
-        losses=_published(config.losses),
+        losses=_published(config.losses, config.dataset.crop),
     )

@@ -62,6 +62,7 @@ RANGES = {
     **{f"losses.lambda_{name}": WEIGHT for name in ("cyc", "tv", "sga", "thermal", "seg", "aca", "cgr", "sr")},
     **dict.fromkeys(("cyclegan.lambda_cyc", "cyclegan.lambda_identity"), WEIGHT),
     "losses.boundary_weight": WEIGHT,
+    "losses.small_pixels": WEIGHT,
     "losses.sga_threshold": SHARE,
     **dict.fromkeys(("losses.theta_fg", "losses.theta_bg", "losses.fill_threshold"), SHARE),
     **dict.fromkeys(("losses.aca_clusters", "losses.memory_k"), COUNT),

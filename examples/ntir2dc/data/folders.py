@@ -93,7 +93,7 @@ def prepare_training_data(
     labels_a = _LabelMaps(
         cache / f"labelsA_{key}{'_denoised' if denoise else ''}",
         space,
-        LabelFusion.visible(space, published=published_fusion) if len(kinds) == 2 else None,
+        LabelFusion.visible(space, published_fusion, alias_secondary=not published_fusion) if len(kinds) == 2 else None,
         SemanticDenoiser.visible(space) if denoise else None,
     )
     frames_a = tuple(

@@ -75,8 +75,15 @@ class Objective:
         self.monochromatic = MonochromaticRegularization()
         self.temperature = TemperatureRegularization(road=space.index("road"), person=space.index("person"))
         # one value per crop: a sum over those that an image of the batch brings, a mean over the batch
-        self.segmentation = SegmentationLoss(boundary_weight=0.0, reduction="sum")
-        self.segmentation_with_boundary = SegmentationLoss(boundary_weight=losses.boundary_weight, reduction="sum")
+        self.segmentation, self.segmentation_with_boundary = (
+            SegmentationLoss(
+                boundary_weight=boundary_weight,
+                small_pixels=losses.small_pixels or None,
+                clear_ignored=losses.clear_ignored,
+                reduction="sum",
+            )
+            for boundary_weight in (0.0, losses.boundary_weight)
+        )
         self.aca = ACALoss(
             aca_classes(config, space),
             n_clusters=losses.aca_clusters,
