@@ -24,6 +24,7 @@ wanted = (ROOT, ROOT / "examples", ROOT / "tests", ROOT / "docs")
 sys.path[:0] = [str(folder) for folder in wanted if str(folder) not in sys.path]
 
 from make_report_card import fill  # noqa: E402
+
 from ntir2dc.config import ModuleOptions, PresetName, make_config  # noqa: E402
 from ntir2dc.methods.morngan import schedule  # noqa: E402
 from ntir2dc.methods.morngan.schedule import Active, Phase, Schedule, active  # noqa: E402
@@ -266,8 +267,8 @@ def picture() -> str:
     d.text(300, 752, "Eq. 11: picks an x_{b} that holds the small classes of x_{a}", size=14)
 
     colors = ((DAY, "day"), (NIGHT, "night"), (NETWORK, "network"), (LABELS, "labels"), (LOSS, "loss"))
-    for i, (fill, name) in enumerate(colors):
-        d.box(560 + 62 * i + (20 if i > 2 else 0), 600, 18, 16, fill)
+    for i, (shade, name) in enumerate(colors):
+        d.box(560 + 62 * i + (20 if i > 2 else 0), 600, 18, 16, shade)
         d.text(573 + 62 * i + (20 if i > 2 else 0), 600, name, size=13, anchor="start")
     return d.svg()
 
