@@ -32,6 +32,9 @@ mathjax_options = {"defer": "defer"}
 html_js_files = [("katex/katex.min.js", {"defer": "defer", "priority": 100}), ("math.js", {"defer": "defer"})]
 html_css_files = ["katex/katex.min.css", "page.css"]
 
+# single backticks in docstrings, which read well in help(), are links here
+default_role = "py:obj"
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the signature and the docstring say it
 autodoc_class_signature = "separated"

@@ -3,7 +3,7 @@
 python docs/make_concept_pictures.py
 
 Where a picture needs a translation or a network, something simple stands in and the page says what: the true day image,
-a filter, a blurred label map. Nothing here is trained.
+a filter, a blurred label map. Nothing here is trained but the two small segmenters of the labeler, in a minute or two.
 """
 
 from __future__ import annotations
@@ -19,11 +19,20 @@ from PIL import Image
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+sys.path[:0] = [str(ROOT), str(ROOT / "examples"), str(ROOT / "examples" / "recipes")]
 
-from morn_losses import CITYSCAPES, LabelFusion, MemoryBank, SemanticDenoiser  # noqa: E402
+from morn_losses import (  # noqa: E402
+    CITYSCAPES,
+    LabelFusion,
+    LabelMiner,
+    MemoryBank,
+    OnlineSemanticDistillation,
+    PseudoLabeler,
+    SemanticDenoiser,
+)
 from morn_losses.edges import canny_edges  # noqa: E402
 from morn_losses.functional import (  # noqa: E402
+    class_balanced_cross_entropy,
     descriptor_similarity,
     gradient_magnitude,
     kmeans,
@@ -37,6 +46,7 @@ from ntir2dc.networks.discriminators import flat_kernel  # noqa: E402
 from ntir2dc.run.contact_sheet import colorize_labels, contact_sheet  # noqa: E402
 from scenes import predict_labels, render_scene  # noqa: E402
 from scenes.render import Scene  # noqa: E402
+from segmenters import Segmenter  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 SIZE = (96, 128)
@@ -234,6 +244,46 @@ def mining() -> None:
     )
 
 
+def pseudo_labeler() -> None:
+    """A student that learns to read night images, and the labels that it and its teacher agree on."""
+    scenes = [render_scene(0, 100 + i, SIZE) for i in range(24)]
+    days, nights = torch.cat([color(s) for s in scenes]), torch.cat([thermal(s) for s in scenes])
+    predicted = torch.cat([labels(predict_labels(s, 0, 100 + i)[0]) for i, s in enumerate(scenes)])
+    torch.manual_seed(0)
+
+    def train(network: torch.nn.Module, loss: Callable[[Tensor], Tensor]) -> None:
+        optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3)
+        for _ in range(150):
+            optimizer.zero_grad()
+            loss(torch.randperm(len(scenes))[:4]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    teacher = Segmenter(len(CITYSCAPES))
+    train(teacher, lambda i: class_balanced_cross_entropy(teacher(days[i]), predicted[i]))
+    miner = LabelMiner.from_label_space(CITYSCAPES, foreground=0.5, background=0.6)
+    label = PseudoLabeler(teacher, OnlineSemanticDistillation(miner, SemanticDenoiser.thermal(CITYSCAPES)))
+    scene = render_scene(0, 2, SIZE)
+    night, day = thermal(scene), color(scene)
+
+    @torch.no_grad()
+    def reads(network: torch.nn.Module, x: Tensor) -> Image.Image:
+        return painted(network(x).argmax(1))
+
+    before = reads(label.student, night)
+    train(label.student, lambda i: label.student_loss(nights[i], predicted[i]))
+    save(
+        "pseudo_labeler",
+        {
+            "night image x_b": shown(night),
+            "its translation": shown(day),
+            "the student, a copy of the teacher": before,
+            "the student after 150 steps": reads(label.student, night),
+            "the teacher on the translation": reads(teacher, day),
+            "labels: both are sure, denoised": painted(label(night, day)),
+        },
+    )
+
+
 def memory() -> None:
     """A day image and the night images whose labels are most like its own."""
     day = render_scene(0, 21, SIZE)
@@ -276,7 +326,18 @@ def metrics() -> None:
     )
 
 
-CONCEPTS: tuple[Callable[[], None], ...] = (baseline, aca, cgr, sga, sr, mining, memory, clusters, metrics)
+CONCEPTS: tuple[Callable[[], None], ...] = (
+    baseline,
+    aca,
+    cgr,
+    sga,
+    sr,
+    mining,
+    pseudo_labeler,
+    memory,
+    clusters,
+    metrics,
+)
 
 
 def main() -> None:

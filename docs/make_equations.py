@@ -115,7 +115,7 @@ def read_rows() -> list[Row]:
         for name in package.__all__:
             item = getattr(package, name)
             summary = (inspect.getdoc(item) or "").split("\n\n")[0]
-            of = re.search(r"(?:Module of|around|Streaming) :func:`[\w.]*?(\w+)`", summary)
+            of = re.search(r"(?:Module of|around|Streaming) (?::func:)?`+[\w.~]*?(\w+)`+", summary)
             if inspect.isclass(item) and of is not None and of[1] in by_function:
                 by_function[of[1]].module = prefix + name
     objective = ast.get_docstring(ast.parse(OBJECTIVE.read_text())) or ""

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,6 +32,8 @@ from ntir2dc.parallel.world import LostError, World, check_launched, connect, sp
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newest
 from ntir2dc.run.faults import RunError, how_to_go_on
 from ntir2dc.run.finite import NonFiniteLossError
+from ntir2dc.run.lock import LockedError, locked
+from ntir2dc.run.streams import speak_anyhow
 from ntir2dc.trainer import Trainer
 from scenes import write_scenes
 
@@ -104,7 +107,7 @@ def options_of(out: Path) -> TrainConfig | None:
 def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> TrainingData:
     """Return the training data, with what is derived from it and the scenes written into the run's folder."""
     out, dataset = Path(config.out), config.dataset
-    if not resume and list((out / "checkpoints").glob("step_*.pt")):
+    if not resume and list_checkpoints(out / "checkpoints"):
         raise CheckpointError(f"{out}: holds a run already; go on with --resume or choose another --out")
     if config.data is None:
         folder = out / "scenes"
@@ -142,18 +145,20 @@ def run(config: TrainConfig, resume: bool, world: World) -> int:
         return status if world.is_first else GONE
 
     try:
-        data = world.first_then_others(lambda: prepare(config, resume, say))
-        try:
-            trainer = Trainer(config, data, say=say, world=world)
-        except ValueError as error:  # options that do not go together
-            return fail(f"error: {error}", 2)
-        if resume:
-            trainer.resume()
-        if world.is_first:
-            trainer.save_config()
-        trainer.fit()
-        world.wait()
-    except (DataError, CheckpointError, NonFiniteLossError, RunError) as error:
+        with ExitStack() as held:
+            world.together(lambda: held.enter_context(locked(out, say)) if world.is_first else None)
+            data = world.first_then_others(lambda: prepare(config, resume, say))
+            try:
+                trainer = Trainer(config, data, say=say, world=world)
+            except ValueError as error:  # options that do not go together
+                return fail(f"error: {error}", 2)
+            if resume:
+                trainer.resume()
+            if world.is_first:
+                trainer.save_config()
+            trainer.fit()
+            world.wait()
+    except (LockedError, DataError, CheckpointError, NonFiniteLossError, RunError) as error:
         return fail(f"error: {error}")
     except OSError as error:  # a full disk, most of the time
         return fail(f"error: {error}\n{how_to_go_on(out)}")
@@ -174,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {config.out}: no checkpoint to resume from", file=sys.stderr)
         return 1
     if not started_by_launcher() and config.devices > 1 and config.num_nodes == 1:
-        command = [sys.executable, "-u", str(Path(__file__).resolve()), *arguments]
+        command = [sys.executable, str(Path(__file__).resolve()), *arguments]
         return launch(command, config.devices, lambda: how_to_go_on(Path(config.out)))
     end_with_launcher()
     try:
@@ -188,6 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    speak_anyhow()
     status = main()
     if status == GONE:  # the end of the interpreter would wait for connections that are lost
         sys.stdout.flush()

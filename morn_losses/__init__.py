@@ -21,6 +21,7 @@ from morn_losses.memory import MemoryBank, MemorySampler
 from morn_losses.pseudo_labels.denoise import SemanticDenoiser
 from morn_losses.pseudo_labels.distill import OnlineSemanticDistillation
 from morn_losses.pseudo_labels.fuse import LabelFusion
+from morn_losses.pseudo_labels.labeler import PseudoLabeler
 from morn_losses.pseudo_labels.mine import LabelMiner
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "MemorySampler",
     "MonochromaticRegularization",
     "OnlineSemanticDistillation",
+    "PseudoLabeler",
     "ReconstructionLoss",
     "RelativisticLSGANLoss",
     "SGALoss",

@@ -119,16 +119,17 @@ def check_unit_interval(x: Tensor, name: str) -> None:
         raise ValueError(f"{name}: expected values in [0, 1], got {_some(x, bad)}")
 
 
-def check_logits(logits: Tensor, name: str) -> None:
+def check_logits(logits: Tensor, name: str, remedy: str = "pass from_logits=False") -> None:
     """Raise ``ValueError`` for what a softmax has gone over already; eager CPU tensors only."""
 
     def are_probabilities(x: Tensor) -> bool:
         one = (promote(x).sum(1) - 1).abs() < 0.01  # wide enough for sums of rounded half precision
         return bool((x >= 0).all() & one.all())
 
+    logits = logits.detach()
     # a row of logits nearly always tells; of a single class any map is as good
     if may_look(logits) and logits.shape[1] > 1 and are_probabilities(logits[:, :, :1]) and are_probabilities(logits):
-        raise ValueError(f"{name}: expected logits, got probabilities (at least 0, of sum 1): pass from_logits=False")
+        raise ValueError(f"{name}: expected logits, got probabilities (at least 0, of sum 1): {remedy}")
 
 
 def may_look(*tensors: Tensor) -> bool:

@@ -29,8 +29,8 @@ class LabelSpace:
 
     Args:
         names: class names; a class's id is its position.
-        small_sample: ids of the small-sample classes :math:`C_{ss}` (section 3.4), which the memory and ACA look at.
-        foreground: ids of :math:`C_{fg}` (Eq. 9), mined with the lower threshold.
+        small_sample: ids of the small-sample classes ``C_ss`` (section 3.4), which the memory and ACA look at.
+        foreground: ids of ``C_fg`` (Eq. 9), mined with the lower threshold.
         stuff: ids of the background region that CGR (Eq. 18) keeps the edges of.
         palette: one RGB triple of 0..255 per class, for pictures only.
         ignore_index: the id of unlabeled pixels; not an id of a class.
@@ -173,7 +173,7 @@ class LabelSpace:
 
         Args:
             labels: any shape, any integer dtype.
-            ids: from the other ids to those of this space, such as :data:`COCO_TO_CITYSCAPES`.
+            ids: from the other ids to those of this space, such as `COCO_TO_CITYSCAPES`.
 
         Returns:
             int64 like ``labels``; ``ignore_index`` where the id is not in ``ids``.
@@ -224,7 +224,7 @@ CITYSCAPES = LabelSpace(
         (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
     ),
 )  # fmt: skip
-"""The 19 train ids of Cityscapes; ``small_sample`` as in section 4.2, ``foreground`` as :math:`C_{fg}` of Eq. 9."""
+"""The 19 train ids of Cityscapes; ``small_sample`` as in section 4.2, ``foreground`` as ``C_fg`` of Eq. 9."""
 
 PERSONS = LabelSpace(("background", "person"), (1,), (1,), (0,), ((0, 0, 0), (220, 20, 60)))
 """Persons and everything else, for ACA of persons where nothing more is labeled."""
@@ -296,7 +296,7 @@ COCO_TO_CITYSCAPES = _to_cityscapes({
     "motorcycle": (3,),
     "bicycle": (1,),
 })  # fmt: skip
-"""For :meth:`LabelSpace.remap`: the ids 0..132 that COCO panoptic networks predict (80 things, then 53 kinds of stuff).
+"""For `LabelSpace.remap`: the ids 0..132 that COCO panoptic networks predict (80 things, then 53 kinds of stuff).
 
 COCO knows no pole and no rider, who is a person there. Choice: its walls are left out, as they are facades as often as
 they stand alone, which is what "wall" means in Cityscapes.
@@ -320,7 +320,7 @@ ADE20K_TO_CITYSCAPES = _to_cityscapes({
     "motorcycle": (116,),  # minibike
     "bicycle": (127,),
 })  # fmt: skip
-"""For :meth:`LabelSpace.remap`: the ids 0..149 that ADE20K networks predict; its annotation files hold these plus one.
+"""For `LabelSpace.remap`: the ids 0..149 that ADE20K networks predict; its annotation files hold these plus one.
 
 ADE20K knows no train and no rider. Choice: its signboards are left out, most of which are those of shops.
 """

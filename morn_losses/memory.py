@@ -308,7 +308,7 @@ class MemoryBank(nn.Module):
 
 
 class MemorySampler(nn.Module):
-    """Memory-guided selection: draw one of the k entries of a :class:`MemoryBank` nearest to a descriptor (Eq. 11).
+    """Memory-guided selection: draw one of the k entries of a `MemoryBank` nearest to a descriptor (Eq. 11).
 
     ``forward(descriptors, generator=None)`` takes ``(B, n_classes)`` and returns int64 ``(B,)`` entry ids. Each is
     uniform among the ``k`` most similar filled entries, among all of them if fewer are filled; entries that tie at rank

@@ -157,9 +157,9 @@ temperature_regularization to_gray total_variation_loss ACATerms KMeansResult
 
 PUBLIC_MODULES = """
 ACALoss ACATerms BoundaryLoss CGRLoss CITYSCAPES ClassBalancedCrossEntropy KMeans KMeansResult LabelFusion LabelMiner
-LabelSpace MemoryBank MemorySampler MonochromaticRegularization OnlineSemanticDistillation ReconstructionLoss
-RelativisticLSGANLoss SGALoss SGAPlusLoss SRLoss SegmentationLoss SemanticDenoiser TemperatureRegularization
-TotalVariationLoss __version__ functional
+LabelSpace MemoryBank MemorySampler MonochromaticRegularization OnlineSemanticDistillation PseudoLabeler
+ReconstructionLoss RelativisticLSGANLoss SGALoss SGAPlusLoss SRLoss SegmentationLoss SemanticDenoiser
+TemperatureRegularization TotalVariationLoss __version__ functional
 """
 
 

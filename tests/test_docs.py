@@ -124,7 +124,7 @@ def test_a_concept_goes_from_its_equation_to_where_paper_and_code_differ(page: P
 
 def test_every_concept_has_a_page() -> None:
     assert [p.stem for p in CONCEPTS] == sorted(
-        ["baseline", "sga", "mining", "memory", "aca", "kmeans", "cgr", "sr", "metrics"]
+        ["baseline", "sga", "mining", "pseudo_labeler", "memory", "aca", "kmeans", "cgr", "sr", "metrics"]
     )
 
 

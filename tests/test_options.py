@@ -68,7 +68,7 @@ class Case:
 
 
 MINER, DENOISER = m.LabelMiner(0.9), m.SemanticDenoiser([(8, (10,))])
-BANK = m.MemoryBank(4, 2)
+BANK, NETWORK = m.MemoryBank(4, 2), nn.Conv2d(3, 12, 1)
 
 CASES = (
     Case(m.MonochromaticRegularization, f.monochromatic_regularization, (IMAGE,), bad=REDUCTION),
@@ -140,6 +140,14 @@ CASES = (
         bad={
             "miner": (None, 0.9, nn.Identity()),
             "denoiser": (None, [(8, (10,))], m.SemanticDenoiser((), ignore_index=-1)),
+        },
+    ),
+    Case(
+        m.PseudoLabeler, required={"teacher": NETWORK, "distill": m.OnlineSemanticDistillation(MINER, DENOISER)},
+        bad={
+            "teacher": (None, 0.9, "net"),
+            "distill": (None, MINER, m.OnlineSemanticDistillation(m.LabelMiner(0.9, from_logits=False), DENOISER)),
+            "student": (0.9, "net", NETWORK),
         },
     ),
     Case(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from morn_losses._checks import check_choice, check_floating, check_number, check_same_shape
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -114,7 +114,7 @@ def relativistic_lsgan_loss(
         \mathcal{L}_{G} = \overline{(D(r) - D(f) + 1)^2}
 
     with the score maps of the real and of the fake image paired position by position. Several scales give their
-    weighted mean, :math:`\sum_s w_s \mathcal{L}_s / \sum_s w_s`, and several discriminators the mean of theirs.
+    weighted mean, ``sum(w_s * L_s) / sum(w_s)``, and several discriminators the mean of theirs.
 
     Choice: the paper names the relativistic least-squares loss without its form; scores are compared in pairs, and
     on the generator's side the real scores carry no grad, since no generator reaches them.
@@ -159,8 +159,9 @@ def relativistic_lsgan_loss(
     return reduce(sum(per_discriminator) / len(per_discriminator), reduction)  # type: ignore[arg-type]
 
 
+@takes_options_of(relativistic_lsgan_loss)
 class RelativisticLSGANLoss(nn.Module):
-    """Module of :func:`morn_losses.functional.relativistic_lsgan_loss`; ``forward(real, fake, side)``."""
+    """Module of `morn_losses.functional.relativistic_lsgan_loss`; ``forward(real, fake, side)``."""
 
     def __init__(self, *, scale_weights: ScaleWeights | None = None, reduction: Reduction = "mean") -> None:
         super().__init__()
@@ -168,7 +169,7 @@ class RelativisticLSGANLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, real: Scores, fake: Scores, side: Side) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.relativistic_lsgan_loss`."""
+        """Return the loss; see `morn_losses.functional.relativistic_lsgan_loss`."""
         return relativistic_lsgan_loss(real, fake, side, scale_weights=self.scale_weights, reduction=self.reduction)
 
     def extra_repr(self) -> str:

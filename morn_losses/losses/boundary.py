@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from morn_losses._checks import as_class_ids, check_bool, check_integer, may_look
 from morn_losses._host import boundary as host
 from morn_losses._masked import safe_divide
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -48,7 +48,7 @@ def boundary_loss(
     .. math::
         \mathcal{L}_{b} = \frac{\sum |e(y) - e(p)|}{\sum e(y)}, \qquad e(x) = |x - \mathrm{avgpool}_{3 \times 3}(x)|
 
-    over all classes and positions of a sample, where :math:`p` is the softmax of the logits and :math:`y` the one-hot
+    over all classes and positions of a sample, where ``p`` is the softmax of the logits and ``y`` the one-hot
     labels, both 0 at the ignored pixels. The pooling pads with zeros and always divides by 9.
 
     Choice: the paper gives no normalisation; divided by the labels' own boundary, the loss is a share that depends on
@@ -87,8 +87,9 @@ def boundary_loss(
     return reduce(mismatch(logits, ids, counted), reduction)
 
 
+@takes_options_of(boundary_loss)
 class BoundaryLoss(nn.Module):
-    """Module of :func:`morn_losses.functional.boundary_loss`; ``forward(logits, labels)``."""
+    """Module of `morn_losses.functional.boundary_loss`; ``forward(logits, labels)``."""
 
     def __init__(self, *, clear_ignored: bool = True, ignore_index: int = 255, reduction: Reduction = "mean") -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class BoundaryLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.boundary_loss`."""
+        """Return the loss; see `morn_losses.functional.boundary_loss`."""
         return boundary_loss(
             logits,
             labels,

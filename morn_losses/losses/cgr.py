@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from morn_losses._checks import as_mask, check_image, check_shape, check_value_range
 from morn_losses._masked import masked_mean, masked_sum, safe_divide
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
@@ -43,13 +43,13 @@ def cgr_loss(
         \qquad M_{gh} = \mathbb{I}\{GM^{rb}_{bg} > \rho\},
         \qquad \rho = \frac{\sum GM^{rb}_{bg}}{\sum M_{bg}}
 
-    where :math:`GM_{bg}` is the gradient magnitude of the image mapped to [0, 1], inside the background mask.
+    where ``GM_bg`` is the gradient magnitude of the image mapped to [0, 1], inside the background mask.
     The mask selects positions of the gradient maps: a position's neighbours take part in its gradient.
 
-    Choice: :math:`\rho` is the mean over the background, not over the whole frame, since the paper calls it "the
+    Choice: ``rho`` is the mean over the background, not over the whole frame, since the paper calls it "the
     average gradient of the background region"; a larger foreground then does not lower the bar.
 
-    Choice: above :math:`\rho` is what exceeds it by more than rounding does, 3e-5 of it in float32; else chance would
+    Choice: above ``rho`` is what exceeds it by more than rounding does, 3e-5 of it in float32; else chance would
     decide whether a ramp of one gradient is above its own mean.
 
     Args:
@@ -57,7 +57,7 @@ def cgr_loss(
         fake: its translation, same B, H, W; C may differ.
         mask: background region, bool or {0, 1}, ``(B, H, W)`` or ``(B, 1, H, W)``; None is everywhere.
         padding_mode: border of the gradient, ``"replicate"`` or ``"zeros"`` (published code).
-        eps: of :func:`~morn_losses.functional.gradient_magnitude`, larger than 0.
+        eps: of `morn_losses.functional.gradient_magnitude`, larger than 0.
         value_range: ``(low, high)`` of both images.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -105,8 +105,9 @@ def cgr_loss(
     return reduce(safe_divide(lost, masked_sum(gm_real, strong)), reduction)
 
 
+@takes_options_of(cgr_loss)
 class CGRLoss(nn.Module):
-    """Module of :func:`morn_losses.functional.cgr_loss`; ``forward(real, fake, mask=None)``."""
+    """Module of `morn_losses.functional.cgr_loss`; ``forward(real, fake, mask=None)``."""
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class CGRLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.cgr_loss`."""
+        """Return the loss; see `morn_losses.functional.cgr_loss`."""
         return cgr_loss(
             real,
             fake,

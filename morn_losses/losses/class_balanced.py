@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from morn_losses._checks import as_class_ids, check_integer, check_number, may_look
 from morn_losses._host import cross_entropy as host
 from morn_losses._masked import safe_divide
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -55,8 +55,8 @@ def class_balanced_cross_entropy(
         \mathcal{L}_{ce} = \frac{\sum_i w_{y_i} \left( -\log p_{y_i, i} \right)}{\sum_i w_{y_i}}, \qquad
         w_k = \begin{cases} w_{small} & n_k < a H W \\ 1 & \text{else} \end{cases}
 
-    over the labeled pixels :math:`i` of a sample, where :math:`p` is the softmax of the logits, :math:`n_k` counts the
-    sample's pixels of class k, :math:`w_{small}` is ``small_weight`` and :math:`a` is ``small_area``.
+    over the labeled pixels ``i`` of a sample, where ``p`` is the softmax of the logits, ``n_k`` counts the
+    sample's pixels of class k, ``w_small`` is ``small_weight`` and ``a`` is ``small_area``.
 
     Choice: the paper cites the loss without its weights; the published code's 7 for a class under 32 * 32 pixels of
     256 * 256, stated as a share so that it holds for any size.
@@ -104,8 +104,9 @@ def class_balanced_cross_entropy(
     return reduce(mean_log_loss(logits, ids, weights), reduction)
 
 
+@takes_options_of(class_balanced_cross_entropy)
 class ClassBalancedCrossEntropy(nn.Module):
-    """Module of :func:`morn_losses.functional.class_balanced_cross_entropy`; ``forward(logits, labels)``."""
+    """Module of `morn_losses.functional.class_balanced_cross_entropy`; ``forward(logits, labels)``."""
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class ClassBalancedCrossEntropy(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.class_balanced_cross_entropy`."""
+        """Return the loss; see `morn_losses.functional.class_balanced_cross_entropy`."""
         return class_balanced_cross_entropy(
             logits,
             labels,

@@ -18,7 +18,7 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_sum
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import full_precision, promote, unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -115,9 +115,9 @@ def reconstruction_loss(
             \frac{(2 \mu_x \mu_y + C_1)(2 \sigma_{xy} + C_2)}
                  {(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}} \right)
 
-    where :math:`d` is the smooth L1 distance (:math:`\delta^2 / 2` for :math:`|\delta| < 1`, else
-    :math:`|\delta| - 1/2`) or :math:`|\delta|`, the moments are those under a Gaussian window of sigma 1.5 that lies
-    inside the image, :math:`C_1 = 0.01^2` and :math:`C_2 = 0.03^2`.
+    where ``d`` is the smooth L1 distance (``delta^2 / 2`` for ``|delta| < 1``, else
+    ``|delta| - 1/2``) or ``|delta|``, the moments are those under a Gaussian window of sigma 1.5 that lies
+    inside the image, ``C_1 = 0.01^2`` and ``C_2 = 0.03^2``.
 
     The window of the SSIM is float32's, also for float64 images: their SSIM is accurate to about 1e-7.
 
@@ -171,8 +171,9 @@ def reconstruction_loss(
     return reduce(per_sample, reduction)
 
 
+@takes_options_of(reconstruction_loss)
 class ReconstructionLoss(nn.Module):
-    """Module of :func:`morn_losses.functional.reconstruction_loss`; ``forward(output, target)``."""
+    """Module of `morn_losses.functional.reconstruction_loss`; ``forward(output, target)``."""
 
     def __init__(
         self,
@@ -191,7 +192,7 @@ class ReconstructionLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.reconstruction_loss`."""
+        """Return the loss; see `morn_losses.functional.reconstruction_loss`."""
         return reconstruction_loss(
             output,
             target,

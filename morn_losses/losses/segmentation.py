@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from morn_losses._checks import check_number
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._reduction import Reduction, reduce
 from morn_losses.losses.boundary import boundary_loss, check_boundary_options
 from morn_losses.losses.class_balanced import check_balance_options, class_balanced_cross_entropy
@@ -43,17 +43,17 @@ def segmentation_loss(
 
     .. math:: \mathcal{L}_{seg} = \mathcal{L}_{ce} + \lambda_b \mathcal{L}_{b}
 
-    of :func:`~morn_losses.functional.class_balanced_cross_entropy` and
-    :func:`~morn_losses.functional.boundary_loss`. The paper uses the boundary term for the real daytime images only.
+    of `morn_losses.functional.class_balanced_cross_entropy` and
+    `morn_losses.functional.boundary_loss`. The paper uses the boundary term for the real daytime images only.
 
     Args:
         logits: ``(B, K, H, W)``.
         labels: class ids, any integer dtype, ``(B, H, W)``.
-        boundary_weight: :math:`\lambda_b`, at least 0; at 0 the boundary term is not computed.
-        small_area: of the cross-entropy.
-        small_pixels: of the cross-entropy.
-        small_weight: of the cross-entropy.
-        clear_ignored: of the boundary loss.
+        boundary_weight: ``lambda_b``, at least 0; at 0 the boundary term is not computed.
+        small_area: share of the image, in [0, 1], below which a class is small to the cross-entropy.
+        small_pixels: the bound as a number of pixels instead (published code: 1024); None takes ``small_area``.
+        small_weight: weight of a small class, larger than 0.
+        clear_ignored: whether the boundary loss clears predictions at the ignored pixels; False is the published code.
         ignore_index: label of the pixels that take no part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -92,8 +92,9 @@ def segmentation_loss(
     return reduce(per_sample, reduction)
 
 
+@takes_options_of(segmentation_loss)
 class SegmentationLoss(nn.Module):
-    """Module of :func:`morn_losses.functional.segmentation_loss`; ``forward(logits, labels)``."""
+    """Module of `morn_losses.functional.segmentation_loss`; ``forward(logits, labels)``."""
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class SegmentationLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.segmentation_loss`."""
+        """Return the loss; see `morn_losses.functional.segmentation_loss`."""
         return segmentation_loss(
             logits,
             labels,

@@ -19,7 +19,7 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_mean
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import PaddingMode, central_differences, check_gradient_options, magnitude, to_gray
@@ -107,23 +107,23 @@ def sga_loss(
             \frac{\sum_{u \in p} \mathrm{relu}\left(\theta\, e_u - g_u / \max_{v \in p} g_v\right)}
                  {\sum_{u \in p} e_u + 1}
 
-    over the patches :math:`P` that hold an edge, with the gradient magnitude :math:`g` of the image mapped to [0, 1],
+    over the patches ``P`` that hold an edge, with the gradient magnitude ``g`` of the image mapped to [0, 1],
     taken before cutting. The image is cut into at most ``grid x grid`` patches of ``ceil(H / grid) x ceil(W / grid)``,
     the last ones smaller.
 
-    Choice: a patch without any gradient has ratio 0, so that an erased edge costs the full :math:`\theta e`; in the
+    Choice: a patch without any gradient has ratio 0, so that an erased edge costs the full ``theta * e``; in the
     published code it costs nothing. Choice: the maximum is part of the graph, so that lowering the strongest gradient
     of a patch counts as well as raising that of the edge.
 
     Args:
         fake: translated image ``(B, C, H, W)``, C = 1 or 3, in ``value_range``.
         edges: edges of the source image, bool or float in [0, 1], ``(B, H, W)`` or ``(B, 1, H, W)``.
-        threshold: share :math:`\theta` of the largest gradient that an edge has to keep, in [0, 1].
+        threshold: share ``theta`` of the largest gradient that an edge has to keep, in [0, 1].
         grid: patches along each side.
         patches: ``"all"``: mean over the patches that hold an edge; ``"random"``: one of them, drawn uniformly for
             each sample (published code), which ``"all"`` is the expectation of.
         padding_mode: border of the gradient, ``"replicate"`` or ``"zeros"`` (published code).
-        eps: of :func:`~morn_losses.functional.gradient_magnitude`, larger than 0.
+        eps: of `morn_losses.functional.gradient_magnitude`, larger than 0.
         value_range: ``(low, high)`` of the image.
         generator: where ``"random"`` draws from; None is torch's global RNG.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -196,24 +196,24 @@ def sga_plus_loss(
 
     .. math:: \mathcal{L}_{sga} = \mathcal{L}_{sga}^{ori} + T_{mr} + T_{tr}
 
-    the sum of :func:`~morn_losses.functional.sga_loss`, :func:`~morn_losses.functional.monochromatic_regularization`
-    and :func:`~morn_losses.functional.temperature_regularization`, which say what each option means.
+    the sum of `morn_losses.functional.sga_loss`, `morn_losses.functional.monochromatic_regularization`
+    and `morn_losses.functional.temperature_regularization`, which say what each option means.
 
     Args:
         fake_thermal: translation of a daytime image, ``(B, C, H, W)``, C = 1 or 3, in ``value_range``.
         edges: edges of the daytime image, bool or float in [0, 1], ``(B, H, W)`` or ``(B, 1, H, W)``.
         labels: class ids of the daytime image, integers ``(B, H, W)``.
-        threshold: of ``sga_loss``.
-        grid: of ``sga_loss``.
-        patches: of ``sga_loss``.
-        padding_mode: of ``sga_loss``.
-        eps: of ``sga_loss``.
-        road: of ``temperature_regularization``.
-        person: of ``temperature_regularization``.
-        temperature_eps: ``eps`` of ``temperature_regularization``.
-        detach_road: of ``temperature_regularization``.
+        threshold: share of a patch's largest gradient that an edge has to keep, in [0, 1].
+        grid: patches along each side.
+        patches: ``"all"`` that hold an edge, or a ``"random"`` one of them (published code).
+        padding_mode: border of the gradient, ``"replicate"`` or ``"zeros"`` (published code).
+        eps: of the gradient magnitude, larger than 0.
+        road: id of the road.
+        person: id of the people.
+        temperature_eps: keeps the denominator of Eq. 3 away from 0 where the road is black; larger than 0.
+        detach_road: whether the mean of the road, wherever it occurs, is a constant.
         value_range: ``(low, high)`` of the image; the monochromatic term takes the values as given.
-        generator: of ``sga_loss``.
+        generator: where ``"random"`` draws from; None is torch's global RNG.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
@@ -271,8 +271,9 @@ def sga_plus_loss(
     return alignment + monochromatic_regularization(fake_thermal, reduction=reduction) + temperature
 
 
+@takes_options_of(sga_loss)
 class SGALoss(nn.Module):
-    """Module of :func:`morn_losses.functional.sga_loss`; ``forward(fake, edges, generator=None)``."""
+    """Module of `morn_losses.functional.sga_loss`; ``forward(fake, edges, generator=None)``."""
 
     def __init__(
         self,
@@ -293,7 +294,7 @@ class SGALoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, fake: Tensor, edges: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.sga_loss`."""
+        """Return the loss; see `morn_losses.functional.sga_loss`."""
         return sga_loss(
             fake,
             edges,
@@ -312,8 +313,9 @@ class SGALoss(nn.Module):
         return show_options(self)
 
 
+@takes_options_of(sga_plus_loss)
 class SGAPlusLoss(nn.Module):
-    """Module of :func:`morn_losses.functional.sga_plus_loss`.
+    """Module of `morn_losses.functional.sga_plus_loss`.
 
     ``forward(fake_thermal, edges, labels, generator=None)``.
     """
@@ -356,7 +358,7 @@ class SGAPlusLoss(nn.Module):
     def forward(
         self, fake_thermal: Tensor, edges: Tensor, labels: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.sga_plus_loss`."""
+        """Return the loss; see `morn_losses.functional.sga_plus_loss`."""
         return sga_plus_loss(
             fake_thermal,
             edges,

@@ -53,8 +53,8 @@ def sr_loss(
         \mathcal{L}_{sr}^{\beta} &= \lambda_{sl1} \mathcal{L}_{sl1}(O^{\beta} \downarrow_{1/\beta}, O)
             + \mathcal{L}_{ssim}(O^{\beta} \downarrow_{1/\beta}, O)
 
-    where :math:`O` is ``output``, :math:`O^{\alpha}` or :math:`O^{\beta}` is ``scaled_output``, the smooth L1 distance
-    is taken on the values as given and :math:`\mathcal{L}_{ssim} = 1 - SSIM` on the images mapped to [0, 1].
+    where ``O`` is ``output``, ``O^alpha`` or ``O^beta`` is ``scaled_output``, the smooth L1 distance
+    is taken on the values as given and ``L_ssim = 1 - SSIM`` on the images mapped to [0, 1].
     The sizes tell which equation it is: the larger image is resized (bilinear, without antialiasing) to the smaller.
 
     The window of the SSIM is float32's, also for float64 images: their SSIM is accurate to about 1e-7.
@@ -118,7 +118,7 @@ def sr_loss(
 
 
 class SRLoss(nn.Module):
-    r"""Scale robustness with its draw of the scale, Eq. 22; around :func:`morn_losses.functional.sr_loss`.
+    r"""Scale robustness with its draw of the scale, Eq. 22; around `morn_losses.functional.sr_loss`.
 
     .. math:: \mathcal{L}_{sr} = \mathbb{I}\{\psi < 0.5\} \mathcal{L}_{sr}^{\alpha}
                                + \mathbb{I}\{\psi \ge 0.5\} \mathcal{L}_{sr}^{\beta}, \qquad \psi \sim U[0, 1)
@@ -133,9 +133,9 @@ class SRLoss(nn.Module):
     Args:
         alpha: the factor below 1, in (0, 1].
         beta: the factor above 1, at least 1.
-        weight_l1: as in the function, and so are the options after it.
-        weight_ssim: weight of ``1 - SSIM``.
-        window_size: side of the SSIM window.
+        weight_l1: weight of the smooth L1 distance, at least 0.
+        weight_ssim: weight of ``1 - SSIM``, at least 0.
+        window_size: side of the SSIM window, odd, at least 3.
         value_range: ``(low, high)`` of the translations.
         detach_target: whether the translation at the original size carries no grad.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.

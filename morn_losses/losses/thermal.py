@@ -14,7 +14,7 @@ from morn_losses._checks import (
     check_value_range,
 )
 from morn_losses._masked import masked_mean, masked_min
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import promote, unit
 from morn_losses._reduction import Reduction, check_reduction, reduce
 from morn_losses.image import channel_max, channel_min, to_gray
@@ -75,7 +75,7 @@ def temperature_regularization(
     .. math::
         T_{tr} = \max\left(\frac{\bar v_{road} - \tilde v_{ped}}{\bar v_{road} + \varepsilon}, 0\right)
 
-    with the mean :math:`\bar v_{road}` over the road and the minimum :math:`\tilde v_{ped}` over the people, of gray
+    with the mean ``v_road`` over the road and the minimum ``v_ped`` over the people, of gray
     values mapped to [0, 1].
 
     Choice: the mean of the road carries no grad by default, so that people are made warmer and not the road colder;
@@ -127,8 +127,9 @@ def temperature_regularization(
     return reduce(ratio, reduction)
 
 
+@takes_options_of(monochromatic_regularization)
 class MonochromaticRegularization(nn.Module):
-    """Module of :func:`morn_losses.functional.monochromatic_regularization`; ``forward(x)``."""
+    """Module of `morn_losses.functional.monochromatic_regularization`; ``forward(x)``."""
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
         super().__init__()
@@ -136,7 +137,7 @@ class MonochromaticRegularization(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the regularization; see :func:`morn_losses.functional.monochromatic_regularization`."""
+        """Return the regularization; see `morn_losses.functional.monochromatic_regularization`."""
         return monochromatic_regularization(x, reduction=self.reduction)
 
     def extra_repr(self) -> str:
@@ -144,8 +145,9 @@ class MonochromaticRegularization(nn.Module):
         return show_options(self)
 
 
+@takes_options_of(temperature_regularization)
 class TemperatureRegularization(nn.Module):
-    """Module of :func:`morn_losses.functional.temperature_regularization`; ``forward(fake_thermal, labels)``."""
+    """Module of `morn_losses.functional.temperature_regularization`; ``forward(fake_thermal, labels)``."""
 
     def __init__(
         self,
@@ -164,7 +166,7 @@ class TemperatureRegularization(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, fake_thermal: Tensor, labels: Tensor) -> Tensor:
-        """Return the regularization; see :func:`morn_losses.functional.temperature_regularization`."""
+        """Return the regularization; see `morn_losses.functional.temperature_regularization`."""
         return temperature_regularization(
             fake_thermal,
             labels,

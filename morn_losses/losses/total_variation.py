@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from morn_losses._checks import check_image
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import promote
 from morn_losses._reduction import Reduction, check_reduction, reduce
 
@@ -52,8 +52,9 @@ def total_variation_loss(x: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     return reduce(per_sample, reduction)
 
 
+@takes_options_of(total_variation_loss)
 class TotalVariationLoss(nn.Module):
-    """Module of :func:`morn_losses.functional.total_variation_loss`; ``forward(x)``."""
+    """Module of `morn_losses.functional.total_variation_loss`; ``forward(x)``."""
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class TotalVariationLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the loss; see :func:`morn_losses.functional.total_variation_loss`."""
+        """Return the loss; see `morn_losses.functional.total_variation_loss`."""
         return total_variation_loss(x, reduction=self.reduction)
 
     def extra_repr(self) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses._checks import check_image, check_integer, check_labels, check_shape
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import promote
 from morn_losses.label_spaces import LabelSpace
 
@@ -49,7 +49,7 @@ def denoise_labels(labels: Tensor, image: Tensor, rules: Rules, *, ignore_index:
         (\hat M_{y_1})_u = \max\left((M_{y_1})_u -
             \sum_k \mathbb{I}\{(Q_{y_1 y_1} - Q_{y_1 y_{1k}})_u > 0\}, 0\right)
 
-    with the mean :math:`f_{y_k}` of the image over the pixels of class :math:`y_k`, per sample. The rules are applied
+    with the mean ``f_yk`` of the image over the pixels of class ``y_k``, per sample. The rules are applied
     in order. Means are taken from the input labels; once a class is denoised its mean is retaken from what is left of
     it, and the rules after it use that one. If nothing is left, the mean is kept.
 
@@ -108,8 +108,9 @@ def denoise_labels(labels: Tensor, image: Tensor, rules: Rules, *, ignore_index:
     return torch.where(dropped, ignore_index, labels)
 
 
+@takes_options_of(denoise_labels)
 class SemanticDenoiser(nn.Module):
-    """Module of :func:`morn_losses.functional.denoise_labels`; ``forward(labels, image)``.
+    """Module of `morn_losses.functional.denoise_labels`; ``forward(labels, image)``.
 
     Example:
         >>> from morn_losses.label_spaces import CITYSCAPES
@@ -141,7 +142,7 @@ class SemanticDenoiser(nn.Module):
         return cls(rules, ignore_index=space.ignore_index)
 
     def forward(self, labels: Tensor, image: Tensor) -> Tensor:
-        """Return the denoised labels; see :func:`morn_losses.functional.denoise_labels`."""
+        """Return the denoised labels; see `morn_losses.functional.denoise_labels`."""
         return denoise_labels(labels, image, self.rules, ignore_index=self.ignore_index)
 
     def extra_repr(self) -> str:

@@ -14,8 +14,8 @@ class OnlineSemanticDistillation(nn.Module):
     """Online semantic distillation: what both segmenters are sure of, denoised by the temperatures of the classes.
 
     Args:
-        miner: turns the two logits into coarse labels, :class:`~morn_losses.LabelMiner`.
-        denoiser: refines them by the image, :class:`~morn_losses.SemanticDenoiser`.
+        miner: turns the two logits into coarse labels, `morn_losses.LabelMiner`.
+        denoiser: refines them by the image, `morn_losses.SemanticDenoiser`.
 
     Raises:
         ValueError: the two do not have one ``ignore_index``.

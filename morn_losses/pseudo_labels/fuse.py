@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses._checks import check_bool, check_integer, check_labels, check_same_shape
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses.label_spaces import LabelSpace
 
 
@@ -60,7 +60,7 @@ def fuse_labels(
             unlabeled & \text{otherwise}
         \end{cases}
 
-    with the primary label :math:`p` and the secondary label :math:`s` after ``aliases``.
+    with the primary label ``p`` and the secondary label ``s`` after ``aliases``.
 
     Args:
         primary: the map to follow, integers ``(B, H, W)``; the paper's is HMSANet's, trained on Cityscapes.
@@ -104,8 +104,9 @@ def fuse_labels(
     return fused
 
 
+@takes_options_of(fuse_labels)
 class LabelFusion(nn.Module):
-    """Module of :func:`morn_losses.functional.fuse_labels`; ``forward(primary, secondary)``.
+    """Module of `morn_losses.functional.fuse_labels`; ``forward(primary, secondary)``.
 
     Example:
         >>> from morn_losses.label_spaces import CITYSCAPES
@@ -149,7 +150,7 @@ class LabelFusion(nn.Module):
         )
 
     def forward(self, primary: Tensor, secondary: Tensor) -> Tensor:
-        """Return the fused labels; see :func:`morn_losses.functional.fuse_labels`."""
+        """Return the fused labels; see `morn_losses.functional.fuse_labels`."""
         return fuse_labels(
             primary,
             secondary,

@@ -23,7 +23,7 @@ from morn_losses._checks import (
     may_look,
 )
 from morn_losses._host import mining as host
-from morn_losses._options import show_options
+from morn_losses._options import show_options, takes_options_of
 from morn_losses._precision import promote
 from morn_losses.label_spaces import LabelSpace
 
@@ -108,7 +108,7 @@ def mine_labels(
     Args:
         logits_real: of the thermal segmenter on the thermal image, ``(B, K, H, W)``.
         logits_translated: of the daytime segmenter on its translation, same shape.
-        thresholds: :math:`\eta`, in [0, 1]: one number for every class, or ``(K,)`` of them, a tensor or a sequence.
+        thresholds: ``eta``, in [0, 1]: one number for every class, or ``(K,)`` of them, a tensor or a sequence.
         from_logits: whether to take the softmax over the classes; False for probabilities.
         ignore_index: id of unlabeled pixels, none of the K.
 
@@ -169,7 +169,7 @@ def fill_unlabeled(
     Args:
         labels: integers ``(B, H, W)``; labeled pixels are kept.
         logits: ``(B, K, H, W)``.
-        threshold: :math:`\theta`, in [0, 1].
+        threshold: ``theta``, in [0, 1].
         from_logits: whether to take the softmax over the classes; False for probabilities.
         ignore_index: id of unlabeled pixels, none of the K.
 
@@ -204,8 +204,9 @@ def fill_unlabeled(
     return torch.where(labeled, labels, torch.where(largest > threshold, best, ignore_index))
 
 
+@takes_options_of(mine_labels)
 class LabelMiner(nn.Module):
-    """Module of :func:`morn_losses.functional.mine_labels`; ``forward(logits_real, logits_translated)``.
+    """Module of `morn_losses.functional.mine_labels`; ``forward(logits_real, logits_translated)``.
 
     Thresholds are kept as Python numbers, so that a cast of the model to half precision does not round them.
 
@@ -231,7 +232,7 @@ class LabelMiner(nn.Module):
         return cls(thresholds, ignore_index=space.ignore_index)
 
     def forward(self, logits_real: Tensor, logits_translated: Tensor) -> Tensor:
-        """Return the mined labels; see :func:`morn_losses.functional.mine_labels`."""
+        """Return the mined labels; see `morn_losses.functional.mine_labels`."""
         return mine_labels(
             logits_real,
             logits_translated,

@@ -94,3 +94,14 @@ def test_a_failed_write_leaves_the_states_before(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(tmp_path, {"step": 2}, keep=2)
     assert load_newest(tmp_path)["step"] == 1
+
+
+def test_copies_of_the_user_are_neither_read_nor_deleted(tmp_path: Path) -> None:
+    names = ["step_best.pt", "step_2.pt", "step_00000001_copy.pt", "step_000000009.pt"]
+    for name in names:
+        torch.save({"version": 1, "step": 1}, tmp_path / name)
+    for step in (99999999, 100000000, 100000001):
+        save_checkpoint(tmp_path, {"step": step}, keep=2)
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step_100000000.pt", "step_100000001.pt"]
+    assert load_newest(tmp_path)["step"] == 100000001
+    assert all((tmp_path / name).exists() for name in names)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from helpers.small_folder import write_folder
 from helpers.tiny_run import TINY, finish, rows_without_seconds, start, wait_for_rows
 from ntir2dc.config import to_dict
+from ntir2dc.run.checkpoint import save_checkpoint
+from ntir2dc.run.faults import how_to_go_on
 from train_morngan import main, parse
 
 
@@ -132,6 +136,33 @@ def test_a_run_says_how_it_goes_on_and_that_it_is_finished(
     assert json.loads((out / "config.json").read_text())["preset"] == "mini"
     assert main([f"--out={out}", "--resume"]) == 0
     assert "the run is finished: all 12 steps are done" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="asks a shell")
+@pytest.mark.parametrize("name", ["my run", "~/run", "it's", "$HOME", "plain"])
+def test_what_to_type_reads_the_same_in_a_shell(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(Path(name) / "checkpoints", {"step": 1}, keep=1)
+    command = how_to_go_on(Path(name), "--max_steps 0").splitlines()[-1]
+    shown = subprocess.run(
+        ["sh", "-c", command.replace("python", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
+    )
+    arguments = ["examples/train_morngan.py", "--out", name, "--resume", "--max_steps", "0"]
+    assert shown.stdout.splitlines() == arguments
+
+
+def test_a_copy_among_the_checkpoints_does_not_turn_a_run_back(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--preset=mini", f"--data={data_folder}", f"--out={tmp_path / 'run'}", *TINY]
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert main([*arguments, "--max_steps=2"]) == 0
+    shutil.copy(checkpoints / "step_00000002.pt", checkpoints / "step_best.pt")
+    for steps in (4, 5, 6):
+        assert main([f"--out={tmp_path / 'run'}", "--resume", f"--max_steps={steps}"]) == 0
+    assert "resumed after step 5" in capsys.readouterr().out
+    names = ["step_00000005.pt", "step_00000006.pt", "step_best.pt"]
+    assert sorted(path.name for path in checkpoints.iterdir()) == names
 
 
 def test_a_run_is_never_overwritten(data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

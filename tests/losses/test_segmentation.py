@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from helpers.segmentation_inputs import SegmentationContract, random_inputs
+from morn_losses._host import boundary, cross_entropy
 from morn_losses.losses.boundary import BoundaryLoss, boundary_loss
 from morn_losses.losses.class_balanced import ClassBalancedCrossEntropy, class_balanced_cross_entropy
 from morn_losses.losses.segmentation import SegmentationLoss, segmentation_loss
@@ -71,6 +72,21 @@ def test_weight_zero_drops_the_boundary_term(monkeypatch: pytest.MonkeyPatch) ->
     expected = class_balanced_cross_entropy(logits, labels)
     monkeypatch.setattr("morn_losses.losses.segmentation.boundary_loss", None)
     assert segmentation_loss(logits, labels, boundary_weight=0).item() == expected.item()
+
+
+@pytest.mark.parametrize(
+    ("function", "host", "kernel"),
+    [(class_balanced_cross_entropy, cross_entropy, "mean_log_loss"), (boundary_loss, boundary, "mismatch")],
+)
+def test_eager_mode_on_the_cpu_runs_the_kernel_and_transforms_the_equation(
+    function: Callable[..., Tensor], host: Any, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, labels = random_inputs(1)
+    x = logits.clone().requires_grad_()
+    function(x, labels).backward()
+    monkeypatch.setattr(host, kernel, lambda logits, *_: logits.new_full((1,), 7))
+    assert function(logits, labels).item() == 7
+    torch.testing.assert_close(torch.func.grad(lambda x: function(x, labels))(logits), x.grad)
 
 
 @EVERY

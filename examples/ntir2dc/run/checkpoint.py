@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ import torch
 from ntir2dc.files import atomic_file
 
 VERSION = 1
+
+# what is written, read and deleted here; step_best.pt is the user's
+_NAME = re.compile(r"step_(\d{8}|[1-9]\d{8,})\.pt")
 
 
 class Stateful(Protocol):
@@ -60,8 +64,9 @@ def _save(state: dict[str, Any], file: BinaryIO) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run from oldest to newest."""
-    return sorted(folder.glob("step_*.pt"))
+    """Return the checkpoints of a run from oldest to newest; a copy under another name is none of them."""
+    written = [path for path in folder.glob("step_*.pt") if _NAME.fullmatch(path.name)]
+    return sorted(written, key=lambda path: int(path.stem.removeprefix("step_")))
 
 
 def load_newest(folder: Path, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

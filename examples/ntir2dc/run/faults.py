@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +19,8 @@ class RunError(RuntimeError):
 
 
 def how_to_go_on(out: Path, *options: str) -> str:
-    """Return what to type to continue the run in ``out``, with further options."""
-    command = f"python examples/train_morngan.py --out {out}"
+    """Return what to type into a shell to continue the run in ``out``, with further options."""
+    command = f"python examples/train_morngan.py --out {shlex.quote(str(out))}"
     if list_checkpoints(out / "checkpoints"):
         return f"Go on with\n  {' '.join((command, '--resume', *options))}"
     return "There is no checkpoint yet: start the run again."

@@ -19,6 +19,7 @@ from morn_losses import CITYSCAPES, LabelSpace
 from ntir2dc.config import TrainConfig, from_dict
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError, list_images, read_thermal, save_image
+from ntir2dc.run.checkpoint import list_checkpoints
 from ntir2dc.trainer import Trainer
 from scenes.folder import FIRST_INDEX, PARAMETERS
 from scenes.render import render_scene
@@ -63,7 +64,7 @@ def continue_with_truth(
     A folder that holds the run half done is gone on with.
     """
     config = dataclasses.replace(config, out=str(out))
-    if not list((out / "checkpoints").glob("step_*.pt")):
+    if not list_checkpoints(out / "checkpoints"):
         start_from(stem, out, config)
     assert config.data is not None
     dataset = config.dataset
