@@ -1,4 +1,4 @@
-"""Write the tables of docs/method.md from the code, and draw its picture.
+"""Write the tables of docs/method.md, and of thresholds in docs/concepts/mining.md, from the code; draw the picture.
 
 python docs/make_method.py
 
@@ -17,19 +17,22 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(p) for p in (ROOT, ROOT / "examples", ROOT / "tests") if str(p) not in sys.path]
+wanted = (ROOT, ROOT / "examples", ROOT / "tests", ROOT / "docs")
+sys.path[:0] = [str(folder) for folder in wanted if str(folder) not in sys.path]
 
-from ntir2dc.config import ModuleOptions, make_config  # noqa: E402
+from make_report_card import fill  # noqa: E402
+
+from ntir2dc.config import ModuleOptions, PresetName, make_config  # noqa: E402
 from ntir2dc.methods.morngan import schedule  # noqa: E402
 from ntir2dc.methods.morngan.schedule import Active, Phase, Schedule, active  # noqa: E402
 
 if TYPE_CHECKING:
     from drills.trace_step import Way
 
-PAGE = ROOT / "docs" / "method.md"
+METHOD, MINING = ROOT / "docs" / "method.md", ROOT / "docs" / "concepts" / "mining.md"
 PICTURE = ROOT / "docs" / "pictures" / "method.svg"
 
 CONCEPTS = {
@@ -108,18 +111,21 @@ def traced() -> Way:
         return trace(Path(work))
 
 
-def fill(text: str, sections: dict[str, str]) -> str:
-    """Put new text between the marks of a page."""
-    for name, section in sections.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n\n{section}\n\n{end}{rest.split(end)[1]}"
-    return text
+def thresholds() -> str:
+    """Return the thresholds of each preset."""
+    head = ["preset", "foreground", "background", "filling of day labels", "once the segmenters are frozen"]
+    lines = [head, ["---", *["---:"] * 3, "---"]]
+    for name in get_args(PresetName):
+        losses = make_config(name).losses
+        frozen = f"$S_B$ alone, {losses.theta_fg} for all" if losses.mine_frozen_alone else "as before"
+        lines.append([f"`{name}`", str(losses.theta_fg), str(losses.theta_bg), str(losses.fill_threshold), frozen])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def page(way: Way) -> str:
-    """Return the page with the tables of now."""
-    return fill(PAGE.read_text(), {"phases": phases(), "files": files(way)})
+def pages(way: Way) -> dict[Path, str]:
+    """Return the pages with the tables of now."""
+    sections = {METHOD: {"phases": phases(), "files": files(way)}, MINING: {"thresholds": thresholds()}}
+    return {page: fill(page.read_text(), parts) for page, parts in sections.items()}
 
 
 # ---- the picture -----------------------------------------------------------------------------------------------------
@@ -261,12 +267,13 @@ def picture() -> str:
     d.text(300, 752, "Eq. 11: picks an x_{b} that holds the small classes of x_{a}", size=14)
 
     colors = ((DAY, "day"), (NIGHT, "night"), (NETWORK, "network"), (LABELS, "labels"), (LOSS, "loss"))
-    for i, (fill, name) in enumerate(colors):
-        d.box(560 + 62 * i + (20 if i > 2 else 0), 600, 18, 16, fill)
+    for i, (shade, name) in enumerate(colors):
+        d.box(560 + 62 * i + (20 if i > 2 else 0), 600, 18, 16, shade)
         d.text(573 + 62 * i + (20 if i > 2 else 0), 600, name, size=13, anchor="start")
     return d.svg()
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(traced()))
+    for path, text in pages(traced()).items():
+        path.write_text(text)
     PICTURE.write_text(picture())

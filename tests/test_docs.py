@@ -14,7 +14,7 @@ import pytest
 
 import morn_losses
 from morn_losses import edges, functional, label_spaces, metrics
-from ntir2dc.config import LossOptions, make_config
+from ntir2dc.config import make_config
 from ntir2dc.methods.morngan.schedule import Active
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,12 +50,12 @@ def test_the_table_of_equations_is_that_of_docstrings_and_tests() -> None:
 def test_the_page_of_the_method_has_the_phases_of_the_code_and_the_files_of_a_step() -> None:
     method = load("make_method")
     way = method.traced()
-    text = (DOCS / "method.md").read_text()
-    assert method.page(way) == text, "run docs/make_method.py"
+    for page, text in method.pages(way).items():
+        assert text == page.read_text(), "run docs/make_method.py"
     assert method.picture() == (DOCS / "pictures" / "method.svg").read_text(), "run docs/make_method.py"
     assert set(method.CONCEPTS) == set(method.meanings()) == {f.name for f in dataclasses.fields(Active)}
     # those that the list for readers names are passed indeed
-    steps = text.split("## Reading the code")[1].split("<!--")[0]
+    steps = method.METHOD.read_text().split("## Reading the code")[1].split("<!--")[0]
     assert set(re.findall(r"\.\./examples/([\w/]+\.py)", steps)) <= set(way.files)
 
 
@@ -150,13 +150,15 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 def test_the_page_of_the_published_code_names_every_option_of_the_variant() -> None:
     text = (DOCS / "published.md").read_text()
-    paper, published = make_config("flir").losses, make_config("flir", "published").losses
-    for field in dataclasses.fields(LossOptions):
-        if getattr(paper, field.name) != getattr(published, field.name):
-            assert f"`losses.{field.name}`" in text, field.name
+    paper, published = make_config("flir"), make_config("flir", "published")
+    for section in ("networks", "dataset", "losses"):
+        of_paper, of_published = (dataclasses.asdict(getattr(config, section)) for config in (paper, published))
+        for name in of_paper:
+            if of_paper[name] != of_published[name]:
+                assert f"`{section}.{name}`" in text, name
     for page in PAGES:
-        for name in re.findall(r"`losses\.(\w+)`", page.read_text()):
-            assert hasattr(paper, name), f"{page.name}: losses.{name}"
+        for section, name in re.findall(r"[`-](networks|dataset|losses|phases|modules)\.(?!py)(\w+)", page.read_text()):
+            assert hasattr(getattr(paper, section), name), f"{page.name}: {section}.{name}"
 
 
 def test_the_diff_shown_is_that_of_the_recipe() -> None:
