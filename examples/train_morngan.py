@@ -8,6 +8,7 @@ python examples/train_morngan.py --out runs/mini --resume
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -32,6 +33,7 @@ from ntir2dc.parallel.world import LostError, World, check_launched, connect, sp
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newest
 from ntir2dc.run.faults import RunError, how_to_go_on
 from ntir2dc.run.finite import NonFiniteLossError
+from ntir2dc.run.inventory import check_inventory
 from ntir2dc.run.lock import LockedError, locked
 from ntir2dc.run.streams import speak_anyhow
 from ntir2dc.trainer import Trainer
@@ -104,17 +106,19 @@ def options_of(out: Path) -> TrainConfig | None:
     return config
 
 
+def data_folder(config: TrainConfig) -> Path:
+    """Return the folder of the training data: the user's, or that of the scenes that the run renders."""
+    return Path(config.out) / "scenes" if config.data is None else Path(config.data)
+
+
 def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> TrainingData:
     """Return the training data, with what is derived from it and the scenes written into the run's folder."""
-    out, dataset = Path(config.out), config.dataset
+    out, dataset, folder = Path(config.out), config.dataset, data_folder(config)
     if not resume and list_checkpoints(out / "checkpoints"):
         raise CheckpointError(f"{out}: holds a run already; go on with --resume or choose another --out")
     if config.data is None:
-        folder = out / "scenes"
         say(f"procedural scenes: rendered into {folder} unless they are there")
         write_scenes(folder, **dataset.scenes())
-    else:
-        folder = Path(config.data)
     data = prepare_training_data(
         folder,
         out / "cache",
@@ -146,8 +150,9 @@ def run(config: TrainConfig, resume: bool, world: World) -> int:
 
     try:
         with ExitStack() as held:
-            world.together(lambda: held.enter_context(locked(out, say)) if world.is_first else None)
+            world.first_alone(lambda: held.enter_context(locked(out, say)))
             data = world.first_then_others(lambda: prepare(config, resume, say))
+            world.first_alone(lambda: check_inventory(out, data_folder(config), say, resume=resume))
             try:
                 trainer = Trainer(config, data, say=say, world=world)
             except ValueError as error:  # options that do not go together
@@ -175,6 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the trainer, in several processes if asked for; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     config, resume = parse(arguments)
+    if config.data is not None:  # the run is gone on with, and evaluated, from any folder
+        config = dataclasses.replace(config, data=os.path.abspath(config.data))
     if resume and not list_checkpoints(Path(config.out) / "checkpoints"):  # before anything is made there
         print(f"error: {config.out}: no checkpoint to resume from", file=sys.stderr)
         return 1

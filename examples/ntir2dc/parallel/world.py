@@ -101,6 +101,10 @@ class World:
             raise (error if lowest == self.rank else errors[lowest]) or AssertionError
         return result
 
+    def first_alone(self, action: Callable[[], object]) -> None:
+        """Let the first process do something; its error is raised in all."""
+        self.together(action if self.is_first else lambda: None)
+
     def first_then_others(self, action: Callable[[], T]) -> T:
         """Return what ``action`` gives; where it leaves files, the first process does so before the others look."""
         if self.is_first:

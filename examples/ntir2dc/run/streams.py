@@ -1,4 +1,4 @@
-"""What a run says where nobody listens: on closed streams, or to a reader such as ``head`` that goes away."""
+"""What a run says where it cannot be heard: on closed streams, or to a reader such as ``head`` that went away."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class _Lossy(io.FileIO):
 def speak_anyhow() -> None:
     """Replace standard output and standard error by streams that never fail, line by line, for the whole process.
 
-    A run must not end because of what it says. A closed descriptor is opened on the null device: the next file of the
-    run would get its number, and with it what is printed.
+    A run must not end because of what it says. Characters that an encoding lacks are escaped. A closed descriptor is
+    opened on the null device: the next file of the run would get its number, and with it what is printed.
     """
     for number in range(3):
         try:
@@ -36,6 +36,6 @@ def speak_anyhow() -> None:
 
 
 def _stream(number: int, before: TextIO | None) -> TextIO:
-    encoding, errors = ("utf-8", "backslashreplace") if before is None else (before.encoding, before.errors)
+    encoding = "utf-8" if before is None else before.encoding
     buffer = io.BufferedWriter(_Lossy(number, "w", closefd=False))
-    return io.TextIOWrapper(buffer, encoding=encoding, errors=errors, line_buffering=True)
+    return io.TextIOWrapper(buffer, encoding=encoding, errors="backslashreplace", line_buffering=True)
