@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -15,7 +15,20 @@ M = TypeVar("M", bound=nn.Module)
 def show_options(module: nn.Module) -> str:
     """Return ``name=value`` of what the module was made with, for its ``extra_repr``; submodules show themselves."""
     held = {name: getattr(module, name) for name in inspect.signature(type(module)).parameters if hasattr(module, name)}
-    return ", ".join(f"{name}={value!r}" for name, value in held.items() if not isinstance(value, nn.Module))
+    shown = {name: value for name, value in held.items() if not isinstance(value, nn.Module)}
+    return ", ".join(
+        f"{name}=centers {tuple(value.shape)}" if isinstance(value, Tensor) else f"{name}={value!r}"
+        for name, value in shown.items()
+    )
+
+
+def hold(module: nn.Module, options: object) -> None:
+    """Give a module the options of a dataclass as attributes; a tensor is a buffer, which moves with the module."""
+    for name, value in vars(options).items():
+        if isinstance(value, Tensor):
+            module.register_buffer(name, value, persistent=False)
+        else:
+            setattr(module, name, value)
 
 
 def takes_options_of(function: Callable[..., object]) -> Callable[[type[M]], type[M]]:

@@ -21,8 +21,8 @@ from morn_losses._clustering import (
     given_centers,
 )
 from morn_losses._eager import outside_compile
-from morn_losses._held import describe, hold
 from morn_losses._host.lloyd import cluster_alone
+from morn_losses._options import hold, show_options
 from morn_losses._points import Points, in_range, pack, refuse_nested, sums, unpack
 from morn_losses._precision import full_precision, on_host, promote, unit_vectors
 
@@ -397,4 +397,4 @@ class KMeans(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return describe(self)
+        return show_options(self)

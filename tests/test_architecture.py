@@ -18,7 +18,7 @@ PACKAGE = Path(morn_losses.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("_checks", "_reduction", "_masked", "_precision", "_options", "label_spaces", "image"),
-        *("_clustering", "_eager", "_held", "_host", "_idle", "_points"),
+        *("_clustering", "_eager", "_host", "_idle", "_points"),
     ),
     ("edges", "kmeans", "memory"),
     ("losses", "pseudo_labels", "metrics", "estimators"),

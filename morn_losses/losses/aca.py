@@ -25,10 +25,10 @@ from morn_losses._checks import (
 )
 from morn_losses._clustering import Init, KMeansOptions, Metric, as_integer
 from morn_losses._eager import outside_compile
-from morn_losses._held import describe, hold
 from morn_losses._host.positions import image_by_image
 from morn_losses._idle import SEEN, count, found_ids, idle_message
 from morn_losses._masked import class_masks, nearest, safe_divide
+from morn_losses._options import hold, show_options
 from morn_losses._points import refuse_nested
 from morn_losses._precision import full_precision, on_host, promote, unit_vectors
 from morn_losses._reduction import Reduction, check_reduction, reduce
@@ -470,7 +470,7 @@ class ACALoss(nn.Module, Generic[WithTerms]):
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""
-        return describe(self)
+        return show_options(self)
 
 
 def _merged(space: LabelSpace, merge: Sequence[Sequence[str]]) -> Classes:
