@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.loading import load
 from ntir2dc.files import write_atomically
 from ntir2dc.methods import METHODS, Method
-from ntir2dc.methods.method import Part, Terms, Update, add_up
-from ntir2dc.networks.pool import ImagePool
+from ntir2dc.methods.method import Part, Terms, Update
+from ntir2dc.networks.discriminators import ImagePool
 from ntir2dc.optimizers import lr_factor, make_optimizers, set_lr
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World, be_deterministic, device_of
@@ -116,7 +116,7 @@ class Trainer:
                     epoch, first = divmod(self.step, self.steps_per_epoch)
                     self.method.enter_epoch(epoch)
                     phase = self.method.phase(epoch)
-                    for batch in self.world.each(self.loader(epoch, first)):
+                    for batch in self.batches(epoch, first):
                         started = time.perf_counter()
                         values = self.training_step(batch, epoch)
                         seconds = time.perf_counter() - started
@@ -154,6 +154,11 @@ class Trainer:
             epoch,
             workers=config.dataset.workers,
         )
+
+    def batches(self, epoch: int, first: int) -> Iterable[dict[str, Any]]:
+        """Return the batches of the loader; with several processes equally many in all."""
+        loader = self.loader(epoch, first)
+        return loader if self.world.size == 1 else self.world.each(loader)
 
     # ---- a step --------------------------------------------------------------------------------------------------
 
@@ -197,7 +202,7 @@ class Trainer:
 
     def part(self, batch: dict[str, Tensor], epoch: int) -> Part:
         """Return a part of this step's batch, ready for the method."""
-        return Part(self.moved(batch), self.step, epoch, self.microbatches.pooled)
+        return Part(self.moved(batch), self.step, epoch, self.microbatches.shared())
 
     def moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return a batch on the networks' device; floats in their precision."""
@@ -283,6 +288,15 @@ class Trainer:
         """Write the resolved options as ``config.json``."""
         text = json.dumps(dataclasses.asdict(self.config), indent=2)
         write_atomically(self.out / "config.json", text.encode())
+
+
+def add_up(parts: Iterable[Terms]) -> Terms:
+    """Return the sums of the terms of the same name."""
+    total: Terms = {}
+    for terms in parts:
+        for name, value in terms.items():
+            total[name] = total[name] + value if name in total else value
+    return total
 
 
 def _average(generators: nn.ModuleDict, decay: float) -> AveragedModel:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from crops import crop_loader, parse, save_pictures, start
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss  # morn
-from ntir2dc.networks.pool import ImagePool
+from ntir2dc.networks.discriminators import ImagePool
 from segmenters import ACA_CLASSES, MinedLabels, day_segmenter  # morn
 
 

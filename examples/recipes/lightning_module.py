@@ -25,7 +25,7 @@ from torch import Tensor
 from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
-from ntir2dc.networks.pool import ImagePool
+from ntir2dc.networks.discriminators import ImagePool
 from segmenters import ACA_CLASSES, MinedLabels, day_segmenter
 
 

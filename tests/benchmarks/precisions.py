@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ntir2dc.methods.method import add_up
+from ntir2dc.methods.morngan.objective import Step
 from ntir2dc.methods.morngan.schedule import Phase, active
-from ntir2dc.methods.morngan.step import Step
-from ntir2dc.trainer import Trainer
+from ntir2dc.trainer import Trainer, add_up
 from tests.benchmarks.harness import Row, Run, Settings, clock, compare
 from tests.benchmarks.published_step import generator_terms
 from tests.benchmarks.training_step import epoch_of, make_batch, make_trainer, method_of, sizes
@@ -102,8 +101,8 @@ def losses_alone(trainer: Trainer, batch: dict[str, Tensor], phase: Phase, scale
                 [
                     objective.to_night(step, on),
                     objective.to_day(step, on),
-                    objective.other_scale(lambda _: scaled[0], step.real_a, step.fake_b, 1.0),
-                    objective.other_scale(lambda _: scaled[1], step.real_b, step.fake_a, 1.0),
+                    method.forward.other_scale(lambda _: scaled[0], step.real_a, step.fake_b, 1.0),
+                    method.forward.other_scale(lambda _: scaled[1], step.real_b, step.fake_a, 1.0),
                     objective.discriminators(step, step.scores_fake_a, step.scores_fake_b),
                 ]
             )

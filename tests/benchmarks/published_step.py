@@ -13,12 +13,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ntir2dc.methods.method import Terms, add_up
+from ntir2dc.methods.method import Terms
 from ntir2dc.methods.morngan import MornGAN
+from ntir2dc.methods.morngan.objective import Step
 from ntir2dc.methods.morngan.schedule import Active
-from ntir2dc.methods.morngan.step import Step
 from ntir2dc.networks.modes import set_requires_grad
-from ntir2dc.trainer import Trainer
+from ntir2dc.trainer import Trainer, add_up
 
 
 def training_step(trainer: Trainer, batch: dict[str, Tensor], epoch: int) -> dict[str, float]:
@@ -86,6 +86,6 @@ def generator_terms(method: MornGAN, step: Step, on: Active, scale: float) -> tu
     if on.seg_rb:
         parts.append(objective.semantic("seg_rb", step))
     if on.scale:
-        parts.append(objective.other_scale(networks.translate_ab, step.real_a, step.fake_b, scale))
-        parts.append(objective.other_scale(networks.translate_ba, step.real_b, step.fake_a, scale))
+        parts.append(forward.other_scale(networks.translate_ab, step.real_a, step.fake_b, scale))
+        parts.append(forward.other_scale(networks.translate_ba, step.real_b, step.fake_a, scale))
     return add_up(parts), unused

@@ -21,7 +21,7 @@ from ntir2dc.networks import (
     scale_weights,
 )
 from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, group_norm, run, stages
-from ntir2dc.networks.pool import ImagePool
+from ntir2dc.networks.discriminators import ImagePool
 from ntir2dc.networks.segmenters import ASPP, add_coordinates
 
 

@@ -20,8 +20,8 @@ from ntir2dc.config import make_config
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import read_labels
 from ntir2dc.data.pairing import order
+from ntir2dc.methods.morngan.objective import Step
 from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.methods.morngan.step import Step
 from ntir2dc.seeds import seeded
 from ntir2dc.trainer import Trainer
 

@@ -14,8 +14,8 @@ from helpers.tiny_run import NETWORKS, method_of, quiet, rows_without_seconds, s
 from ntir2dc.config import ModuleOptions
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods.morngan.method import TERMS
+from ntir2dc.methods.morngan.objective import Step
 from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.methods.morngan.step import Step
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints
 from ntir2dc.run.finite import NonFiniteLossError
 from ntir2dc.run.weights import load_translator

@@ -16,12 +16,12 @@ from helpers.small_folder import write_folder
 from morn_losses import CITYSCAPES
 from ntir2dc.config import DataOptions, NetworkOptions, TrainConfig, make_config
 from ntir2dc.data.folders import TrainingData, prepare_training_data
-from ntir2dc.methods.method import Terms, add_up
+from ntir2dc.methods.method import Terms
 from ntir2dc.methods.morngan import MornGAN
+from ntir2dc.methods.morngan.objective import Step
 from ntir2dc.methods.morngan.schedule import Phase
-from ntir2dc.methods.morngan.step import Step
 from ntir2dc.run.log import read_log
-from ntir2dc.trainer import Trainer
+from ntir2dc.trainer import Trainer, add_up
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -19,13 +19,11 @@ Terms = dict[str, Tensor]
 """Weighted terms of a loss by name."""
 
 
-def add_up(parts: Iterable[Terms]) -> Terms:
-    """Return the sums of the terms of the same name."""
-    total: Terms = {}
-    for terms in parts:
-        for name, value in terms.items():
-            total[name] = total[name] + value if name in total else value
-    return total
+class Pool(Protocol):
+    """A pool of earlier fakes."""
+
+    def query(self, images: Tensor) -> Tensor:
+        """Return ``(B, 3, H, W)`` detached images, each a new or a stored one."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,14 @@ class Part:
         batch: tensors by the names of :class:`ntir2dc.data.pairing.Sample`, on the networks' device.
         step: of the run, from 0.
         epoch: of the run, from 0.
-        pooled: gives what the pool of that name returns for translations ``(B, 3, H, W)``.
+        pools: of earlier fakes, by name.
         log: takes what the log shows beside the terms.
     """
 
     batch: Mapping[str, Tensor]
     step: int
     epoch: int
-    pooled: Callable[[str, Tensor], Tensor]
+    pools: Mapping[str, Pool]
     log: dict[str, float] = field(default_factory=dict)
 
 

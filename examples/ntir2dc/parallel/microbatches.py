@@ -13,13 +13,36 @@ A batch in one part draws from torch's global random state instead.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.networks.pool import ImagePool
+from ntir2dc.networks.discriminators import ImagePool
 from ntir2dc.parallel.world import World
 from ntir2dc.seeds import Stream, seeded
+
+
+@dataclass(frozen=True)
+class SharedPool:
+    """A pool that all parts and processes fill in one order, with the same draws.
+
+    Args:
+        pool: which all processes hold alike.
+        world: the processes.
+        draws: of the step.
+    """
+
+    pool: ImagePool
+    world: World
+    draws: torch.Generator | None
+
+    def query(self, images: Tensor) -> Tensor:
+        """Return what the pool gives for this part's translations."""
+        if self.pool.capacity == 0:
+            return self.pool.query(images)
+        everyone = self.pool.query(self.world.gather(images.detach()), self.draws)
+        return everyone[self.world.rank * len(images) :][: len(images)]
 
 
 class Microbatches:
@@ -86,13 +109,11 @@ class Microbatches:
             buffer.copy_(total / self.accumulate)
         self.world.mean(learned)
 
-    def pooled(self, name: str, images: Tensor) -> Tensor:
-        """Return what the pool of that name gives for this part's translations."""
-        pool = self.pools[name]
-        if self.count == 1 or pool.capacity == 0:
-            return pool.query(images)
-        everyone = pool.query(self.world.gather(images.detach()), self._pool_draws[name])
-        return everyone[self.world.rank * len(images) :][: len(images)]
+    def shared(self) -> dict[str, ImagePool | SharedPool]:
+        """Return the pools as a part of the batch asks them."""
+        if self.count == 1:
+            return dict(self.pools)
+        return {name: SharedPool(pool, self.world, self._pool_draws.get(name)) for name, pool in self.pools.items()}
 
     def merged(
         self, seen: Sequence[Mapping[str, float]], names: Sequence[str], weights: Mapping[str, str]

@@ -136,8 +136,8 @@ class CycleGAN:
         set_requires_grad(networks.discriminators(), True)
         fake_b, fake_a = fakes
         yield {
-            "disc_a": self.discriminate(d_a, real_a, part.pooled("a", fake_a)),
-            "disc_b": self.discriminate(d_b, real_b, part.pooled("b", fake_b)),
+            "disc_a": self.discriminate(d_a, real_a, part.pools["a"].query(fake_a)),
+            "disc_b": self.discriminate(d_b, real_b, part.pools["b"].query(fake_b)),
         }
 
     def generate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ntir2dc.config import TrainConfig
-from ntir2dc.methods.method import Terms
+from ntir2dc.methods.method import Pool, Terms
 from ntir2dc.methods.morngan.networks import Networks
-from ntir2dc.methods.morngan.objective import Objective
+from ntir2dc.methods.morngan.objective import Objective, Scores, Step
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
 from ntir2dc.methods.morngan.schedule import Active
-from ntir2dc.methods.morngan.step import Scores, Step
 from ntir2dc.networks.modes import evaluating, set_requires_grad
 from ntir2dc.networks.segmenters import Segmenter
 
@@ -36,6 +35,10 @@ class Forward:
     labels: PseudoLabels
     config: TrainConfig
 
+    def begin(self, batch: Mapping[str, Tensor], segmented_side: int | None = None) -> Step:
+        """Return the step of a batch."""
+        return Step.of(batch, segmented_side)
+
     def generate(self, step: Step, on: Active, scale: float) -> Iterator[Terms]:
         """Give Eq. 23 piece by piece.
 
@@ -51,14 +54,16 @@ class Forward:
         if on.seg_rb:
             yield self.teach_with_mined(step)
         if on.scale and self.objective.weights.lambda_sr > 0:
-            yield self.objective.other_scale(networks.translate_ab, step.real_a, step.fake_b, scale)
-            yield self.objective.other_scale(networks.translate_ba, step.real_b, step.fake_a, scale)
+            to_night = nn.Sequential(networks.encoder_a, networks.decoder_b)
+            to_day = nn.Sequential(networks.encoder_b, networks.decoder_a)
+            yield self.other_scale(to_night, step.real_a, step.fake_b, scale)
+            yield self.other_scale(to_day, step.real_b, step.fake_a, scale)
 
-    def discriminate(self, step: Step, pooled: Callable[[str, Tensor], Tensor]) -> Terms:
+    def discriminate(self, step: Step, pools: Mapping[str, Pool]) -> Terms:
         """The discriminators' side of L_adv, on earlier fakes."""
         networks = self.networks
         set_requires_grad(networks.discriminators(), True)
-        pooled_a, pooled_b = pooled("a", step.fake_a), pooled("b", step.fake_b)
+        pooled_a, pooled_b = pools["a"].query(step.fake_a), pools["b"].query(step.fake_b)
         return self.objective.discriminators(
             step, networks.discriminator_a(pooled_a), networks.discriminator_b(pooled_b)
         )
@@ -121,6 +126,12 @@ class Forward:
                 logits_a = s_a(step.segmented(step.fake_a), in_b)
             step.labels_b = self.labels.agree(sure, logits_a, real_b)
         return self.objective.semantic("seg_rb", step)
+
+    def other_scale(self, translate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, scale: float) -> Terms:
+        """Scale robustness of one direction (Eq. 20-22); ``fake`` is ``translate(real)``."""
+        objective = self.objective
+        loss = objective.scale_robustness(translate, real, output=fake, scale=scale)
+        return {"sr": objective.weights.lambda_sr * loss}
 
     def mine(self, real_b: Tensor, fake_a: Tensor, window: Tensor | None) -> Tensor:
         """Return the labels of thermal images whose translations are there, by frozen segmenters."""

@@ -18,10 +18,9 @@ from ntir2dc.data.pairing import MemoryCrops, PairedCrops
 from ntir2dc.methods.method import Group, LogNames, Needs, Part, Terms, Update
 from ntir2dc.methods.morngan.forward import Forward
 from ntir2dc.methods.morngan.networks import describe, make_networks
-from ntir2dc.methods.morngan.objective import Objective, aca_classes
+from ntir2dc.methods.morngan.objective import Objective, Step, aca_classes
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
 from ntir2dc.methods.morngan.schedule import Active, Phase, Schedule, active
-from ntir2dc.methods.morngan.step import Step
 from ntir2dc.networks.modes import evaluating, set_requires_grad
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.seeds import Stream, psi, seeded
@@ -168,9 +167,9 @@ class MornGAN:
     def losses(self, part: Part) -> Iterator[Terms]:
         """Give Eq. 23 and the discriminators' loss of a part, piece by piece."""
         on = self.on(part.epoch)
-        step = Step.of(part.batch, self.segmented_side(part, on))
+        step = self.forward.begin(part.batch, self.segmented_side(part, on))
         yield from self.forward.generate(step, on, self.scale(part))
-        yield self.forward.discriminate(step, part.pooled)
+        yield self.forward.discriminate(step, part.pools)
         part.log.update(self.observed(step, part, on))
 
     def scale(self, part: Part) -> float:
