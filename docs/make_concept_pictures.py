@@ -30,7 +30,7 @@ from morn_losses import (  # noqa: E402
     PseudoLabeler,
     SemanticDenoiser,
 )
-from morn_losses.edges import canny_edges  # noqa: E402
+from morn_losses.edges import canny_edges, soft_edges  # noqa: E402
 from morn_losses.functional import (  # noqa: E402
     class_balanced_cross_entropy,
     descriptor_similarity,
@@ -175,7 +175,7 @@ def sga() -> None:
     """Edges of the source, and the gradient of the translation as a share of its patch's largest."""
     scene = render_scene(0, 5, SIZE)
     night, day = thermal(scene), color(scene)
-    edges = torch.from_numpy(canny_edges(to_gray(night)[0, 0].numpy(), 0.1, 0.2)).float()
+    edges = canny_edges(night)[0, 0].float()
     gradient = gradient_magnitude((day + 1) / 2)
     h, w = SIZE[0] // 8, SIZE[1] // 8
     largest = F.interpolate(F.max_pool2d(gradient, (h, w)), scale_factor=(h, w))
@@ -313,8 +313,7 @@ def clusters() -> None:
 def metrics() -> None:
     """Edges that a translation keeps, at one of APCE's thresholds."""
     scene = render_scene(0, 14, SIZE)
-    maps = [canny_edges(to_gray(x)[0, 0].numpy(), 0.1, 0.2) for x in (thermal(scene), color(scene))]
-    night, day = (torch.from_numpy(m) for m in maps)
+    night, day = (canny_edges(x)[0, 0] for x in (thermal(scene), color(scene)))
     save(
         "metrics",
         {
@@ -322,6 +321,20 @@ def metrics() -> None:
             "translation": shown(color(scene)),
             "edges of the source": heat(night.float()),
             f"of them kept: {int((night & day).sum())} of {int(night.sum())}": heat((night & day).float()),
+        },
+    )
+
+
+def soft() -> None:
+    """Canny's edges beside the map that has a gradient."""
+    day = color(render_scene(0, 14, SIZE))
+    save(
+        "soft_edges",
+        {
+            "image": shown(day),
+            "canny_edges": heat(canny_edges(day)[0, 0].float()),
+            "soft_edges": heat(soft_edges(day)[0, 0]),
+            "soft_edges, softness 3": heat(soft_edges(day, softness=3)[0, 0]),
         },
     )
 
@@ -337,6 +350,7 @@ CONCEPTS: tuple[Callable[[], None], ...] = (
     memory,
     clusters,
     metrics,
+    soft,
 )
 
 

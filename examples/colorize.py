@@ -22,19 +22,9 @@ from torch.nn import functional as F
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
 from ntir2dc.data.partners import name_of
-from ntir2dc.files import attempt
-from ntir2dc.parallel.world import device_of
+from ntir2dc.files import attempt, check_writable
+from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError, load_translator
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name; ``"auto"`` is a GPU where there is one."""
-    if name == "auto" and not torch.cuda.is_available() and torch.backends.mps.is_available():
-        name = "mps"
-    try:
-        return device_of(name)
-    except ValueError as error:
-        raise DataError(str(error)) from None
 
 
 def pad(x: Tensor) -> Tensor:
@@ -135,6 +125,7 @@ def main(
         if batch_size < 1:
             raise DataError(f"batch_size: expected at least 1, got {batch_size}")
         pairs = plan(input, output)
+        check_writable(pairs[0][1].parent)
         target_device = choose_device(device)
         translator = load_translator(checkpoint).to(target_device)
         if compile:

@@ -17,19 +17,28 @@ if importlib.util.find_spec("jsonargparse") is None:
 
 import numpy as np
 
-from colorize import choose_device
-from evaluate import check_options, show, tell_written, wide_console
 from morn_losses import CITYSCAPES
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
-from ntir2dc.evaluation import COLUMNS, UNTRAINED, Scores, data_of, find_cases, list_cases, load_config, run_network
+from ntir2dc.evaluation import (
+    COLUMNS,
+    UNTRAINED,
+    Scores,
+    data_of,
+    find_cases,
+    list_cases,
+    load_config,
+    run_network,
+    score,
+)
 from ntir2dc.evaluation.comparison import LEVEL, cells, compare, over_frames, to_json
-from ntir2dc.files import attempt, write_text
+from ntir2dc.evaluation.formats import to_csv, to_markdown
+from ntir2dc.evaluation.showing import check_options, show, tell_written, wide_console
+from ntir2dc.files import attempt, check_writable, write_text
 from ntir2dc.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
 from ntir2dc.methods import METHODS
+from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError, load_translator
-from studies.ablations.formats import to_csv, to_markdown
-from studies.ablations.scoring import score
 
 CAVEAT = "One training of each: what other seeds would give is not in the spread."
 
@@ -98,6 +107,8 @@ def main(
     try:
         check_options(judge_steps, judge_seed, limit)
         place = choose_device(device)
+        target = out or run
+        check_writable(target)
         folder, files = find_frames((run, against), data, limit)
         config, names = load_config(run), short_names(run, against)
         untrained = METHODS[config.method].untrained_translator(config, len(CITYSCAPES)).eval().to(place)
@@ -138,7 +149,6 @@ def main(
                  "images_sha256": hash_files(path for case in files for path in case.values())},
         "figures": to_json(found), "notes": notes,
     }  # fmt: skip
-    target = out or run
     page = f"{to_markdown(table)}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
     texts = {
         target / "comparison.md": page,

@@ -8,44 +8,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("evaluate.py needs: pip install 'morn-losses[train]'")
 
-from rich.console import Console
-from rich.table import Table
-
-from colorize import choose_device
 from morn_losses import CITYSCAPES
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import evaluate_run, format_cells, format_classes
+from ntir2dc.evaluation.showing import check_options, show, tell_written, wide_console
 from ntir2dc.judge import STEPS
+from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError
-
-
-def check_options(judge_steps: int, judge_seed: int, limit: int) -> None:
-    """Raise a DataError for a number that is too small."""
-    if judge_steps < 1 or limit < 0 or judge_seed < 0:
-        raise DataError("options: expected judge_steps of at least 1, and limit and judge_seed of at least 0")
-
-
-def wide_console() -> Console:
-    """Return the console; a file that stands for it is as wide as tables need."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
-
-
-def show(head: list[str], rows: list[list[str]], console: Console) -> None:
-    """Print a table."""
-    table = Table()
-    for index, title in enumerate(head):
-        table.add_column(title, justify="right" if index else "left")
-    for cells in rows:
-        table.add_row(*cells)
-    console.print(table)
 
 
 def main(
@@ -89,16 +64,6 @@ def main(
     for note in result["notes"]:
         console.print(note, highlight=False)
     return tell_written([run / name for name in ("metrics.json", "metrics.md", "panels/evaluation.png")], problems)
-
-
-def tell_written(paths: Sequence[Path], problems: Sequence[str]) -> int:
-    """Say which files were written and what is wrong with the others; return the exit status."""
-    written = [str(path) for path in paths if not any(problem.startswith(f"{path}: ") for problem in problems)]
-    if written:
-        print(f"written: {', '.join(written)}")
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return 1 if problems else 0
 
 
 if __name__ == "__main__":

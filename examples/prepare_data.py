@@ -31,7 +31,7 @@ from ntir2dc.data.images import (
 )
 from ntir2dc.data.partners import name_of, partners_of
 from ntir2dc.data.samples import read_picture
-from ntir2dc.files import attempt
+from ntir2dc.files import attempt, check_writable
 
 Size = tuple[int, int]
 """Width and height."""
@@ -127,6 +127,7 @@ def main(
             raise DataError(f"options: expected a crop of at least 1 x 1 that fits into {cover}, got {crop}")
         if input.resolve() == output.resolve():
             raise DataError(f"{output}: is the input; choose another folder")
+        check_writable(output)
         paths = list_images(input)
         if not paths:
             raise DataError(f"{input}: expected a folder with images ({', '.join(SUFFIXES)}), found none")

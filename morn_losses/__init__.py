@@ -1,7 +1,10 @@
 """The losses and modules of MornGAN (Luo et al., arXiv:2208.02960) for PyTorch.
 
 Every concept is a function in :mod:`morn_losses.functional` and a module here that only holds its options.
+:mod:`morn_losses.edges`, :mod:`morn_losses.metrics` and :mod:`morn_losses.estimators` are imported on first use.
 """
+
+from typing import TYPE_CHECKING
 
 from morn_losses import functional
 from morn_losses.kmeans import KMeans, KMeansResult
@@ -55,3 +58,20 @@ __all__ = [
     "__version__",
     "functional",
 ]
+
+_ON_FIRST_USE = ("edges", "estimators", "metrics")
+
+if TYPE_CHECKING:
+    from morn_losses import edges as edges
+    from morn_losses import metrics as metrics
+else:  # to a type checker every misspelt name would have a type
+
+    def __getattr__(name):
+        if name in _ON_FIRST_USE:
+            from importlib import import_module
+
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *_ON_FIRST_USE})

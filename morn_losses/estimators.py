@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from morn_losses._clustering import Init, Metric
 from morn_losses.kmeans import KMeans
 
+__all__ = ["BatchKMeans"]
+
 Array = NDArray[Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,41 @@ def test_import_is_light() -> None:
     code = f"import sys, morn_losses; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+LAZY = ("edges", "estimators", "metrics")
+
+
+def loads(name: str) -> list[str]:
+    """What `import morn_losses` and one attribute of it load, in an interpreter of its own."""
+    code = (
+        f"import sys, morn_losses; morn_losses.{name}; print(*(m for m in sys.modules if m.startswith('morn_losses')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_submodules_are_attributes_on_first_use(name: str) -> None:
+    if importlib.util.find_spec(f"morn_losses.{name}") is None:
+        pytest.skip(f"morn_losses.{name} is not there yet")
+    assert f"morn_losses.{name}" not in loads("functional")
+    assert f"morn_losses.{name}" in loads(name)
+    assert getattr(morn_losses, name) is importlib.import_module(f"morn_losses.{name}")
+    assert getattr(morn_losses, name).__all__
+
+
+def test_every_module_without_an_underscore_is_an_attribute_or_imported_already() -> None:
+    modules = {path.stem if path.suffix else path.name for path in PACKAGE.iterdir() if path.name[0] not in "_."}
+    modules = {name for name in modules if importlib.util.find_spec(f"morn_losses.{name}")} - set(LAZY)
+    found = loads("functional")
+    assert {name for name in modules if f"morn_losses.{name}" not in found} == set()
+
+
+def test_names_are_shown_and_unknown_ones_are_refused() -> None:
+    assert {*morn_losses.__all__, *LAZY} <= set(dir(morn_losses))
+    with pytest.raises(AttributeError, match="module 'morn_losses' has no attribute 'metric'"):
+        morn_losses.metric  # noqa: B018
 
 
 PUBLIC_FUNCTIONS = """

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tests.benchmarks import compare as compare_files
-from tests.benchmarks import harness
+from tests.benchmarks import harness, kmeans_starts
 from tests.benchmarks.__main__ import MARK, MODULES, PARTS, main
 from tests.benchmarks.harness import Settings, compare
 
@@ -29,6 +29,13 @@ def test_the_scripts_run(part: str, tmp_path: Path) -> None:
     assert json.loads(results.read_text())[part]["results"]
     assert page.read_text().startswith(f"kept {MARK}\n\n### ")
     assert "replaced" not in page.read_text()
+
+
+def test_the_comparison_of_starts_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    kmeans_starts.main(["--problems", "2", "--seeds", "1"])
+    torch.set_num_threads(threads)
+    assert capsys.readouterr().out.count("\n| clusters |") == 3
 
 
 @pytest.mark.parametrize("part", ["kmeans", "losses", "lookups", "edges", "precisions", "inference"])

@@ -18,6 +18,7 @@ def call(main: Callable[..., int]) -> int:
     """Call a command with the options of the command line and return its exit status."""
     from jsonargparse import auto_cli
 
+    escape_what_cannot_be_shown()
     # its YAML reader refuses names that are no text
     is_text = not any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument)
     status: int = auto_cli(main, as_positional=False, parser_mode="yaml" if is_text else "json")

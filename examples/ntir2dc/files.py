@@ -40,6 +40,15 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
+def check_writable(folder: Path) -> None:
+    """Raise an ``OSError`` where nothing can be written into a folder, there or yet to be made; makes nothing."""
+    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place}: is a file, expected a folder")
+    if not os.access(place, os.W_OK):
+        raise PermissionError(f"{place}: nothing can be written there")
+
+
 def attempt(write: Callable[[], object], path: Path, problems: list[str]) -> bool:
     """Call what writes ``path`` and return whether it did; what went wrong is added to ``problems``.
 

@@ -26,6 +26,7 @@ from ntir2dc.data.images import DataError, check_size, list_images, load_color, 
 from ntir2dc.data.maps import read_known_labels, read_labels
 from ntir2dc.data.pairing import cut, random_corner
 from ntir2dc.data.partners import partners_of
+from ntir2dc.files import check_writable
 from ntir2dc.run.contact_sheet import save_sheet
 from ntir2dc.seeds import seeded
 from scenes import write_scenes
@@ -61,6 +62,7 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
         parser.error("--aca and --cgr weigh the losses that --morn adds")
     options.segmenter = options.segmenter or options.out / "day_segmenter.pt"
     options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    check_writable(options.out)
     if options.data is None:
         options.data = options.out / "scenes"
         try:

@@ -17,14 +17,14 @@ from pathlib import Path
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("ablation.py needs: pip install 'morn-losses[train]'")
 
-from jsonargparse import auto_cli
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(EXAMPLES.parent), str(EXAMPLES)]
 
-from colorize import choose_device  # noqa: E402
 from morn_losses import CITYSCAPES  # noqa: E402
+from ntir2dc.console import call  # noqa: E402
 from ntir2dc.data.images import DataError, list_images  # noqa: E402
+from ntir2dc.run.device import choose_device  # noqa: E402
 from ntir2dc.run.weights import WeightsError  # noqa: E402
 from studies.ablations.design import BASES, Base, apply, choose_rows, flatten, make_rows  # noqa: E402
 from studies.ablations.frozen import freeze  # noqa: E402
@@ -140,4 +140,4 @@ def split(text: str) -> list[str]:
 if __name__ == "__main__":
     # SIGTERM stops as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

@@ -15,9 +15,10 @@ if importlib.util.find_spec("jsonargparse") is None:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from jsonargparse import auto_cli
 
+from ntir2dc.console import call
 from ntir2dc.data.images import DataError
+from ntir2dc.files import check_writable
 from ntir2dc.run.checkpoint import CheckpointError
 from studies.cards.card import save_tables
 from studies.teaching.pseudo_labels import count, load_method, tables
@@ -36,9 +37,10 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -
     """
     torch.set_num_threads(1)
     try:
+        check_writable(out)
         folders = [run / "checkpoints" if (run / "checkpoints").is_dir() else run for run in runs]
         found = tables([count(load_method(folder, data), data) for folder in folders])
-    except (CheckpointError, DataError) as error:
+    except (CheckpointError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     page = save_tables(out, "pseudo_labels", found, {"runs": [str(run) for run in runs]})
@@ -47,4 +49,4 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

@@ -15,8 +15,9 @@ if importlib.util.find_spec("jsonargparse") is None:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from jsonargparse import auto_cli
 
+from ntir2dc.console import call
+from ntir2dc.files import check_writable
 from studies.cards.report_card import write_report_card
 from studies.cards.streets import Options
 
@@ -29,14 +30,19 @@ def main(out: Path = Path("runs/report_card"), options: Options | None = None) -
         options: how much is measured; None takes the defaults, minutes on one core.
 
     Returns:
-        0.
+        0, or 1 where nothing can be written there.
     """
     # sums differ with the number of threads
     torch.set_num_threads(1)
-    write_report_card(out, options or Options())
+    try:
+        check_writable(out)
+        write_report_card(out, options or Options())
+    except OSError as error:
+        print(f"report_card: {error}", file=sys.stderr)
+        return 1
     print(f"written: {out / 'report_card.md'}, {out / 'report_card.json'}, {out / 'pictures'}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

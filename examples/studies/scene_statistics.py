@@ -14,10 +14,11 @@ if importlib.util.find_spec("jsonargparse") is None:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from jsonargparse import auto_cli
 
 from morn_losses import CITYSCAPES
+from ntir2dc.console import call
 from ntir2dc.data.images import DataError, list_images, save_image
+from ntir2dc.files import check_writable
 from studies.cards.card import save_tables
 from studies.frames.scene_statistics import (
     THERMAL,
@@ -44,6 +45,7 @@ def main(real: Path, scenes: Path, out: Path = Path("runs/scene_statistics")) ->
         0, or 1 where a folder cannot be used.
     """
     try:
+        check_writable(out)
         thermal = make_groups(*(read_pictures(folder / "trainB", thermal=True) for folder in (real, scenes)))
         tables = [compare(title, measure, thermal) for title, measure in THERMAL.items()]
         counts = {"trainB": [len(group.pictures) for group in thermal[1:]]}
@@ -68,4 +70,4 @@ def main(real: Path, scenes: Path, out: Path = Path("runs/scene_statistics")) ->
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

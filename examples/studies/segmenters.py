@@ -16,12 +16,13 @@ if importlib.util.find_spec("jsonargparse") is None:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from jsonargparse import auto_cli
 
 from morn_losses import CITYSCAPES
 from ntir2dc.config import PresetName, make_config
+from ntir2dc.console import call
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.images import DataError
+from ntir2dc.files import check_writable
 from studies.cards.card import save_tables
 from studies.teaching.segmenters import Options, study
 
@@ -50,13 +51,14 @@ def main(
     config = make_config(preset)
     dataset = dataclasses.replace(config.dataset, crop=crop or config.dataset.crop)
     try:
+        check_writable(out)
         config = dataclasses.replace(config, out=str(out), device="cpu", dataset=dataset)
         edges = (dataset.edge_low, dataset.edge_high)
         frames = prepare_training_data(
             data, out / "cache", CITYSCAPES, crop=dataset.crop, edge_thresholds=edges, report=print
         )
         tables = study(config, frames, options)
-    except (DataError, ValueError) as error:
+    except (DataError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     facts = {"options": dataclasses.asdict(options), "preset": preset, "crop": dataset.crop, "torch": torch.__version__}
@@ -66,4 +68,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

@@ -20,20 +20,20 @@ EXAMPLES = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(EXAMPLES.parent), str(EXAMPLES)]
 
 import torch  # noqa: E402
-from jsonargparse import auto_cli  # noqa: E402
 
 from morn_losses import CITYSCAPES  # noqa: E402
+from ntir2dc.console import call  # noqa: E402
 from ntir2dc.data.images import DataError  # noqa: E402
-from ntir2dc.evaluation import list_cases, run_network  # noqa: E402
-from ntir2dc.files import write_atomically  # noqa: E402
+from ntir2dc.evaluation import list_cases, run_network, score  # noqa: E402
+from ntir2dc.evaluation.formats import to_markdown  # noqa: E402
+from ntir2dc.files import write_text  # noqa: E402
 from ntir2dc.judge import judge_pairs, load_or_train_judge  # noqa: E402
 from ntir2dc.methods.morngan.schedule import Phase  # noqa: E402
 from ntir2dc.run.checkpoint import CheckpointError  # noqa: E402
 from ntir2dc.run.weights import load_translator  # noqa: E402
 from studies.ablations.design import apply  # noqa: E402
-from studies.ablations.formats import to_markdown  # noqa: E402
 from studies.ablations.runs import summarize_log  # noqa: E402
-from studies.ablations.scoring import load_scores, save_scores, score  # noqa: E402
+from studies.ablations.scoring import load_scores, save_scores  # noqa: E402
 from studies.ablations.stems import first_steps  # noqa: E402
 from studies.ablations.tables import DIFFERENCES, column_of, difference_cells, format_cell, make_line  # noqa: E402
 from studies.ablations.truth import continue_with_truth, options_of  # noqa: E402
@@ -73,11 +73,11 @@ def main(
             for name in names if not clusters else ():
                 complete(study, name, seed)
         page = summarize_clusters(study, clusters, seeds) if clusters else summarize(study, names, seeds)
-    except (DataError, CheckpointError, FileNotFoundError, ValueError) as error:
+    except (DataError, CheckpointError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     target = "true_labels_clusters.md" if clusters else "true_labels.md"
-    write_atomically(study / "results" / target, page.encode())
+    write_text(study / "results" / target, page)
     print(page)
     return 0
 
@@ -143,4 +143,4 @@ def make_page(places: Mapping[str, Path], pairs: Sequence[tuple[str, str]], seed
 
 
 if __name__ == "__main__":
-    sys.exit(auto_cli(main, as_positional=False))
+    sys.exit(call(main))

@@ -25,6 +25,7 @@ from morn_losses import CITYSCAPES
 from ntir2dc.config import ModuleOptions, make_config, to_dict
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.evaluation import CLASSES_A, Scores
+from ntir2dc.evaluation.formats import to_csv, to_latex, to_markdown
 from ntir2dc.methods.morngan.method import TERMS
 from ntir2dc.methods.morngan.schedule import Phase, Schedule
 from ntir2dc.run.log import read_log
@@ -41,7 +42,6 @@ from studies.ablations.design import (
     make_rows,
     published_readings,
 )
-from studies.ablations.formats import to_csv, to_latex, to_markdown
 from studies.ablations.frozen import Frozen
 from studies.ablations.pictures import make_axis
 from studies.ablations.results import update_docs

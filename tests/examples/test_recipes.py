@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -20,9 +21,10 @@ import crops
 import cut
 import cyclegan
 import segmenters
+from helpers.image_files import exif_of
 from helpers.small_folder import write_folder
 from morn_losses import CITYSCAPES, LabelFusion, SemanticDenoiser
-from ntir2dc.data.images import DataError, read_color, read_labels
+from ntir2dc.data.images import DataError, load_color, read_color, read_labels
 from ntir2dc.evaluation import COLUMNS, INPUT, TRUTH, Figure, Row
 
 SOURCE = Path(cyclegan.__file__)
@@ -131,6 +133,89 @@ def test_patch_nce_equals_loops() -> None:
                 terms.append(math.log(sum(math.exp(s) for s in scores)) - scores[i])
         expected.append(sum(terms) / len(terms))
     assert loss.item() == pytest.approx(sum(expected) / 4, abs=1e-5)
+
+
+# ---- data that cannot be used ----------------------------------------------------------------------------------------
+
+
+def _spoil_nothing(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def _spoil_ids(folder: Path) -> None:
+    Image.new("L", (48, 40), 23).save(folder / "labels_pred2" / "a2.png")
+
+
+def _spoil_size(folder: Path) -> None:
+    Image.new("L", (48, 41)).save(folder / "labels_pred1" / "a2.png")
+
+
+def _spoil_crop(folder: Path) -> None:
+    Image.new("L", (31, 40)).save(folder / "trainB" / "b3.png")
+
+
+def _spoil_tiny(folder: Path) -> None:
+    Image.new("L", (7, 40)).save(folder / "valB" / "b4.png")
+
+
+def _spoil_twin(folder: Path) -> None:
+    Image.new("L", (48, 40)).save(folder / "labels_pred1" / "a2.bmp")
+
+
+def _spoil_stack(folder: Path) -> None:
+    pages = [Image.new("L", (48, 40))] * 2
+    pages[0].save(folder / "trainB" / "b0.png", format="TIFF", save_all=True, append_images=pages[1:])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_spoil_nothing, "trainA: expected a folder with images, found none"),
+        (_spoil_ids, r"labels_pred2/a2.png: holds ids [23]"),
+        (_spoil_size, "labels_pred1/a2.png: is 48 x 41, its image"),
+        (_spoil_crop, "trainB/b3.png: is 31 x 40, smaller than the crop of 32"),
+        (_spoil_tiny, "valB/b4.png: is 7 x 40, smaller than the 8 x 8"),
+        (_spoil_twin, "labels_pred1/a2.png: has the name of a2.bmp"),
+        (_spoil_stack, "trainB/b0.png: holds 2 pictures"),
+    ],
+)
+@pytest.mark.parametrize("recipe", [cyclegan, cut], ids=["cyclegan", "cut"])
+def test_recipes_end_in_a_sentence_before_any_work(
+    recipe, spoil, message: str, data_folder: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(data_folder)
+    with pytest.raises(SystemExit, match="^error: .*" + re.escape(message)) as ended:
+        crops.start(lambda: recipe.main([*flags, f"--out={tmp_path / 'run'}", "--morn"]))
+    assert "\n" not in str(ended.value)
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "day.pt").exists()
+
+
+@pytest.mark.parametrize("wrong", ["out", "segmenter", "scenes"])
+def test_files_in_the_wrong_place_end_a_recipe_in_a_sentence(wrong: str, flags: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "run" / "scenes").mkdir(parents=True)
+    arguments = [*flags, f"--out={tmp_path / ('file' if wrong == 'out' else 'run')}", "--morn"]
+    if wrong == "segmenter":
+        arguments.append(f"--segmenter={tmp_path / 'file'}")
+    if wrong == "scenes":  # of another kind
+        arguments = [argument for argument in arguments if not argument.startswith("--data")]
+    with pytest.raises(SystemExit, match=f"^error: .*{'scenes' if wrong == 'scenes' else 'file'}"):
+        crops.start(lambda: cyclegan.main(arguments))
+
+
+def test_label_maps_lie_on_a_turned_photograph(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", n_a=1, size=(32, 40))
+    Image.open(folder / "trainA" / "a0.png").save(folder / "trainA" / "a0.png", exif=exif_of(6))
+    turned = crops.Crops(folder, 1, crop=32, seed=0, labels=True)
+    image, source = load_color(folder / "trainA" / "a0.png")
+    assert image.shape == (3, 40, 32)
+    (maps,) = turned.predictions
+    first, second = (read_labels(path, source)[None] for path in maps)
+    expected = turned.denoise(turned.fuse(first, second), image[None])[0]
+    _, labels, _ = turned[0]
+    held = [expected[row : row + 32] for row in range(9)]
+    assert any(labels.equal(one) or labels.equal(one.flip(-1)) for one in held)
 
 
 # ---- crops.py and segmenters.py --------------------------------------------------------------------------------------

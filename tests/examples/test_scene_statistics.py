@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.image_files import exif_of
 from helpers.small_folder import write_folder
 from morn_losses import CITYSCAPES
 from ntir2dc.data.images import DataError
@@ -120,6 +121,25 @@ def test_predictions_that_do_not_belong_together(tmp_path: Path) -> None:
     save_maps(tmp_path / "b", labels_pred1=[np.zeros((4, 4))], labels_pred2=[np.zeros((4, 5))])
     with pytest.raises(DataError, match=r"labels_pred2/0\.png: is not of the size of"):
         class_shares(tmp_path / "b", CITYSCAPES)
+
+
+def test_maps_that_cannot_be_used(tmp_path: Path) -> None:
+    save_maps(tmp_path / "a", labelsA=[np.full((4, 4), 23)])
+    with pytest.raises(DataError, match=r"labelsA/0\.png: holds ids \[23\]"):
+        class_shares(tmp_path / "a", CITYSCAPES)
+    save_maps(tmp_path / "b", labelsA=[np.zeros((4, 4))])
+    Image.new("L", (4, 4)).save(tmp_path / "b" / "labelsA" / "0.bmp")
+    with pytest.raises(DataError, match=r"labelsA/0\.png: has the name of 0\.bmp"):
+        class_shares(tmp_path / "b", CITYSCAPES)
+
+
+def test_two_predictions_of_a_turned_photograph_may_have_either_size(tmp_path: Path) -> None:
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    save_maps(tmp_path, labels_pred1=[ids], labels_pred2=[np.rot90(ids, -1)])
+    (tmp_path / "trainA").mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "trainA" / "0.png", exif=exif_of(6))
+    (shares,) = class_shares(tmp_path, CITYSCAPES)
+    assert shares["none"] == pytest.approx(0)
 
 
 def test_thermal_pictures_are_gray(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from morn_losses import (
     PseudoLabeler,
 )
 from morn_losses import SemanticDenoiser as Denoiser
-from morn_losses.edges import canny_edges
+from morn_losses.edges import canny_edges, soft_edges
 from morn_losses.functional import (
     denoise_labels,
     descriptor_similarity,
@@ -216,6 +216,13 @@ def edges(draw: Draw) -> str:
     assert found.dtype == bool
     batch = torch.from_numpy(np.stack((image, other)).astype(np.float64))[:, None]
     assert (canny_edges(batch, 0.1, 0.2)[0, 0].numpy() == canny_edges(image, 0.1, 0.2)).all()
+    x = batch.clone().requires_grad_()
+    soft = soft_edges(x, *one_of(draw, ((0.1, 0.2), (1e-6, 1))), softness=one_of(draw, (1e-3, 0.5, 100)))
+    soft.sum().backward()
+    assert ((soft >= 0) & (soft <= 1)).all()
+    assert x.grad is not None
+    # per unit of an image's values, which may be tiny
+    assert (x.grad * x.detach().abs().amax((1, 2, 3), keepdim=True)).isfinite().all()
     result = apce(image, other, thresholds=5)
     scores = edge_scores(image, image, thresholds=5)
     assert math.isnan(result.value) or 0 <= result.value <= 1
@@ -232,7 +239,7 @@ FUNCTIONS: dict[str, Any] = {
     "PseudoLabeler": pseudo_labels,
     "semantic_descriptor": descriptor,
     "MemoryBank, MemorySampler": memory,
-    "canny_edges, apce, edge_scores": edges,
+    "canny_edges, soft_edges, apce, edge_scores": edges,
 }
 
 

@@ -25,6 +25,7 @@ from ntir2dc.evaluation.figures import (
     Scores,
     evaluate,
     measure,
+    score,
     summarize,
     weighted_figures,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "measure",
     "read_case",
     "run_network",
+    "score",
     "summarize",
     "tint",
     "to_markdown",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from morn_losses import LabelSpace
 from morn_losses.metrics import edge_scores
-from ntir2dc.evaluation.cases import Case, Translate
+from ntir2dc.evaluation.cases import Case, Translate, read_case
 from ntir2dc.judge import class_iou, confusion_matrix, mean_iou, predict
 
 CLASSES_A = ("road", "building", "sky", "car", "traffic sign", "person", "motorcycle", "truck", "bus")
@@ -90,6 +91,17 @@ def measure(case: Case, translated: Tensor, judge: nn.Module | None, space: Labe
         confusion = confusion_matrix(predict(judge, translated), case.labels, space)
     curves = np.stack((edges.recall_curve, edges.precision_curve, edges.f1_curve))
     return Scores(curves, psnr, structure, confusion)
+
+
+def score(
+    cases: Sequence[Mapping[str, Path]], translate: Translate, judge: nn.Module | None, space: LabelSpace
+) -> list[Scores]:
+    """Translate and measure every test image."""
+    scores = []
+    for files in cases:
+        case = read_case(files)
+        scores.append(measure(case, translate(case), judge, space))
+    return scores
 
 
 def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ from ntir2dc.evaluation.cases import (
 )
 from ntir2dc.evaluation.figures import CLASSES_A, COLUMNS, Row, evaluate
 from ntir2dc.evaluation.tables import to_markdown
-from ntir2dc.files import attempt, write_text
+from ntir2dc.files import attempt, check_writable, write_text
 from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge, predict
 from ntir2dc.methods import METHODS
 from ntir2dc.run.contact_sheet import colorize_labels, save_sheet
@@ -107,6 +107,7 @@ def evaluate_run(
     """
     config = load_config(run)
     folder = data or data_of(run, config)
+    check_writable(run)
     files = find_cases(folder, space, limit)
     trained = load_translator(run).to(device)
     untrained = METHODS[config.method].untrained_translator(config, len(space)).eval().to(device)

@@ -13,12 +13,12 @@ import torch
 from morn_losses import LabelSpace
 from ntir2dc.data.folders import check_training_data
 from ntir2dc.data.images import list_images
-from ntir2dc.evaluation import INPUT, TINTED, TRUTH, Translate, find_cases, tint, true_day
+from ntir2dc.evaluation import INPUT, TINTED, TRUTH, Translate, find_cases, score, tint, true_day
 from ntir2dc.files import write_atomically
 from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge
 from scenes import write_scenes
 from studies.ablations.design import Base
-from studies.ablations.scoring import save_scores, score
+from studies.ablations.scoring import save_scores
 
 FOLDERS = (
     *("trainA", "trainB", "labelsA", "labels_pred1", "labels_pred2", "edgesA", "edgesB"),

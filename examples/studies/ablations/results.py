@@ -13,10 +13,10 @@ from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig, to_dict
 from ntir2dc.data.images import save_image
 from ntir2dc.evaluation import COLUMNS, list_cases
+from ntir2dc.evaluation.formats import to_csv, to_latex, to_markdown
 from ntir2dc.files import write_atomically
 from studies.ablations.contrasts import RESAMPLES
 from studies.ablations.design import TABLES, Base, Row, Table
-from studies.ablations.formats import to_csv, to_latex, to_markdown
 from studies.ablations.frozen import REFERENCES, Frozen, reference_path
 from studies.ablations.pictures import draw_figure, draw_panels
 from studies.ablations.runs import find_state, make_runs
@@ -166,7 +166,7 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
         parts.append(part)
     for name, (heading, remark) in SIDE.items():
         if (folder / name).is_file():
-            parts.append(f"### {heading}\n\n{remark}\n\n{(folder / name).read_text()}")
+            parts.append(f"### {heading}\n\n{remark}\n\n{(folder / name).read_text(encoding='utf-8')}")
     columns = _panel_columns(out, found)
     save_image(draw_panels(frozen.data, columns), folder / "panels.png")
     parts.append(
@@ -201,7 +201,7 @@ def update_docs(page: str, results: Path, docs: Path) -> None:
         ValueError: the marks are not there.
     """
     target = docs / "ablation.md"
-    before, begin, rest = target.read_text().partition(BEGIN)
+    before, begin, rest = target.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{target}: expected the marks {BEGIN} and {END}")

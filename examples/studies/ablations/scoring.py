@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
-from morn_losses import LabelSpace
-from ntir2dc.evaluation import Scores, Translate, measure, read_case
+from ntir2dc.evaluation import Scores
 from ntir2dc.files import write_atomically
-
-
-def score(
-    cases: Sequence[Mapping[str, Path]], translate: Translate, judge: nn.Module | None, space: LabelSpace
-) -> list[Scores]:
-    """Translate and measure every test image."""
-    scores = []
-    for files in cases:
-        case = read_case(files)
-        scores.append(measure(case, translate(case), judge, space))
-    return scores
 
 
 def save_scores(path: Path, scores: Sequence[Scores]) -> None:

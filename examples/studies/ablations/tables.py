@@ -11,10 +11,10 @@ import numpy as np
 
 from morn_losses import LabelSpace
 from ntir2dc.evaluation import CLASSES_A, COLUMNS, Column, Scores, weighted_figures
+from ntir2dc.evaluation.formats import to_csv
 from ntir2dc.judge import class_iou
 from studies.ablations.contrasts import LEVEL, Estimate, paired, verdict
 from studies.ablations.design import CONTRASTS, Contrast, Table
-from studies.ablations.formats import to_csv
 
 DIFFERENCES = ("miou_a", "miou_s", "apce", "edge_f1")
 SHOWN = tuple(c for c in COLUMNS if c.key != "miou_all")

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from morn_losses import CITYSCAPES
-from ntir2dc.evaluation import list_cases, run_network
+from ntir2dc.evaluation import list_cases, run_network, score
 from ntir2dc.judge import judge_pairs, load_or_train_judge
 from ntir2dc.run.checkpoint import list_checkpoints
 from ntir2dc.run.weights import load_translator
-from studies.ablations.scoring import save_scores, score
+from studies.ablations.scoring import save_scores
 from studies.ablations.stems import save_stem
 from train_morngan import main as train
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from ntir2dc.files import write_atomically
+from ntir2dc.files import write_text
 
 Values = tuple[float, ...]
 """One number a set; NaN where it is undefined there."""
@@ -151,8 +151,8 @@ def save_tables(folder: Path, name: str, tables: Sequence[Table], facts: Mapping
     """Write tables as ``NAME.md`` and, with ``facts`` about them and every number, ``NAME.json``; return the former."""
     page = "\n\n".join(table_to_markdown(table) for table in tables) + "\n"
     result = {**facts, "tables": [table_to_json(table) for table in tables]}
-    write_atomically(folder / f"{name}.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
-    write_atomically(folder / f"{name}.md", page.encode())
+    write_text(folder / f"{name}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_text(folder / f"{name}.md", page)
     return page
 
 

@@ -15,7 +15,10 @@ import numpy as np
 from PIL import Image
 
 from morn_losses import LabelSpace
-from ntir2dc.data.images import DataError, list_images, read_color, read_labels, read_thermal, to_image
+from ntir2dc.data.images import DataError, list_images, read_color, read_thermal, to_image
+from ntir2dc.data.maps import read_known_labels
+from ntir2dc.data.partners import by_name
+from ntir2dc.data.samples import read_picture
 from studies.cards.card import Table, share, spread
 from studies.cards.plots import Line, beside, line_plot, stack
 from studies.frames.image_statistics import (
@@ -152,15 +155,18 @@ def class_shares(folder: Path, space: LabelSpace) -> list[dict[str, float]]:
     Of ``labelsA``, or of what the two predictions agree on; other pixels and unlabeled ones are "none".
 
     Raises:
-        DataError: two predictions that do not belong together.
+        DataError: two predictions that do not belong together, or with unknown ids.
     """
     kinds = ("labelsA",) if (folder / "labelsA").is_dir() else ("labels_pred1", "labels_pred2")
-    maps = [list_images(folder / kind) for kind in kinds]
-    if len({tuple(path.stem for path in paths) for paths in maps}) > 1:
+    images, *maps = (by_name(list_images(folder / kind)) for kind in ("trainA", *kinds))
+    if any(paths.keys() != maps[0].keys() for paths in maps):
         raise DataError(f"{folder}: expected maps of the same names in {' and '.join(kinds)}")
     found = []
-    for paths in zip(*maps, strict=True):
-        first, last = (read_labels(path).numpy() for path in (paths[0], paths[-1]))  # one and the same if given
+    for name in maps[0]:
+        paths = [of_kind[name] for of_kind in maps]
+        image = read_picture(images[name]).source if name in images else None
+        # one and the same if given
+        first, last = (read_known_labels(path, image, space).numpy() for path in (paths[0], paths[-1]))
         if first.shape != last.shape:
             raise DataError(f"{paths[-1]}: is not of the size of {paths[0]}")
         counts = np.bincount(np.where(first == last, first, space.ignore_index).ravel(), minlength=256)
