@@ -221,20 +221,22 @@ def picture() -> str:
         cycle = d.box(780, y, 170, 54, own, images[2], size=17)
         d.chain(real, *first, fake, *second, cycle)
 
+    def losses(y: float, edge: float, *terms: tuple[float, float, str]) -> None:
+        for x, width, term in terms:
+            d.box(x, y, width, 30, LOSS, term, size=14)
+            at = x + 15 if x == 335 else x
+            d.arrow((at, edge), (at, y + 15 if y < edge else y - 15))
+
     row(200, ("x_{a}", "G_{AB}(x_{a})", "G_{BA}(G_{AB}(x_{a}))"), "A", "B", (DAY, NIGHT))
     d.arrow((70, 173), (70, 68))
-    for x, width, loss in ((335, 120, "L_{adv} by D_{B}"), (430, 46, "L_{tv}"), (780, 140, "L_{cyc}: is it x_{a}?")):
-        d.box(x, 130, width, 30, LOSS, loss, size=14)
-        d.arrow((x + (15 if x == 335 else 0), 173), (x + (15 if x == 335 else 0), 145))
+    losses(130, 173, (335, 120, "L_{adv} by D_{B}"), (430, 46, "L_{tv}"), (780, 140, "L_{cyc}: is it x_{a}?"))
     d.box(575, 130, 220, 30, LOSS, "L_{sga}: edges, gray, warm people", size=13)
     d.arrow((448, 186), (490, 145))
     d.box(390, 268, 170, 32, LOSS, "S_{B}: L_{seg}^{fb}, is it M_{PL}^{A}?", size=14)
     d.arrow((390, 227), (390, 252))
 
     row(450, ("x_{b}", "G_{BA}(x_{b})", "G_{AB}(G_{BA}(x_{b}))"), "B", "A", (NIGHT, DAY))
-    for x, width, loss in ((335, 120, "L_{adv} by D_{A}"), (445, 46, "L_{tv}"), (780, 140, "L_{cyc}: is it x_{b}?")):
-        d.box(x, 518, width, 30, LOSS, loss, size=14)
-        d.arrow((x + (15 if x == 335 else 0), 477), (x + (15 if x == 335 else 0), 503))
+    losses(518, 477, (335, 120, "L_{adv} by D_{A}"), (445, 46, "L_{tv}"), (780, 140, "L_{cyc}: is it x_{b}?"))
     d.box(575, 518, 160, 30, LOSS, "L_{sga}: edges of x_{b}", size=14)
     d.arrow((448, 468), (505, 503))
     d.box(400, 568, 330, 30, LOSS, "L_{cgr}: strong gradients of the background", size=14)
