@@ -194,6 +194,12 @@ def test_unknown_folder(tmp_path: Path) -> None:
         prepare(tmp_path / "nowhere", tmp_path)
 
 
+def test_a_folder_named_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"^{tmp_path}/data: no such folder, which is where data lies from here"):
+        prepare(Path("data"), tmp_path)
+
+
 def test_another_label_space(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", single=True)
     space = LabelSpace(("road", "vegetation", "sky", "pole"), (3,), (3,), (0, 1, 2))
