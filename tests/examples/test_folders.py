@@ -167,7 +167,11 @@ def _unknown(path: Path) -> None:
             "is 20 x 7, smaller than the 8 x 8 that the networks",
         ),
         ("edgesB/b1.png", _grow, r"edgesB/b1.png: is 50 x 40, its image .*b1.png is 48 x 40"),
-        ("edgesA/a1.png", lambda p: Image.new("L", (48, 40), 1).save(p), "a1.png: holds 0 and 1"),
+        (
+            "edgesA/a1.png",
+            lambda p: Image.new("L", (48, 40), 1).save(p),
+            "a1.png: holds values up to 1, exp",
+        ),
         ("edgesA/a9.png", _grow, r"edgesA/a9.png: has no image of its name"),
         ("labels_pred1/a1.png", _truncate, "a1.png"),
         ("labels_pred2/a1.png", _grow, r"labels_pred2/a1.png: is 50 x 40, its image .*a1.png is 48 x 40"),
