@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(EXAMPLES.parent), str(EXAMPLES)]
 
 from morn_losses import CITYSCAPES  # noqa: E402
-from ntir2dc.console import call  # noqa: E402
+from ntir2dc.console import call, tell  # noqa: E402
 from ntir2dc.data.images import DataError, list_images  # noqa: E402
 from ntir2dc.run.device import choose_device  # noqa: E402
 from ntir2dc.run.weights import WeightsError  # noqa: E402
@@ -115,7 +115,8 @@ def main(
                 failed = complete_all(
                     runs, frozen, jobs=jobs, n_images=n_images, same_code=same_code, lock=lock.fileno(), say=say
                 )
-            page = write_results(out, study, frozen, known, CITYSCAPES)
+            problems: list[str] = []
+            page = write_results(out, study, frozen, known, CITYSCAPES, problems)
             if not page:
                 say("no run is done yet")
                 return 1
@@ -123,7 +124,7 @@ def main(
             if docs is not None:
                 update_docs(page, out / "results", docs)
                 say(f"{docs / 'ablation.md'}: shows these results")
-            return 1 if failed else 0
+            return max(tell(problems), 1 if failed else 0)
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130

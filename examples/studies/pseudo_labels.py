@@ -18,6 +18,7 @@ import torch
 
 from ntir2dc.console import call
 from ntir2dc.data.images import DataError
+from ntir2dc.evaluation.showing import tell_written
 from ntir2dc.files import check_writable
 from ntir2dc.run.checkpoint import CheckpointError
 from studies.cards.card import save_tables
@@ -43,9 +44,10 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -
     except (CheckpointError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    page = save_tables(out, "pseudo_labels", found, {"runs": [str(run) for run in runs]})
-    print(f"{page}\n± is the standard deviation over {len(runs)} runs\nwritten: {out / 'pseudo_labels.md'}")
-    return 0
+    problems: list[str] = []
+    page = save_tables(out, "pseudo_labels", found, {"runs": [str(run) for run in runs]}, problems)
+    print(f"{page}\n± is the standard deviation over {len(runs)} runs")
+    return tell_written([out / "pseudo_labels.md", out / "pseudo_labels.json"], problems)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
@@ -18,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from morn_losses import CITYSCAPES
 from ntir2dc.console import call
 from ntir2dc.data.images import DataError, list_images, save_image
-from ntir2dc.files import check_writable
+from ntir2dc.evaluation.showing import tell_written
+from ntir2dc.files import attempt, check_writable
 from studies.cards.card import save_tables
 from studies.frames.scene_statistics import (
     THERMAL,
@@ -56,17 +58,18 @@ def main(real: Path, scenes: Path, out: Path = Path("runs/scene_statistics")) ->
             shares = [class_shares(folder, CITYSCAPES) for folder in (real, scenes)]
             if all(shares):
                 tables.append(class_table(*shares))
-        save_image(draw_curves(thermal), out / "scene_statistics.png")
+        curves, path = draw_curves(thermal), out / "scene_statistics.png"
+        problems: list[str] = []
+        attempt(partial(save_image, curves, path), path, problems)
     except (DataError, OSError) as error:
         print(f"scene_statistics: {error}", file=sys.stderr)
         return 1
     facts = {"real": str(real), "scenes": str(scenes), "images": counts, "furthest apart": furthest(tables)}
-    print(save_tables(out, "scene_statistics", tables, facts))
+    print(save_tables(out, "scene_statistics", tables, facts, problems))
     print("mean ±standard deviation over the images; furthest apart, in standard deviations:")
     for name, apart in facts["furthest apart"]:
         print(f"  {apart:+.1f}  {name}")
-    print(f"written: {out / 'scene_statistics.md'}, {out / 'scene_statistics.json'}, {out / 'scene_statistics.png'}")
-    return 0
+    return tell_written([out / f"scene_statistics.{kind}" for kind in ("md", "json", "png")], problems)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from ntir2dc.config import PresetName, make_config
 from ntir2dc.console import call
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.images import DataError
+from ntir2dc.evaluation.showing import tell_written
 from ntir2dc.files import check_writable
 from studies.cards.card import save_tables
 from studies.teaching.segmenters import Options, study
@@ -62,9 +63,10 @@ def main(
         print(f"error: {error}", file=sys.stderr)
         return 1
     facts = {"options": dataclasses.asdict(options), "preset": preset, "crop": dataset.crop, "torch": torch.__version__}
-    page = save_tables(out, "segmenters", tables, facts)
-    print(f"\n{page}\n± is the standard deviation over {options.seeds} seeds\nwritten: {out / 'segmenters.md'}")
-    return 0
+    problems: list[str] = []
+    page = save_tables(out, "segmenters", tables, facts, problems)
+    print(f"\n{page}\n± is the standard deviation over {options.seeds} seeds")
+    return tell_written([out / "segmenters.md", out / "segmenters.json"], problems)
 
 
 if __name__ == "__main__":

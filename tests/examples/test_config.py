@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ntir2dc.config import (
@@ -28,6 +29,27 @@ def test_survives_json(preset: str, variant: str) -> None:
     assert config.preset == preset
     assert config.variant == variant
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    plain = make_config("mini")
+
+    def with_numpys(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return dataclasses.replace(
+                value, **{f.name: with_numpys(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            )  # type: ignore[type-var]
+        if isinstance(value, tuple):
+            return tuple(with_numpys(part) for part in value)
+        return {bool: np.bool_, int: np.int64, float: np.float64}.get(type(value), lambda x: x)(value)
+
+    config = with_numpys(plain)
+    assert config == plain
+    assert json.dumps(to_dict(config)) == json.dumps(to_dict(plain))
+    assert json.dumps(config.dataset.scenes()) == json.dumps(plain.dataset.scenes())
+    assert [type(value) for value in to_dict(config)["networks"].values()] == [
+        type(value) for value in to_dict(plain)["networks"].values()
+    ]
 
 
 def test_the_defaults_are_the_papers() -> None:

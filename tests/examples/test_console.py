@@ -142,3 +142,15 @@ def test_an_ablation_on_unusable_frames_trains_no_judge(tmp_path: Path, capsys: 
         assert f"{path}: holds ids [23]" in captured.err
         assert "judge: step" not in captured.out
         Image.new("L", (96, 96)).save(path)
+
+
+def test_one_table_that_cannot_be_written_leaves_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = write_folder(tmp_path / "data"), tmp_path / "out"
+    scenes = write_folder(tmp_path / "scenes", size=(32, 40))
+    (out / "scene_statistics.json").mkdir(parents=True)
+    assert scene_statistics.main(folder, scenes, out) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {out / 'scene_statistics.json'}: cannot be written (Is a directory)\n"
+    assert (out / "scene_statistics.md").read_text(encoding="utf-8") in captured.out
+    assert (out / "scene_statistics.png").is_file()
+    assert captured.out.splitlines()[-1] == f"written: {out / 'scene_statistics.md'}, {out / 'scene_statistics.png'}"

@@ -167,7 +167,11 @@ def _unknown(path: Path) -> None:
             "is 20 x 7, smaller than the 8 x 8 that the networks",
         ),
         ("edgesB/b1.png", _grow, r"edgesB/b1.png: is 50 x 40, its image .*b1.png is 48 x 40"),
-        ("edgesA/a1.png", lambda p: Image.new("L", (48, 40), 1).save(p), "a1.png: holds 0 and 1"),
+        (
+            "edgesA/a1.png",
+            lambda p: Image.new("L", (48, 40), 1).save(p),
+            "a1.png: holds values up to 1, exp",
+        ),
         ("edgesA/a9.png", _grow, r"edgesA/a9.png: has no image of its name"),
         ("labels_pred1/a1.png", _truncate, "a1.png"),
         ("labels_pred2/a1.png", _grow, r"labels_pred2/a1.png: is 50 x 40, its image .*a1.png is 48 x 40"),
@@ -192,6 +196,12 @@ def test_one_clear_message_names_the_file(data_folder: Path, tmp_path: Path, nam
 def test_unknown_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
         prepare(tmp_path / "nowhere", tmp_path)
+
+
+def test_a_folder_named_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"^{tmp_path}/data: no such folder, which is where data lies from here"):
+        prepare(Path("data"), tmp_path)
 
 
 def test_another_label_space(tmp_path: Path) -> None:

@@ -315,7 +315,8 @@ def test_edges_are_shares_of_white_at_every_depth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.array([[0, 1]], np.uint8), r"holds 0 and 1, expected edges white \(255\) on black"),
+        (np.array([[0, 1]], np.uint8), r"holds values up to 1, expected edges white \(255\) on black"),
+        (np.array([[0, 255]], np.uint16), r"holds values up to 255, expected edges white \(65535\) on black"),
         (np.array([[0, 1.5]], np.float32), r"holds values outside \[0, 1\]"),
         (np.array([[-0.5, 1]], np.float32), r"holds values outside \[0, 1\]"),
     ],

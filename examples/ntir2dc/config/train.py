@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from ntir2dc.config.options import (
     CycleGANOptions,
@@ -107,6 +109,7 @@ class TrainConfig:
     cyclegan: CycleGANOptions = field(default_factory=CycleGANOptions)
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_ranges(self)
         parts = self.devices * self.num_nodes * self.accumulate
         if self.batch_size % parts:
@@ -131,3 +134,20 @@ class TrainConfig:
                 f"dataset.edge_low: expected at most dataset.edge_high = {self.dataset.edge_high}, "
                 f"got {self.dataset.edge_low}"
             )
+
+
+def _make_plain(options: Any) -> None:
+    """Replace the numbers of numpy in a dataclass by Python's, which JSON and checkpoints hold."""
+
+    def plain(value: Any) -> Any:
+        return value.item() if isinstance(value, np.generic) else value
+
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if is_dataclass(value):
+            _make_plain(value)
+        # frozen for everybody else
+        elif isinstance(value, tuple):
+            object.__setattr__(options, one.name, tuple(plain(part) for part in value))
+        elif isinstance(value, np.generic):
+            object.__setattr__(options, one.name, plain(value))

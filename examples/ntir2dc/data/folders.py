@@ -144,7 +144,8 @@ def _checked(
 ) -> Iterator[_Checked]:
     """Read and check the images of a domain, with their edge maps and those in the folders ``kinds``."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        seen = "" if folder.is_absolute() else f", which is where {folder} lies from here"
+        raise DataError(f"{folder.absolute()}: no such folder{seen}")
     images = list_images(folder / f"train{domain}")
     if not images:
         raise DataError(

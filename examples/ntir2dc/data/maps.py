@@ -70,14 +70,15 @@ def read_edges(path: Path | str, image: Source | None = None) -> Tensor:
             map that does not have the size of its image.
     """
     gray = read_gray(path)
+    span = gray.span if gray.source.bits <= 16 else (0, 1)
+    largest = gray.counts.max()
+    if gray.counts.min() < span[0] or largest > span[1]:
+        raise DataError(f"{path}: holds values outside [0, 1], expected edges white on black")
+    if 0 < largest <= span[1] / 255:  # a mask of 0 and 1, or of 8 bits in a file of 16
+        raise DataError(f"{path}: holds values up to {largest:g}, expected edges white ({span[1]:g}) on black (0)")
     if gray.source.bits <= 8:
-        if gray.counts.max(initial=0) == 1:
-            raise DataError(f"{path}: holds 0 and 1, expected edges white (255) on black (0)")
         edges = ((torch.from_numpy(_fitted(gray.counts, Path(path), image)).float() / 127.5 - 1) + 1) / 2
     else:
-        span = gray.span if gray.source.bits <= 16 else (0, 1)
-        if gray.counts.min() < span[0] or gray.counts.max() > span[1]:
-            raise DataError(f"{path}: holds values outside [0, 1], expected edges white on black")
         edges = torch.from_numpy(_fitted(gray.between(*span), Path(path), image)).float()
     return edges
 

@@ -156,6 +156,7 @@ def _only_page(path: Path, image: Any) -> int:
     found = list(range(pages))
     if image.format == "TIFF":
         found = [page for page in found if image.seek(page) or not image.tag_v2.get(_SUBFILE, 0) & 0b101]
+    found = found or list(range(pages))
     if len(found) != 1:
         raise DataError(f"{path}: holds {len(found)} pictures, expected one; save each as a file of its own")
     return found[0]

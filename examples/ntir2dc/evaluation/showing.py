@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from ntir2dc.console import tell
 from ntir2dc.data.images import DataError
 
 
@@ -39,6 +39,4 @@ def tell_written(paths: Sequence[Path], problems: Sequence[str]) -> int:
     written = [str(path) for path in paths if not any(problem.startswith(f"{path}: ") for problem in problems)]
     if written:
         print(f"written: {', '.join(written)}")
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return tell(problems)

@@ -6,15 +6,18 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig, to_dict
 from ntir2dc.data.images import save_image
 from ntir2dc.evaluation import COLUMNS, list_cases
 from ntir2dc.evaluation.formats import to_csv, to_latex, to_markdown
-from ntir2dc.files import write_atomically
+from ntir2dc.files import attempt, write_atomically, write_text
 from studies.ablations.contrasts import RESAMPLES
 from studies.ablations.design import TABLES, Base, Row, Table
 from studies.ablations.frozen import REFERENCES, Frozen, reference_path
@@ -107,8 +110,13 @@ def table_csv(lines: Sequence[Line], hashes: Mapping[str, str | None]) -> str:
     return to_csv([head, *rows])
 
 
-def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row], space: LabelSpace) -> str:
-    """Write everything that the finished runs allow into ``out/results``; return the page, ``results.md``."""
+def write_results(
+    out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row], space: LabelSpace, problems: list[str]
+) -> str:
+    """Write everything that the finished runs allow into ``out/results``; return the page, ``results.md``.
+
+    What cannot be written is added to ``problems``.
+    """
     folder = out / "results"
     found = collect(out, base.config, rows, frozen)
     if not found.scores:
@@ -125,7 +133,10 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
     parts: list[str] = []
 
     def write(name: str, text: str) -> None:
-        write_atomically(folder / name, text.encode())
+        attempt(partial(write_text, folder / name, text), folder / name, problems)
+
+    def draw(name: str, picture: Image.Image) -> None:
+        attempt(partial(save_image, picture, folder / name), folder / name, problems)
 
     write("figures.csv", figures_csv(found.scores, space, frozen.hashes()))
     for table in TABLES.values():
@@ -139,7 +150,7 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
         write(f"{table.name}.tex", remarks + to_latex(cells) + "\n" + to_latex(classes))
         shown = compared if table.name == "table5" else []
         picture = draw_figure(lines, shown, titles, table.title, about)
-        save_image(picture, folder / f"{table.name}.png")
+        draw(f"{table.name}.png", picture)
         logs = [
             (table.titles.get(name, titles[name]), [record["log"] for record in found.records[name].values()])
             for name in table.rows
@@ -168,7 +179,7 @@ def write_results(out: Path, base: Base, frozen: Frozen, rows: Mapping[str, Row]
         if (folder / name).is_file():
             parts.append(f"### {heading}\n\n{remark}\n\n{(folder / name).read_text(encoding='utf-8')}")
     columns = _panel_columns(out, found)
-    save_image(draw_panels(frozen.data, columns), folder / "panels.png")
+    draw("panels.png", draw_panels(frozen.data, columns))
     parts.append(
         "### What it looks like\n\nTest images at equal distances over the set.\n\n![Panels](PICTURESpanels.png)\n"
     )

@@ -7,12 +7,13 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ntir2dc.files import write_text
+from ntir2dc.files import attempt, write_text
 
 Values = tuple[float, ...]
 """One number a set; NaN where it is undefined there."""
@@ -147,12 +148,17 @@ def table_to_json(table: Table) -> dict[str, Any]:
     return {"title": table.title, "rows": rows}
 
 
-def save_tables(folder: Path, name: str, tables: Sequence[Table], facts: Mapping[str, Any]) -> str:
-    """Write tables as ``NAME.md`` and, with ``facts`` about them and every number, ``NAME.json``; return the former."""
+def save_tables(folder: Path, name: str, tables: Sequence[Table], facts: Mapping[str, Any], problems: list[str]) -> str:
+    """Write tables as ``NAME.md`` and, with ``facts`` about them and every number, ``NAME.json``; return the former.
+
+    What cannot be written is added to ``problems``.
+    """
     page = "\n\n".join(table_to_markdown(table) for table in tables) + "\n"
     result = {**facts, "tables": [table_to_json(table) for table in tables]}
-    write_text(folder / f"{name}.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    write_text(folder / f"{name}.md", page)
+    texts = {"json": json.dumps(result, indent=1, allow_nan=False) + "\n", "md": page}
+    for kind, text in texts.items():
+        path = folder / f"{name}.{kind}"
+        attempt(partial(write_text, path, text), path, problems)
     return page
 
 

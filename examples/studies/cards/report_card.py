@@ -9,12 +9,13 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from ntir2dc.files import write_atomically
+from ntir2dc.files import attempt, write_atomically, write_text
 from studies.cards import aca, cgr, distillation, labels, memory, sr
 from studies.cards.card import Card, to_json, to_markdown
 from studies.cards.standins import train_standins
@@ -54,8 +55,10 @@ def write_report_card(folder: Path, options: Options, say: Say = print) -> list[
         say(f"  {card.title}: {verdicts.count('yes')} of {len(verdicts)} claims hold in every set")
         found.append(card)
     seconds = time.perf_counter() - start
+    problems: list[str] = []
     for card in found:
-        save_png(card.picture, folder / "pictures" / f"{card.key}.png")
+        path = folder / "pictures" / f"{card.key}.png"
+        attempt(partial(save_png, card.picture, path), path, problems)
     machine = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -68,8 +71,14 @@ def write_report_card(folder: Path, options: Options, say: Say = print) -> list[
         "machine": machine,
         "cards": {card.key: to_json(card) for card in found},
     }
-    write_atomically(folder / "report_card.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
-    write_atomically(folder / "report_card.md", page(found, options, machine).encode())
+    texts = {
+        "report_card.json": json.dumps(result, indent=1, allow_nan=False) + "\n",
+        "report_card.md": page(found, options, machine),
+    }
+    for name, text in texts.items():
+        attempt(partial(write_text, folder / name, text), folder / name, problems)
+    if problems:
+        raise OSError("; ".join(problems))
     return found
 
 
