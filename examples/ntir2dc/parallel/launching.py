@@ -45,8 +45,8 @@ def launch(command: Sequence[str], count: int, advice: Callable[[], str]) -> int
 
 def _ending(status: int) -> str:
     if status < 0:
-        by = signal.Signals(-status)
-        return f"was killed by {by.name}{', perhaps by a system out of memory' * (by == signal.SIGKILL)}"
+        why = ", perhaps by a system out of memory" if status == -signal.SIGKILL else ""
+        return f"was killed by {signal.Signals(-status).name}{why}"
     return f"ended with status {status}"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 if sys.platform != "win32":
     import fcntl
@@ -38,23 +39,22 @@ def locked(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterato
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        while not _lock(file, folder, say):
-            os.close(file)
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds")}
-        os.ftruncate(file, 0)
-        os.write(file, json.dumps(holder).encode())
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(file)
+    while True:
+        with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
+            if not _lock(file, folder, say):
+                continue
+            since = datetime.now().isoformat(" ", "seconds")
+            file.truncate(0)
+            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
-def _lock(file: int, folder: Path, say: Callable[[str], None]) -> bool:
+def _lock(file: TextIO, folder: Path, say: Callable[[str], None]) -> bool:
     """Lock an open file; False if whoever held it has removed it in between."""
     if sys.platform == "win32":
         return True
@@ -67,12 +67,12 @@ def _lock(file: int, folder: Path, say: Callable[[str], None]) -> bool:
             ) from None
         say(f"{folder}: its file system knows no locks ({error.strerror}), so see that no second run starts in it")
         return True
-    return os.fstat(file).st_nlink > 0
+    return os.fstat(file.fileno()).st_nlink > 0
 
 
-def _holder(file: int) -> str:
+def _holder(file: TextIO) -> str:
     try:
-        held = json.loads(os.read(file, 1000))
+        held = json.load(file)
         return f"process {held['pid']} on {held['host']} has trained in it since {held['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process trains in it"
