@@ -50,7 +50,7 @@ def canny_edges(
 
     It is computed in float64, or in float32 on MPS, which has nothing wider. On a GPU the host waits for nothing but
     the end of the hysteresis, for which it looks once in 16 steps. The edges carry no gradient;
-    :func:`soft_edges` do.
+    those of :func:`~morn_losses.edges.soft_edges` do.
 
     Args:
         gray: numpy ``(H, W)``, or a tensor ``(B, C, H, W)`` with C = 1 or 3, of which
