@@ -216,7 +216,7 @@ def gaussian(sigma: float) -> list[float]:
     """Return the weights of a Gaussian that ends at four standard deviations."""
     radius = int(4 * sigma + 0.5)
     weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-radius, radius + 1)]
-    total = math.fsum(weights)
+    total = sum(weights)
     return [w / total for w in weights]
 
 
