@@ -32,7 +32,9 @@ def survivors(
         return none
     # everything in a frame of one pixel, so that one number finds a pixel and its neighbours in each array
     row = W + 2
-    smooth, magnitude, rather_x = np.empty((H + 2, row)), np.zeros((H + 2, row)), np.zeros((H + 2, row), np.bool_)
+    # (the two large arrays as one: glibc then keeps the memory for the next image, in place of mapping it anew)
+    smooth, magnitude = np.zeros((2, H + 2, row))
+    rather_x = np.zeros((H + 2, row), np.bool_)
     image = smooth[1:-1, 1:-1]
     np.divide(values, scale, out=image)
     for axis in (0, 1):
@@ -94,11 +96,12 @@ def survivors(
 def _candidates(magnitude: Floats, rather_x: NDArray[np.bool_], tolerance: float) -> Numbers:
     """Return a superset of the survivors among the inner pixels: those that no side exceeds altogether.
 
-    What lies between two of the three neighbours on one side is at least the least of them. In 16 bits, where rounding
-    and the tolerance are within a step, many pixels fit into a register; nine of ten fall here that fall at all.
+    What lies between two of the three neighbours on one side is at least the least of them. 16 bits hold that with two
+    steps to spare for rounding and the tolerance, and many of them fit into a register.
     """
     H, W = magnitude.shape
-    steps = (magnitude * 60_000).astype(np.uint16)
+    steps = np.empty((H, W), np.uint16)
+    np.multiply(magnitude, 60_000, out=steps, casting="unsafe")
     inner, upper = (slice(2, -2), slice(2, -2)), steps[2:-2, 2:-2] + np.uint16(2)
     column = np.minimum(np.minimum(steps[1:-3], steps[3:-1]), steps[2:-2])
     along_x = upper >= np.maximum(column[:, 1:-3], column[:, 3:-1])

@@ -50,7 +50,7 @@ def canny_edges(
 
     It is computed in float64, or in float32 on MPS, which has nothing wider. On a GPU the host waits for nothing but
     the end of the hysteresis, for which it looks once in 16 steps. The edges carry no gradient;
-    :func:`soft_edges` do.
+    those of :func:`~morn_losses.edges.soft_edges` do.
 
     Args:
         gray: numpy ``(H, W)``, or a tensor ``(B, C, H, W)`` with C = 1 or 3, of which
@@ -216,7 +216,7 @@ def gaussian(sigma: float) -> list[float]:
     """Return the weights of a Gaussian that ends at four standard deviations."""
     radius = int(4 * sigma + 0.5)
     weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-radius, radius + 1)]
-    total = math.fsum(weights)
+    total = sum(weights)
     return [w / total for w in weights]
 
 

@@ -19,7 +19,7 @@ _EPS = 1e-8
 def soft_edges(
     image: Tensor, low: float = 0.1, high: float = 0.2, sigma: float = math.sqrt(2), *, softness: float = 0.5
 ) -> Tensor:
-    r"""Edge map in the manner of :func:`canny_edges` that has a gradient.
+    r"""Edge map in the manner of :func:`~morn_losses.edges.canny_edges` that has a gradient.
 
     With m the gradient magnitude of the smoothed image as a share of the image's largest, and :math:`m_+, m_-` its
     values one pixel ahead and behind along the gradient, each between the two neighbours that it points between,
