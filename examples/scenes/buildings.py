@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from scenes.canvas import BUILDING, FENCE, UP, VEGETATION, WALL, Canvas, Color
+from scenes.canvas import BUILDING, FENCE, UP, VEGETATION, WALL, Canvas
+from scenes.worlds import Color
 
-PLASTER: tuple[Color, ...] = (
-    (0.72, 0.68, 0.60), (0.66, 0.56, 0.44), (0.58, 0.36, 0.28), (0.70, 0.70, 0.69), (0.48, 0.30, 0.24),
-    (0.60, 0.62, 0.64), (0.78, 0.74, 0.66), (0.52, 0.50, 0.44), (0.62, 0.50, 0.36),
-)  # fmt: skip
 ROOFS: tuple[Color, ...] = ((0.42, 0.24, 0.18), (0.30, 0.29, 0.29), (0.36, 0.30, 0.26), (0.50, 0.30, 0.20))
 AWNINGS: tuple[Color, ...] = ((0.55, 0.12, 0.12), (0.14, 0.34, 0.24), (0.16, 0.24, 0.45), (0.72, 0.62, 0.42))
 
@@ -30,7 +27,8 @@ def draw_building(
     storey = float(canvas.shapes.uniform(2.8, 3.5))
     height = floors * storey + float(canvas.shapes.uniform(0.3, 1.0))
     heat = canvas.heat(BUILDING)
-    color = canvas.vary(PLASTER[int(canvas.paint.integers(len(PLASTER)))], 0.1)
+    plaster = canvas.world.plaster
+    color = canvas.vary(plaster[int(canvas.paint.integers(len(plaster)))], 0.1)
     distance = max(near, 2.0)
     x0, x1 = sign * edge, sign * (edge + depth)
     flank_normal = (-sign, 0.0, 0.0)
@@ -126,11 +124,31 @@ def _windows(
                 high = low + tall * storey
                 surface = front[warm[15 - i % 16][j] < 0.25]
                 canvas.across(near, (a, b), (low, high), surface)
+    if shop and canvas.shapes.random() < 0.6:
+        _shop_sign(canvas, sign, edge, span, 0.88 * storey, heat, distance)
     if awning and (shop or floors == 1):
         tint = canvas.vary(AWNINGS[int(canvas.paint.integers(len(AWNINGS)))], 0.1)
         cloth = canvas.surface(BUILDING, tint, heat - 0.5, depth=distance, normal=(-0.6 * sign, 0.8, 0.0), grain=0.03)
         out = sign * (edge - 1.1)
         canvas.face([(x0, 2.9, near), (x0, 2.9, far), (out, 2.4, far), (out, 2.4, near)], cloth)
+
+
+def _shop_sign(
+    canvas: Canvas, sign: float, edge: float, span: tuple[float, float], low: float, heat: float, distance: float
+) -> None:
+    """A board above the shop, with letters as wide as tall; some are lit and so warm."""
+    near, far = span
+    length = min(far - near - 1.0, float(canvas.shapes.uniform(3.0, 7.0)))
+    start, lit = float(canvas.shapes.uniform(near + 0.5, far - 0.5 - length)), canvas.warmth.random() < 0.4
+    normal = (-sign, 0.0, 0.0)
+    board = canvas.vary(AWNINGS[int(canvas.paint.integers(len(AWNINGS)))], 0.1)
+    back = canvas.surface(BUILDING, board, heat - 0.4, depth=distance, normal=normal, grain=0.01)
+    ink = canvas.surface(BUILDING, (0.9, 0.9, 0.86), heat + (3.0 if lit else 0.2), depth=distance, normal=normal)
+    x = sign * edge
+    canvas.along(x, (start, start + length), (low, low + 0.7), back)
+    for k in range(int(length / 0.9)):
+        a = max(start + 0.3 + 0.9 * k, 1.0)
+        canvas.along(x, (a, a + 0.5), (low + 0.15, low + 0.55), ink)
 
 
 def draw_wall(canvas: Canvas, x: float, span: tuple[float, float], height: float) -> None:

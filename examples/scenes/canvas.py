@@ -13,8 +13,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from scenes.worlds import Color, World
+
 Point = tuple[float, float]
-Color = tuple[float, float, float]
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 
@@ -163,6 +164,7 @@ class Canvas:
     """Draws shapes back to front; each belongs to a surface, and the last one drawn is seen."""
 
     size: tuple[int, int]
+    world: World
     camera: Camera
     sun: Sun
     paint: np.random.Generator

@@ -16,10 +16,10 @@ from scenes.canvas import (
     TRAFFIC_SIGN,
     VEGETATION,
     Canvas,
-    Color,
     Point,
     circle,
 )
+from scenes.worlds import Color
 
 SKIN: tuple[Color, ...] = ((0.78, 0.58, 0.47), (0.62, 0.44, 0.33), (0.36, 0.24, 0.17))
 CLOTHES: tuple[Color, ...] = (
@@ -29,7 +29,6 @@ CLOTHES: tuple[Color, ...] = (
 TROUSERS: tuple[Color, ...] = ((0.10, 0.12, 0.20), (0.14, 0.14, 0.15), (0.40, 0.35, 0.27), (0.22, 0.28, 0.40))
 HAIR: tuple[Color, ...] = ((0.06, 0.05, 0.04), (0.20, 0.12, 0.07), (0.45, 0.36, 0.22))
 HELMETS: tuple[Color, ...] = ((0.75, 0.75, 0.72), (0.1, 0.1, 0.1), (0.6, 0.12, 0.1))
-LEAVES: tuple[Color, ...] = ((0.20, 0.30, 0.11), (0.26, 0.36, 0.14), (0.16, 0.25, 0.12), (0.33, 0.38, 0.17))
 BARK: Color = (0.30, 0.25, 0.20)
 STEEL: Color = (0.42, 0.43, 0.43)
 UPWARD = (0.0, 0.8, -0.6)
@@ -69,10 +68,12 @@ def draw_person(canvas: Canvas, x: float, z: float) -> None:
         return canvas.surface(PERSON, color, heat + offset, depth=z, instance=instance)
 
     shirt_color = canvas.vary(_pick(CLOTHES, canvas.paint), 0.1)
-    shirt, trousers = surface(shirt_color, -0.8), surface(canvas.vary(_pick(TROUSERS, canvas.paint)), -0.6)
-    sleeve = surface(tuple(0.85 * c for c in shirt_color), -0.5)  # type: ignore[arg-type]
-    skin, hair = surface(canvas.vary(_pick(SKIN, canvas.paint)), 1.5), surface(_pick(HAIR, canvas.paint), 0.2)
-    shoes = surface((0.08, 0.07, 0.07), -1.5)
+    # a jacket keeps in what a shirt lets out
+    outer, inner = canvas.warmth.uniform((-3.6, -3.0), (-0.4, -0.6)).tolist()
+    shirt, trousers = surface(shirt_color, outer), surface(canvas.vary(_pick(TROUSERS, canvas.paint)), inner)
+    sleeve = surface(tuple(0.85 * c for c in shirt_color), outer + 0.6)  # type: ignore[arg-type]
+    skin, hair = surface(canvas.vary(_pick(SKIN, canvas.paint)), 1.5), surface(_pick(HAIR, canvas.paint), -0.8)
+    shoes = surface((0.08, 0.07, 0.07), -3.5)
     s, px = height / 1.75, at.scale
     _cast(canvas, x, z, 0.2, height)
 
@@ -113,7 +114,7 @@ def draw_cycle(
     px = at.scale
     instance, heat = canvas.instance(label), canvas.heat(label)
     color = canvas.vary(
-        ((0.10, 0.12, 0.2), (0.6, 0.1, 0.08), (0.08, 0.08, 0.08), (0.15, 0.3, 0.5))[int(canvas.shapes.integers(4))]
+        ((0.10, 0.12, 0.2), (0.75, 0.1, 0.06), (0.08, 0.08, 0.08), (0.1, 0.3, 0.65))[int(canvas.shapes.integers(4))]
     )
 
     def surface(tint: Color, offset: float) -> int:
@@ -143,6 +144,14 @@ def draw_cycle(
         canvas.polygon([at(a, u) for a, u in ((-0.25, 0.25), (-0.2, 0.55), (0.25, 0.55), (0.3, 0.25))], engine)
         canvas.limb(at(0.45, 0.95), at(span, radius), (0.1 * px, 0.07 * px), engine)
         canvas.limb(at(0.3, 1.02), at(0.55, 0.98), (0.06 * px, 0.08 * px), frame)
+        # windscreen, saddle and the exhaust, which is the hottest
+        screen, saddle = surface((0.55, 0.6, 0.62), -0.5), surface((0.05, 0.05, 0.05), 1.0)
+        canvas.polygon([at(a, u) for a, u in ((0.42, 0.9), (0.36, 1.25), (0.46, 1.25), (0.62, 0.9))], screen)
+        canvas.limb(at(-0.72, 0.86), at(-0.05, 0.8), (0.12 * px, 0.14 * px), saddle)
+        pipe = surface((0.6, 0.6, 0.6), 7.0 if ridden else 1.0)
+        canvas.limb(at(-0.8, 0.36), at(0.1, 0.28), (0.12 * px, 0.08 * px), pipe)
+        tail = canvas.surface(label, (0.95, 0.15, 0.08), heat + 2.0, depth=z, instance=instance, normal=None)
+        canvas.disc(at(-0.78, 0.7), (0.07 * px, 0.07 * px), tail)
         lamp = surface((0.95, 0.92, 0.8), 3.0 if ridden else 0.0)
         canvas.disc(at(0.6, 0.85), (0.07 * px, 0.09 * px), lamp)
     else:
@@ -164,8 +173,9 @@ def _draw_rider(canvas: Canvas, at: _Board, x: float, z: float, motor: bool) -> 
     def surface(color: Color, offset: float) -> int:
         return canvas.surface(RIDER, color, heat + offset, depth=z, instance=instance)
 
-    shirt = surface(canvas.vary(_pick(CLOTHES, canvas.paint), 0.1), -0.8)
-    trousers = surface(canvas.vary(_pick(TROUSERS, canvas.paint)), -0.5)
+    outer, inner = canvas.warmth.uniform((-3.2, -2.6), (-0.4, -0.4)).tolist()
+    shirt = surface(canvas.vary(_pick(CLOTHES, canvas.paint), 0.1), outer)
+    trousers = surface(canvas.vary(_pick(TROUSERS, canvas.paint)), inner)
     skin = surface(canvas.vary(_pick(SKIN, canvas.paint)), 1.4)
     helmet = surface(canvas.vary(_pick(HELMETS, canvas.paint)), -0.3)
     seat = 0.85 if motor else 0.92
@@ -218,10 +228,10 @@ def draw_utility_pole(canvas: Canvas, x: float, z: float) -> None:
 
 
 def _light_head(canvas: Canvas, at: _Board, across: float, up: float, z: float, state: int) -> None:
-    """A housing 0.34 m by 1 m with three lamps, one of them lit."""
+    """A housing half a metre by 1.3 m, with its backboard, and three lamps, one of them lit."""
     instance, heat = canvas.instance(TRAFFIC_LIGHT), canvas.heat(TRAFFIC_LIGHT)
     box = canvas.surface(TRAFFIC_LIGHT, (0.06, 0.06, 0.05), heat, depth=z, instance=instance)
-    canvas.polygon([at(across + a, up + b) for a, b in ((-0.2, 0), (-0.2, 1.1), (0.2, 1.1), (0.2, 0))], box)
+    canvas.polygon([at(across + a, up + b) for a, b in ((-0.26, 0), (-0.26, 1.3), (0.26, 1.3), (0.26, 0))], box)
     lamps: tuple[Color, Color, Color] = ((1.0, 0.12, 0.08), (1.0, 0.7, 0.1), (0.1, 0.9, 0.55))
     for i, color in enumerate(lamps):
         if i == state:
@@ -229,7 +239,7 @@ def _light_head(canvas: Canvas, at: _Board, across: float, up: float, z: float, 
         else:
             dim = (0.12 * color[0], 0.12 * color[1], 0.12 * color[2])
             lamp = canvas.surface(TRAFFIC_LIGHT, dim, heat + 0.5, depth=z, instance=instance)
-        canvas.disc(at(across, up + 0.88 - 0.33 * i), (0.13 * at.scale, 0.13 * at.scale), lamp)
+        canvas.disc(at(across, up + 1.06 - 0.4 * i), (0.17 * at.scale, 0.17 * at.scale), lamp)
 
 
 def draw_traffic_light(canvas: Canvas, x: float, z: float, towards: float, state: int) -> None:
@@ -250,7 +260,7 @@ def draw_traffic_light(canvas: Canvas, x: float, z: float, towards: float, state
 def draw_sign(canvas: Canvas, x: float, z: float) -> None:
     """Draw a traffic sign on its pole: stop, warning, speed limit, direction or parking."""
     kind = int(canvas.shapes.integers(5))
-    up = float(canvas.shapes.uniform(2.1, 2.7))
+    up, size = canvas.shapes.uniform((2.1, 1.0), (2.7, 1.5)).tolist()
     draw_pole(canvas, x, z, up + 0.3, 0.08)
     at = _Board(canvas, x, z)
     instance, heat = canvas.instance(TRAFFIC_SIGN), canvas.heat(TRAFFIC_SIGN)
@@ -262,28 +272,29 @@ def draw_sign(canvas: Canvas, x: float, z: float) -> None:
 
     def plate(corners: int, radius: float, turn: float, what: int) -> None:
         angles = [(i + turn) * 2 * math.pi / corners for i in range(corners)]
-        canvas.polygon([at(radius * math.cos(a), up + radius * math.sin(a)) for a in angles], what)
+        canvas.polygon([at(size * radius * math.cos(a), up + size * radius * math.sin(a)) for a in angles], what)
 
     def panel(a: float, b: float, what: int, lift: float = 0.0) -> None:
-        canvas.polygon([at(-a, up - b + lift), at(-a, up + b + lift), at(a, up + b + lift), at(a, up - b + lift)], what)
+        left, low, high = -size * a, up + size * (lift - b), up + size * (lift + b)
+        canvas.polygon([at(left, low), at(left, high), at(-left, high), at(-left, low)], what)
 
     white, dark = surface((0.88, 0.88, 0.86)), surface((0.08, 0.08, 0.08), 0.1)
     if kind == 0:
         plate(8, 0.46, 0.5, white)
-        plate(8, 0.42, 0.5, surface((0.70, 0.05, 0.06)))
+        plate(8, 0.42, 0.5, surface((0.80, 0.04, 0.05)))
         panel(0.26, 0.07, white)
     elif kind == 1:
-        plate(4, 0.55, 0.0, surface((0.88, 0.65, 0.05)))
+        plate(4, 0.55, 0.0, surface((0.95, 0.70, 0.02)))
         panel(0.05, 0.2, dark)
     elif kind == 2:
         panel(0.32, 0.42, white)
         panel(0.16, 0.14, dark, -0.08)
     elif kind == 3:
-        panel(0.95, 0.32, surface((0.05, 0.32, 0.2)))
+        panel(0.95, 0.32, surface((0.02, 0.36, 0.2)))
         panel(0.75, 0.05, white, 0.1)
         panel(0.5, 0.05, white, -0.12)
     else:
-        panel(0.32, 0.32, surface((0.08, 0.22, 0.6)))
+        panel(0.32, 0.32, surface((0.04, 0.2, 0.7)))
         panel(0.1, 0.2, white)
 
 
@@ -297,7 +308,7 @@ def draw_tree(canvas: Canvas, x: float, z: float, size: float) -> None:
     bark = canvas.surface(VEGETATION, canvas.vary(BARK), heat + 1.0, depth=z, grain=0.08)
     lean = float(canvas.shapes.normal(0, 0.2))
     canvas.limb(at(0, 0), at(lean, trunk_top), (0.42 * size * px, 0.26 * size * px), bark)
-    color = canvas.vary(_pick(LEAVES, canvas.paint), 0.14)
+    color = canvas.vary(_pick(canvas.world.leaves, canvas.paint), 0.14)
     middle = (crown_low + height) / 2
     radii = (0.5 * (height - crown_low) * float(canvas.shapes.uniform(0.85, 1.3)), 0.5 * (height - crown_low))
     canvas.shadow([(x + radii[0] * c, z + 0.6 * radii[0] * s) for c, s in circle(6)], height * 0.92, bottom=crown_low)
@@ -392,7 +403,7 @@ def draw_conifer(canvas: Canvas, x: float, z: float, size: float) -> None:
 def draw_shrub(canvas: Canvas, x: float, z: float, size: float) -> None:
     """Draw a shrub that stands on the ground."""
     at = _Board(canvas, x, z)
-    color = canvas.vary(_pick(LEAVES, canvas.paint), 0.15)
+    color = canvas.vary(_pick(canvas.world.leaves, canvas.paint), 0.15)
     half, height = 0.75 * size * float(canvas.shapes.uniform(0.8, 1.5)), 1.1 * size
     canvas.shadow([(x - half, z), (x + half, z), (x + half, z + half), (x - half, z + half)], height * 0.8)
     _crown(canvas, at, (0.0, 0.45 * height), (half, 0.5 * height), color, canvas.heat(VEGETATION), z, clumps=5)

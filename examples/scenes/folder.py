@@ -13,9 +13,10 @@ from PIL import Image
 
 from scenes.predictions import predict_labels
 from scenes.render import Scene, render_scene
+from scenes.worlds import WorldName
 
 PARAMETERS = "scenes.json"
-LOOKS = 1
+LOOKS = 2
 """Counts the changes to how scenes look: a folder of older looks is not taken for one of these."""
 FOLDERS = (
     "trainA", "labels_pred1", "labels_pred2", "trainB", "valB", "valB_day", "valB_labels", "judgeA", "judgeA_labels",
@@ -25,7 +26,15 @@ FIRST_INDEX = {"trainA": 0, "trainB": 1_000_000, "valB": 2_000_000, "judgeA": 3_
 
 
 def write_scenes(
-    folder: Path, *, seed: int, n_train_a: int, n_train_b: int, n_val: int, n_judge: int, size: tuple[int, int]
+    folder: Path,
+    *,
+    seed: int,
+    n_train_a: int,
+    n_train_b: int,
+    n_val: int,
+    n_judge: int,
+    size: tuple[int, int],
+    world: WorldName = "a",
 ) -> None:
     """Write scenes as PNG files.
 
@@ -36,12 +45,13 @@ def write_scenes(
 
     Args:
         folder: where to; it appears whole or not at all. One that holds the same scenes already is left as it is.
-        seed: the world.
+        seed: scenes of one seed share nothing with those of another.
         n_train_a: number of color frames.
         n_train_b: number of thermal frames.
         n_val: number of thermal frames with their truth.
         n_judge: number of color frames with their true labels.
         size: (height, width) of the pictures.
+        world: ``a``, or ``b``, another city with other cameras.
 
     Raises:
         ValueError: a negative number, or a folder that holds anything else.
@@ -58,6 +68,7 @@ def write_scenes(
         "n_val": n_val,
         "n_judge": n_judge,
         "size": list(size),
+        "world": world,
     }
     if folder.exists():
         _check_same(folder, parameters)
@@ -72,7 +83,7 @@ def write_scenes(
     for half, number in numbers.items():
         for i in range(number):
             index = FIRST_INDEX[half] + i
-            scene = render_scene(seed, index, size)
+            scene = render_scene(seed, index, size, world)
             file = f"scene_{i:05d}.png"
             for name, picture in _pictures(half, scene, seed, index).items():
                 Image.fromarray(picture).save(part / name / file, compress_level=1)

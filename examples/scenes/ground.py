@@ -15,14 +15,13 @@ from scenes.canvas import (
     UP,
     VEGETATION,
     Canvas,
-    Color,
     circle,
 )
 from scenes.plan import LANE, Street
+from scenes.worlds import Color
 
 ASPHALT: Color = (0.33, 0.33, 0.335)
 CONCRETE: Color = (0.62, 0.60, 0.56)
-LAWNS: tuple[Color, ...] = ((0.34, 0.40, 0.17), (0.52, 0.47, 0.30), (0.42, 0.35, 0.26))
 END = 155.0
 
 
@@ -73,7 +72,7 @@ def draw_ground(canvas: Canvas, street: Street) -> None:
     def flat(label: int, color: Color, heat: float, grain: float, spread: float = 0.06) -> int:
         return canvas.surface(label, canvas.vary(color, spread), heat, depth=0.0, normal=UP, grain=grain)
 
-    lawn = LAWNS[int(canvas.paint.choice(3, p=(0.6, 0.28, 0.12)))]
+    lawn = canvas.world.lawns[int(canvas.paint.choice(3, p=(0.6, 0.28, 0.12)))]
     walk = flat(SIDEWALK, CONCRETE, walk_heat, 0.05)
     curb = flat(SIDEWALK, (0.68, 0.67, 0.64), walk_heat + 1.2, 0.03)
     road = flat(ROAD, ASPHALT, road_heat, 0.07, 0.14)

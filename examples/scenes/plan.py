@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from scenes.canvas import Camera, Sun
+from scenes.worlds import World
 
 Style = Literal["town", "suburb", "park", "walled"]
 
@@ -54,6 +55,17 @@ class Street:
         return self.junction is None or far < self.junction - 2 or near > self.junction + 11
 
 
+@dataclass(frozen=True)
+class Weather:
+    """What the air and the ground are like: sunset, water on the road, and how far one sees."""
+
+    dusk: bool
+    wet: float
+    """How much the road mirrors, from 0 (dry) to 1."""
+    reach: float
+    """Distance in metres at which haze has taken 63% of the contrast."""
+
+
 def plan_street(rng: np.random.Generator) -> Street:
     """Draw the plan of a street."""
     lanes = 1 if rng.random() < 0.72 else 2
@@ -84,25 +96,32 @@ def plan_street(rng: np.random.Generator) -> Street:
     )
 
 
-def plan_camera(street: Street, size: tuple[int, int], rng: np.random.Generator) -> Camera:
+def plan_camera(street: Street, world: World, size: tuple[int, int], rng: np.random.Generator) -> Camera:
     """Draw a camera that drives in a lane on the right; ``size`` is that of the canvas."""
     height, width = size
     lane = int(rng.integers(street.lanes))
     # a camera that is turned a little sees the vanishing point off the middle
     turn = 0.26 if rng.random() < 0.25 else 0.08
     return Camera(
-        focal=float(rng.uniform(1.0, 1.7)) * math.sqrt(width * height * 1.2),
-        height=float(rng.normal(1.42, 0.1)),
-        horizon=float(rng.uniform(0.42, 0.60)) * height,
+        focal=float(rng.uniform(*world.focal)) * math.sqrt(width * height * 1.2),
+        height=float(rng.normal(world.camera_height, 0.1)),
+        horizon=float(rng.uniform(*world.horizon)) * height,
         center=float(rng.normal(0.5, turn)) * width,
         x=LANE * (lane + 0.5) + float(rng.normal(0.0, 0.5)),
         bend=float(rng.normal(0.0, 0.0014)) if rng.random() < 0.6 else 0.0,
     )
 
 
-def plan_sun(rng: np.random.Generator) -> Sun:
+def plan_sun(world: World, rng: np.random.Generator) -> Sun:
     """Draw the place of the sun, and how much the sky is overcast."""
     azimuth, elevation = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0.45, 1.15))
-    strength = float(rng.uniform(0.15, 0.4)) if rng.random() < 0.25 else float(rng.uniform(0.6, 1.0))
+    strength = float(rng.uniform(0.15, 0.4)) if rng.random() < world.overcast else float(rng.uniform(0.6, 1.0))
     across = math.cos(elevation)
     return Sun((across * math.cos(azimuth), math.sin(elevation), across * math.sin(azimuth)), strength)
+
+
+def plan_weather(world: World, rng: np.random.Generator) -> Weather:
+    """Draw the weather; it changes no shape."""
+    dusk, rain = rng.random(2).tolist()
+    wet, reach = float(rng.uniform(0.3, 1.0)), float(rng.uniform(*world.haze))
+    return Weather(dusk < world.dusk, wet if rain < world.wet else 0.0, reach)

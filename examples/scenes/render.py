@@ -24,12 +24,13 @@ from scenes.canvas import (
     Layers,
     stream,
 )
-from scenes.plan import plan_camera, plan_street, plan_sun
+from scenes.plan import plan_camera, plan_street, plan_sun, plan_weather
 from scenes.street import draw_street
+from scenes.worlds import WORLDS, WorldName
 
 BOXED = (PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE)
 SMALLEST = 48
-PLAN, THINGS, SHAPES, PAINT, WARMTH, OUTLINES, DAY, NIGHT = range(8)
+PLAN, THINGS, SHAPES, PAINT, WARMTH, OUTLINES, DAY, NIGHT, WEATHER = range(9)
 
 
 @dataclass(frozen=True)
@@ -60,37 +61,42 @@ class Scene:
     boxes: tuple[Box, ...]
 
 
-def render_scene(seed: int, index: int, size: tuple[int, int]) -> Scene:
+def render_scene(seed: int, index: int, size: tuple[int, int], world: WorldName = "a") -> Scene:
     """Draw a street and look at it by day and at night.
 
     Args:
-        seed: the world; scenes of one seed share nothing with those of another.
-        index: which scene of that world.
+        seed: scenes of one seed share nothing with those of another.
+        index: which scene of that seed.
         size: (height, width) of the pictures, each at least 48.
+        world: ``a``, or ``b``, another city with other cameras.
 
     Returns:
         The same scene for the same arguments, whatever was drawn before. Another size shows the same street.
 
     Raises:
-        ValueError: a size below 48, or a negative seed or index.
+        ValueError: a size below 48, a negative seed or index, or an unknown world.
     """
     if len(size) != 2 or min(size) < SMALLEST:
         raise ValueError(f"size: expected (height, width), each at least {SMALLEST}, got {size}")
     if seed < 0 or index < 0:
         raise ValueError(f"seed, index: expected numbers from 0 on, got {seed}, {index}")
+    if world not in WORLDS:
+        raise ValueError(f"world: expected one of {', '.join(WORLDS)}, got {world!r}")
+    place = WORLDS[world]
     plan = stream(seed, index, PLAN)
     street = plan_street(plan)
-    camera = plan_camera(street, (SUPERSAMPLE * size[0], SUPERSAMPLE * size[1]), plan)
-    sun = plan_sun(plan)
+    camera = plan_camera(street, place, (SUPERSAMPLE * size[0], SUPERSAMPLE * size[1]), plan)
+    sun = plan_sun(place, plan)
+    weather = plan_weather(place, stream(seed, index, WEATHER))
     paint, warmth, shapes = (stream(seed, index, number) for number in (PAINT, WARMTH, SHAPES))
-    canvas = Canvas(size, camera, sun, paint, warmth, shapes)
+    canvas = Canvas(size, place, camera, sun, paint, warmth, shapes)
     draw_street(canvas, street, stream(seed, index, THINGS))
     layers = canvas.finish(stream(seed, index, OUTLINES))
     view = look(layers, camera)
     sky_heat = float(layers.heats[layers.labels == SKY][0])
     return Scene(
-        color=photograph(layers, view, sun, stream(seed, index, DAY)),
-        thermal=film_heat(layers, view, sky_heat, stream(seed, index, NIGHT)),
+        color=photograph(layers, view, place, sun, weather, stream(seed, index, DAY)),
+        thermal=film_heat(layers, view, place, weather, sky_heat, stream(seed, index, NIGHT)),
         labels=layers.labels[layers.coarse],
         boxes=_boxes(layers),
     )

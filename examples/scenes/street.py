@@ -173,8 +173,8 @@ def _furniture(queue: _Queue, street: Street, side: Side, rng: np.random.Generat
     for k in range(9 if planted else 0):
         z, size = start + pitch * k, float(rng.normal(0.85, 0.14))
         queue.add(z, figures.draw_palm if palms else figures.draw_tree, sign * (half + 1.1), z, size)
-    for _ in range(int(rng.poisson(1.1))):
-        z, x = _somewhere(rng, 7, 70), half + float(rng.uniform(0.4, 1.2))
+    for _ in range(int(rng.poisson(1.2))):
+        z, x = _somewhere(rng, 6, 60), half + float(rng.uniform(0.4, 1.2))
         queue.add(z, figures.draw_sign, sign * x, z)
     start, bollards = float(rng.uniform(6, 20)), int(rng.integers(3, 9)) if rng.random() < 0.12 else 0
     for k in range(bollards):
@@ -200,8 +200,8 @@ def _parked(queue: _Queue, street: Street, side: Side, rng: np.random.Generator)
     while z < 75.0:
         model = _car(rng)
         taken, warm, turned, truck, gap = rng.random(5).tolist()
-        if truck < 0.015:
-            model = BOX_TRUCK
+        if truck < 0.03:
+            model = BOX_TRUCK if truck < 0.014 else FLATBED_TRUCK if truck < 0.02 else CITY_BUS
         if side.parked and taken < fill and street.clear(z - 6, z + model.length):
             pose = Pose(side.sign * (street.half - 1.15), z, forward=(side.sign > 0) == (turned < 0.95))
             _add_vehicle(queue, model, pose, warm < 0.15)
@@ -217,11 +217,11 @@ def _traffic(queue: _Queue, street: Street, camera_x: float, rng: np.random.Gene
             spans: list[tuple[float, float]] = []
             for _ in range(int(rng.poisson(1.6))):
                 z, kind, model = _somewhere(rng, nearest, 70), rng.random(), _car(rng)
-                if kind < 0.028:
-                    model = BOX_TRUCK if kind < 0.017 else FLATBED_TRUCK
-                elif kind < 0.038:
+                if kind < 0.055:
+                    model = BOX_TRUCK if kind < 0.035 else FLATBED_TRUCK
+                elif kind < 0.1:
                     model = CITY_BUS
-                elif kind < 0.04:
+                elif kind < 0.103:
                     model = TRAM
                 if model.label != CAR:
                     z = max(z, 11.0)
@@ -231,7 +231,7 @@ def _traffic(queue: _Queue, street: Street, camera_x: float, rng: np.random.Gene
     if street.junction is not None:
         kind, forward, x = rng.random(), bool(rng.random() < 0.5), float(rng.uniform(-9, 9))
         z = street.junction + (1.5 if forward else 5.5)
-        for bound, model in ((0.42, _car(rng)), (0.445, BOX_TRUCK), (0.455, CITY_BUS), (0.475, TRAM)):
+        for bound, model in ((0.36, _car(rng)), (0.41, BOX_TRUCK), (0.46, CITY_BUS), (0.475, TRAM)):
             if kind < bound:
                 _add_vehicle(queue, model, Pose(x, z, along=False, forward=forward), True)
                 break
@@ -239,9 +239,9 @@ def _traffic(queue: _Queue, street: Street, camera_x: float, rng: np.random.Gene
 
 def _cycles(queue: _Queue, street: Street, rng: np.random.Generator) -> None:
     """Set motorcycles and bicycles, ridden on the road or left on the sidewalk."""
-    for motor, mean in ((True, 0.26), (False, 0.55)):
+    for motor, mean in ((True, 0.75), (False, 0.5)):
         for _ in range(int(rng.poisson(mean))):
-            z = _somewhere(rng, 7, 40)
+            z = _somewhere(rng, 5.5 if motor else 7.0, 25 if motor else 40)
             sign, ridden, place = (-1.0 if rng.random() < 0.5 else 1.0), bool(rng.random() < 0.62), float(rng.random())
             x = street.half * (0.25 + 0.6 * place) if motor else street.half - 1.0
             # one that nobody rides leans at the edge of the sidewalk
@@ -251,9 +251,15 @@ def _cycles(queue: _Queue, street: Street, rng: np.random.Generator) -> None:
 
 def _people(queue: _Queue, street: Street, side: Side, rng: np.random.Generator) -> None:
     """Set persons on the sidewalks, alone and in groups."""
-    mean = {"town": 3.2, "suburb": 1.8, "park": 1.8, "walled": 1.4}[side.style]
+    mean = {"town": 2.8, "suburb": 1.6, "park": 1.6, "walled": 1.2}[side.style]
+    crowd, length = rng.random() < 0.1, float(rng.uniform(2.0, 12.0))
+    if crowd:
+        start, count = _somewhere(rng, 6.0, 25.0), int(rng.integers(5, 14))
+        for z, place in rng.uniform((start, -0.4), (start + length, 1.0), (count, 2)).tolist():
+            x = street.half + 0.4 + place * (side.verge + side.sidewalk)
+            queue.add(z, figures.draw_person, side.sign * x, z)
     for _ in range(int(rng.poisson(mean))):
-        z = _somewhere(rng, 5.0, 40)
+        z = _somewhere(rng, 4.0, 40)
         x = street.half + side.verge + 0.4 + float(rng.random()) * max(0.6, side.sidewalk - 0.8)
         for k in range(1 + int(rng.poisson(0.6))):
             distance = z + 0.4 * (k % 2)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenes.canvas import BUS, CAR, TOWARDS_CAMERA, TRAIN, TRUCK, UP, Canvas, Color, circle
+from scenes.canvas import BUS, CAR, TOWARDS_CAMERA, TRAIN, TRUCK, UP, Canvas, circle
+from scenes.worlds import Color
 
 Place = Callable[[float, float, float], tuple[float, float, float]]
 
@@ -15,9 +16,13 @@ PAINTS: tuple[Color, ...] = (
     (0.82, 0.82, 0.80), (0.62, 0.64, 0.66), (0.12, 0.12, 0.13), (0.36, 0.37, 0.39), (0.58, 0.08, 0.07),
     (0.10, 0.18, 0.42), (0.76, 0.74, 0.68), (0.16, 0.30, 0.24), (0.55, 0.45, 0.30), (0.22, 0.42, 0.62),
 )  # fmt: skip
-LIVERIES: tuple[Color, ...] = (
-    (0.85, 0.85, 0.83), (0.75, 0.60, 0.15), (0.60, 0.12, 0.10), (0.16, 0.30, 0.55), (0.30, 0.45, 0.35),
-)  # fmt: skip
+LIVERIES: dict[int, tuple[Color, ...]] = {
+    BUS: ((0.92, 0.66, 0.04), (0.92, 0.66, 0.04), (0.80, 0.14, 0.08), (0.08, 0.30, 0.62), (0.10, 0.46, 0.34)),
+    TRUCK: ((0.86, 0.86, 0.84), (0.75, 0.74, 0.70), (0.90, 0.40, 0.08), (0.22, 0.32, 0.50), (0.40, 0.30, 0.22)),
+    TRAIN: ((0.70, 0.72, 0.74), (0.60, 0.12, 0.10), (0.30, 0.45, 0.35)),
+}
+BOXES: tuple[Color, ...] = ((0.92, 0.92, 0.90), (0.88, 0.87, 0.82), (0.66, 0.68, 0.70))
+AMBER: Color = (1.0, 0.62, 0.12)
 GLASS: Color = (0.10, 0.13, 0.16)
 RED_LAMP: Color = (0.75, 0.06, 0.05)
 HEADLAMP: Color = (0.95, 0.94, 0.86)
@@ -175,7 +180,8 @@ class Pose:
 def _random_paint(rng: np.random.Generator, label: int) -> Color:
     if label == CAR:
         return PAINTS[min(int(rng.exponential(3.0)), len(PAINTS) - 1)]
-    return LIVERIES[int(rng.integers(len(LIVERIES)))]
+    liveries = LIVERIES[label]
+    return liveries[int(rng.integers(len(liveries)))]
 
 
 def draw_vehicle(canvas: Canvas, model: Model, pose: Pose, running: bool) -> None:
@@ -216,15 +222,21 @@ class _Drawing:
         glass_heat = self.heat + (0.8 if running else -0.8) + 2.0 * (spread - 0.5)
         exhaust = 1.0 if running and not self.nose_near else 0.0
         color = canvas.vary(_random_paint(canvas.paint, model.label), 0.06)
+        box = canvas.vary(BOXES[int(canvas.paint.integers(len(BOXES)))], 0.04)
+        # windows mirror the sky, more or less
+        shine = float(canvas.paint.uniform(0.0, 0.35))
+        pane = (GLASS[0] + 0.75 * shine, GLASS[1] + 0.8 * shine, GLASS[2] + 0.85 * shine)
         dim = (0.7 * color[0], 0.7 * color[1], 0.7 * color[2])
         self.dark = self.surface((0.03, 0.03, 0.035), self.heat + (2.0 if running else 0.6), self.end_normal)
         self.tyre = self.surface((0.05, 0.05, 0.055), self.tyre_heat, self.flank_normal)
         self.flank = self.surface(color, self.heat, self.flank_normal)
         self.end = self.surface(color, self.heat + exhaust, self.end_normal)
+        self.box_flank = self.surface(box, self.heat - 0.6, self.flank_normal)
+        self.box_end = self.surface(box, self.heat - 0.4, self.end_normal)
         self.top = self.surface(color, self.heat - 0.8, UP)
         self.hood = self.surface(color, (self.heat + self.engine_heat) / 2, UP)
         self.nose = self.surface(dim, self.engine_heat, self.end_normal)
-        self.glass = self.surface(GLASS, glass_heat, (self.flank_normal[0], 0.5, self.flank_normal[2]))
+        self.glass = self.surface(pane, glass_heat, (self.flank_normal[0], 0.5, self.flank_normal[2]))
 
     def surface(self, color: Color, heat: float, normal: tuple[float, float, float] | None) -> int:
         return self.canvas.surface(
@@ -251,14 +263,20 @@ class _Drawing:
     def section(self, section: Section) -> None:
         """The flank, then the faces across the vehicle from the roof down to the near end."""
         points, model, place = section.profile, self.model, self.place
+        boxed = model.label == TRUCK and section is model.sections[0]
+        flank, end = (self.box_flank, self.box_end) if boxed else (self.flank, self.end)
         if self.flank_shown:
-            self.on_flank(points, self.flank)
+            self.on_flank(points, flank)
+            if model.label == BUS:
+                self.on_flank(_rectangle(0.1, model.length - 0.1, 0.75, 1.1), self.stripe())
+            elif boxed:
+                self.on_flank(_rectangle(0.1, points[-1][0], points[0][1], points[0][1] + 0.25), self.marks())
         middle = (points[0][0] + points[-1][0]) / 2
         edges = list(zip(points, points[1:], section.faces, strict=False))
         near = [edge for edge in edges if ((edge[0][0] + edge[1][0]) / 2 > middle) == self.nose_near]
         for (u0, y0), (u1, y1), kind in near if self.nose_near else reversed(near):
             quad = [(u0, 0.0, y0), (u1, 0.0, y1), (u1, model.width, y1), (u0, model.width, y0)]
-            surface = self.nose if kind == "n" else self.end
+            surface = self.nose if kind == "n" else end
             if kind == "b" and abs(y1 - y0) < 0.8 * abs(u1 - u0):
                 surface = self.hood if self.nose_near and y0 < 0.75 * model.height else self.top
             self.canvas.face([place(*corner) for corner in quad], surface)
@@ -269,6 +287,35 @@ class _Drawing:
         if self.flank_shown:
             for window in section.windows:
                 self.on_flank(window, self.glass)
+        if model.label == BUS:
+            self.on_end(section, (0.2, 0.8), (0.88, 0.96), self.surface(AMBER, self.heat + 2.0, None))
+            if not self.nose_near:
+                # the engine is in the tail
+                self.on_end(section, (0.15, 0.85), (0.16, 0.38), self.surface((0.1, 0.1, 0.1), self.engine_heat, None))
+        elif boxed and not self.nose_near:
+            self.on_end(section, (0.485, 0.515), (0.05, 0.97), self.dark)
+            self.on_end(section, (0.0, 1.0), (0.0, 0.1), self.marks())
+            for side in (0.03, 0.9):
+                self.on_end(section, (side, side + 0.07), (0.12, 0.95), self.end)
+
+    def stripe(self) -> int:
+        """A pale band along a bus."""
+        return self.surface((0.9, 0.9, 0.88), self.heat + 0.3, self.flank_normal)
+
+    def marks(self) -> int:
+        """The red and white marks of a truck, from afar."""
+        return self.surface((0.85, 0.28, 0.22), self.heat - 0.2, self.end_normal)
+
+    def on_end(
+        self, section: Section, across: tuple[float, float], up: tuple[float, float], surface: int
+    ) -> None:  # fmt: skip
+        """Fill a rectangle on the near end of a section, given in shares of its width and height."""
+        u, low = section.profile[-1 if self.nose_near else 0]
+        high = max(y for _, y in section.profile)
+        width = self.model.width
+        left, right = across[0] * width, across[1] * width
+        bottom, top = (low + share * (high - low) for share in up)
+        self.canvas.face([self.place(u, v, y) for v, y in _rectangle(left, right, bottom, top)], surface)
 
     def wheels(self) -> None:
         """Wheels on the flank, as round as their distance is worth."""

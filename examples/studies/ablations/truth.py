@@ -38,7 +38,7 @@ def true_labels(scenes: Path) -> Tensor:
     size = (made["size"][0], made["size"][1])
     maps = []
     for i, path in enumerate(list_images(scenes / "trainB")):
-        scene = render_scene(made["seed"], FIRST_INDEX["trainB"] + i, size)
+        scene = render_scene(made["seed"], FIRST_INDEX["trainB"] + i, size, made.get("world", "a"))
         thermal = (read_thermal(path)[0] * 127.5 + 127.5).round().to(torch.uint8)
         if not torch.equal(thermal, torch.from_numpy(scene.thermal)):
             raise DataError(f"{path}: is not the scene of its number; was the folder made by another version?")
