@@ -107,8 +107,9 @@ def photograph(
     shape = layers.coarse.shape
     grain, leaf = layers.grains[layers.coarse], layers.leaves[layers.coarse]
     scale = max(1.0, shape[0] / 160)
-    rough = np.clip((1.3 * leaf + 0.4 * grain) * _octaves(shape, rng, scale), -0.6, 0.9)
-    texture = 0.6 * grain * noise(shape, 0.0, rng) + rough
+    texture = 0.6 * grain * noise(shape, 0.0, rng) + np.clip(
+        (1.3 * leaf + 0.4 * grain) * _octaves(shape, rng, scale), -0.6, 0.9
+    )
     worn = _ground_noise(view, 2.0, (6.0, 1.6), rng) * 0.05 + _ground_noise(view, 1.0, (14.0, 14.0), rng) * 0.04
     texture += np.where(view.ground, worn, 0)
     color = view.color * (1 + texture)[..., None]
@@ -148,8 +149,8 @@ def _clouds(view: View, rng: np.random.Generator) -> FloatArray:
     shape = view.depth.shape
     width = max(shape[1] / 160, 0.3)
     drift = noise(shape, 8.0, rng, (0.5 * width, 1.6 * width))
-    detail = 0.5 * noise(shape, 3.0, rng, (0.5 * width, 1.6 * width))
-    return np.asarray(drift + detail - float(rng.uniform(-1.2, 1.2)), np.float32)
+    drift = drift + 0.5 * noise(shape, 3.0, rng, (0.5 * width, 1.6 * width))
+    return np.asarray(drift - float(rng.uniform(-1.2, 1.2)), np.float32)
 
 
 def _sky_by_day(view: View, world: World, sun: Sun, rng: np.random.Generator) -> FloatArray:
@@ -184,7 +185,7 @@ def film_heat(
 ) -> npt.NDArray[np.uint8]:
     """Return the thermal picture at night, uint8 (H, W), white hot."""
     shape = layers.coarse.shape
-    scale = (shape[0] / 96) ** 0.5
+    scale = (shape[0] / 96) ** 0.25
     heat = view.heat + (1 - view.sky) * _texture_at_night(layers, view, rng)
     # the air between takes its part
     air = -1.0
@@ -197,7 +198,7 @@ def film_heat(
         heat = heat * (1 - share) + share * (0.6 * heat[view.mirror] - 0.8)
 
     # most lenses are sharp, some are not
-    blur = float(rng.uniform(0.25, 0.5) if rng.random() < 0.8 else rng.uniform(0.5, 0.9)) * scale
+    blur = float(rng.uniform(0.3, 0.5) if rng.random() < 0.88 else rng.uniform(0.5, 0.75)) * scale
     heat = ndimage.gaussian_filter(heat.astype(np.float32), blur, mode="nearest", truncate=3.0)
     picture = _develop(heat, world, rng)
     noise_sd = float(rng.uniform(*world.noise))
@@ -208,7 +209,7 @@ def film_heat(
     rows, columns = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])
     picture += float(rng.normal(0.0, 4.0)) * (rows**2 + columns**2)
     # at both ends of its range the sensor bends rather than breaks
-    knee = 75.0
+    knee = 92.0
     offset = picture - 127.5
     bent = knee + (125 - knee) * np.tanh((np.abs(offset) - knee) / (125 - knee))
     picture = np.where(np.abs(offset) > knee, 127.5 + np.sign(offset) * bent, picture)
@@ -216,7 +217,7 @@ def film_heat(
 
 
 def _develop(heat: FloatArray, world: World, rng: np.random.Generator) -> FloatArray:
-    """Turn warmth into gray levels as a camera does: detail enhanced, the histogram evened out, gain and offset."""
+    """Turn warmth into gray levels: detail enhanced, the histogram evened out, gain and offset set by the camera."""
     reach = float(rng.uniform(0.02, 0.08)) * heat.shape[0]
     around = ndimage.uniform_filter(ndimage.uniform_filter(heat, round(reach) | 1), round(reach) | 1)
     halo = float(rng.uniform(*world.halo))

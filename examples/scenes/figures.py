@@ -69,10 +69,10 @@ def draw_person(canvas: Canvas, x: float, z: float) -> None:
 
     shirt_color = canvas.vary(_pick(CLOTHES, canvas.paint), 0.1)
     # a jacket keeps in what a shirt lets out
-    outer, inner = canvas.warmth.uniform((-3.6, -3.0), (-0.4, -0.6)).tolist()
+    outer, inner = canvas.warmth.uniform((-4.2, -3.6), (-0.6, -0.6)).tolist()
     shirt, trousers = surface(shirt_color, outer), surface(canvas.vary(_pick(TROUSERS, canvas.paint)), inner)
     sleeve = surface(tuple(0.85 * c for c in shirt_color), outer + 0.6)  # type: ignore[arg-type]
-    skin, hair = surface(canvas.vary(_pick(SKIN, canvas.paint)), 1.5), surface(_pick(HAIR, canvas.paint), -0.8)
+    skin, hair = surface(canvas.vary(_pick(SKIN, canvas.paint)), 2.0), surface(_pick(HAIR, canvas.paint), -0.8)
     shoes = surface((0.08, 0.07, 0.07), -3.5)
     s, px = height / 1.75, at.scale
     _cast(canvas, x, z, 0.2, height)

@@ -101,7 +101,6 @@ WORLDS: dict[WorldName, World] = {
         leaves=((0.12, 0.28, 0.08), (0.16, 0.34, 0.10), (0.10, 0.22, 0.09), (0.36, 0.30, 0.10)),
     ),
 }  # fmt: skip
-"""``a`` is the usual one, with the statistics of pale day frames and of an equalizing thermal camera. ``b`` is a city
-of brick under gray skies, seen from higher up through wider lenses, by a day camera of strong contrast and a noisy,
-linear thermal one.
+"""``a`` is the usual one, with the statistics of pale day frames and of an equalizing thermal camera; ``b`` is a city
+of brick under gray skies, seen from higher up through wider lenses, by a contrasty day camera and a noisy linear one.
 """
