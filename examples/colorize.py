@@ -132,7 +132,8 @@ def main(
             translator.compile()
         for images, targets in batches(pairs, batch_size, problems):
             for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
-                written += attempt(partial(save_image, to_image(image), target), target, problems)
+                save = partial(save_image, to_image(image), target)
+                written += attempt(save, target, problems, one_of_many=True)
     except (DataError, WeightsError, OSError) as error:
         problems.append(str(error))
     for problem in problems:

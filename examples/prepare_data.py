@@ -147,7 +147,7 @@ def main(
                 problems.append(str(error))
                 continue
             result = to_file_mode(fit(frame, cover, crop, nearest=labels))
-            if attempt(partial(save_image, result, target), target, problems):
+            if attempt(partial(save_image, result, target), target, problems, one_of_many=True):
                 written[name_of(target)] = path
     except (DataError, OSError) as error:
         problems.append(str(error))

@@ -49,16 +49,16 @@ def check_writable(folder: Path) -> None:
         raise PermissionError(f"{place}: nothing can be written there")
 
 
-def attempt(write: Callable[[], object], path: Path, problems: list[str]) -> bool:
+def attempt(write: Callable[[], object], path: Path, problems: list[str], *, one_of_many: bool = False) -> bool:
     """Call what writes ``path`` and return whether it did; what went wrong is added to ``problems``.
 
     Raises:
-        OSError: nothing else can be written either, on a full or read-only disk.
+        OSError: with ``one_of_many``, where the others cannot be written either, on a full or read-only disk.
     """
     try:
         write()
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if one_of_many and isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         problems.append(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
         return False

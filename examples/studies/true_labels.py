@@ -11,6 +11,7 @@ import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
@@ -22,11 +23,11 @@ sys.path[:0] = [str(EXAMPLES.parent), str(EXAMPLES)]
 import torch  # noqa: E402
 
 from morn_losses import CITYSCAPES  # noqa: E402
-from ntir2dc.console import call  # noqa: E402
+from ntir2dc.console import call, tell  # noqa: E402
 from ntir2dc.data.images import DataError  # noqa: E402
 from ntir2dc.evaluation import list_cases, run_network, score  # noqa: E402
 from ntir2dc.evaluation.formats import to_markdown  # noqa: E402
-from ntir2dc.files import write_text  # noqa: E402
+from ntir2dc.files import attempt, write_text  # noqa: E402
 from ntir2dc.judge import judge_pairs, load_or_train_judge  # noqa: E402
 from ntir2dc.methods.morngan.schedule import Phase  # noqa: E402
 from ntir2dc.run.checkpoint import CheckpointError  # noqa: E402
@@ -77,9 +78,11 @@ def main(
         print(f"error: {error}", file=sys.stderr)
         return 1
     target = "true_labels_clusters.md" if clusters else "true_labels.md"
-    write_text(study / "results" / target, page)
+    problems: list[str] = []
+    path = study / "results" / target
+    attempt(partial(write_text, path, page), path, problems)
     print(page)
-    return 0
+    return tell(problems)
 
 
 def folder_of(study: Path, name: str, clusters: int | None) -> Path:

@@ -86,7 +86,9 @@ def test_an_attempt_tells_and_goes_on_unless_nothing_can_be_written(tmp_path: Pa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        attempt(full, tmp_path / "c", problems)
+        attempt(full, tmp_path / "c", problems, one_of_many=True)
+    assert not attempt(full, tmp_path / "c", problems)
+    assert problems[1:] == [f"{tmp_path / 'c'}: cannot be written (No space left on device)"]
 
 
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, os.fsdecode(b"\xe4" * 255)])
