@@ -13,17 +13,6 @@ def promote(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context that switches autocast off on the device of ``x``; the meta device knows none."""
-    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
-
-
-def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Map ``value_range`` linearly to [0, 1]; values outside it are not clipped."""
-    low, high = value_range
-    return (x - low) / (high - low)
-
-
 def on_host(x: Tensor) -> bool:
     """Return whether looking at the values of ``x`` costs nothing; elsewhere it waits for the device."""
     return x.device.type == "cpu"
@@ -36,3 +25,14 @@ def unit_vectors(x: Tensor, dim: int) -> Tensor:
     # the direction does not depend on the peak, which therefore may be a constant, and squares stay in range
     x = x / torch.where(zero, 1, peak)
     return x / torch.where(zero, 1, x.square().sum(dim, keepdim=True)).sqrt()
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context that switches autocast off on the device of ``x``; the meta device knows none."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+
+
+def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """Map ``value_range`` linearly to [0, 1]; values outside it are not clipped."""
+    low, high = value_range
+    return (x - low) / (high - low)
