@@ -133,13 +133,13 @@ def aca() -> None:
         return torch.cat((x, local, gx, gy), 1)[0].flatten(1).mT
 
     points = features(real)[vehicles.flatten()]
-    found = kmeans(points, 4, generator=torch.Generator().manual_seed(0), n_init=4)
+    clustered = kmeans(points, 4, generator=torch.Generator().manual_seed(0), n_init=4)
     hues = torch.tensor([[0.9, 0.2, 0.2], [0.2, 0.8, 0.3], [0.2, 0.4, 1.0], [0.95, 0.8, 0.2]])
     parts = real[0].permute(1, 2, 0).clone() * 0.3 - 0.5
-    parts[vehicles] = hues[found.assignments] * 2 - 1
+    parts[vehicles] = hues[clustered.assignments] * 2 - 1
 
     def answer(x: Tensor) -> Tensor:
-        similarity = torch.cosine_similarity(features(x)[:, None], found.centroids[None], dim=2).amax(1)
+        similarity = torch.cosine_similarity(features(x)[:, None], clustered.centroids[None], dim=2).amax(1)
         return torch.where(vehicles, (similarity.view(*SIZE) - 0.7) / 0.3, 0)
 
     save(
@@ -305,8 +305,10 @@ def clusters() -> None:
     points = day[0].flatten(1).mT
     row = {"image": shown(day)}
     for k in (2, 4, 8):
-        found = kmeans(points, k, generator=torch.Generator().manual_seed(0))
-        row[f"{k} clusters, inertia {found.inertia:.0f}"] = shown(found.centroids[found.assignments].mT.view_as(day[0]))
+        clustered = kmeans(points, k, generator=torch.Generator().manual_seed(0))
+        row[f"{k} clusters, inertia {clustered.inertia:.0f}"] = shown(
+            clustered.centroids[clustered.assignments].mT.view_as(day[0])
+        )
     save("kmeans", row)
 
 

@@ -109,8 +109,8 @@ def read_rows() -> list[Row]:
     rows = [read_row(name, getattr(functional, name)) for name in functional.__all__]
     rows += [read_row(n, getattr(morn_losses, n)) for n in morn_losses.__all__ if n not in functional.__all__]
     rows += [read_row(name, getattr(metrics, name), "morn_losses.metrics.") for name in metrics.__all__]
-    found = [row for row in rows if row is not None]
-    by_function = {row.name.split(".")[-1]: row for row in found if row.is_function}
+    known = [row for row in rows if row is not None]
+    by_function = {row.name.split(".")[-1]: row for row in known if row.is_function}
     for prefix, package in (("", morn_losses), ("morn_losses.metrics.", metrics)):
         for name in package.__all__:
             item = getattr(package, name)
@@ -121,8 +121,8 @@ def read_rows() -> list[Row]:
     objective = ast.get_docstring(ast.parse(OBJECTIVE.read_text())) or ""
     if number := re.match(r"Eq\. (\d+): ", objective):
         equation, name = int(number[1]), str(OBJECTIVE.relative_to(ROOT))
-        found.append(Row("3.7", equation, equation, "", [], "The sum of all terms", name, True, (name, 0)))
-    return in_order(found)
+        known.append(Row("3.7", equation, equation, "", [], "The sum of all terms", name, True, (name, 0)))
+    return in_order(known)
 
 
 def in_order(rows: list[Row]) -> list[Row]:

@@ -59,12 +59,12 @@ def meanings() -> dict[str, str]:
     """Return the docstring of each field of ``Active``, without its period."""
     tree = ast.parse(inspect.getsource(schedule))
     body = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Active").body
-    found = {}
+    texts = {}
     for field, text in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             assert isinstance(field.target, ast.Name)
-            found[field.target.id] = str(text.value.value).removesuffix(".")
-    return found
+            texts[field.target.id] = str(text.value.value).removesuffix(".")
+    return texts
 
 
 def typeset(text: str) -> str:

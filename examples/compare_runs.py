@@ -69,8 +69,8 @@ def short_names(run: Path, against: Path) -> tuple[str, str]:
 def by_frame(frames: Sequence[str], scores: Mapping[str, Sequence[Scores]], keys: Sequence[str]) -> str:
     """Return the figures of each frame alone, unrounded, as comma-separated lines; empty where undefined."""
     lines = [["frame", "way", *keys]]
-    for name, found in scores.items():
-        figures = over_frames(found, CITYSCAPES)
+    for name, frame_scores in scores.items():
+        figures = over_frames(frame_scores, CITYSCAPES)
         for index, frame in enumerate(frames):
             values = [float(figures[key][index - len(frames)]) for key in keys]
             lines.append([frame, name, *(repr(v) if np.isfinite(v) else "" for v in values)])
@@ -130,9 +130,9 @@ def main(
         print(f"compare_runs: {error}", file=sys.stderr)
         return 1
 
-    found = compare(scores[names[0]], scores[names[1]], CITYSCAPES)
-    table = cells(found, names, {UNTRAINED: scores[UNTRAINED]}, CITYSCAPES)
-    keys = [one.column.key for one in found]
+    differences = compare(scores[names[0]], scores[names[1]], CITYSCAPES)
+    table = cells(differences, names, {UNTRAINED: scores[UNTRAINED]}, CITYSCAPES)
+    keys = [one.column.key for one in differences]
     left_out = [c.title.removesuffix(" %").removesuffix(" dB") for c in COLUMNS if c.key not in keys]
     n = len(files)
     spread = f"± is the standard error over the frames, and the interval is a {LEVEL:.0%} t-interval over them."
@@ -147,7 +147,7 @@ def main(
         "first": names[0], "second": names[1],
         "data": {"folder": str(folder), "images": n,
                  "images_sha256": hash_files(path for case in files for path in case.values())},
-        "figures": to_json(found), "notes": notes,
+        "figures": to_json(differences), "notes": notes,
     }  # fmt: skip
     page = f"{to_markdown(table)}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
     texts = {

@@ -151,10 +151,10 @@ def _some(x: Tensor, bad: Tensor) -> list[float]:
 
 def as_bool(mask: Tensor, name: str) -> Tensor:
     """Return a real mask as bool; ``ValueError`` for a value but 0 and 1, on eager CPU tensors only."""
-    found = mask != 0
-    if mask.dtype != torch.bool and may_look(mask) and (found != (mask == 1)).any():
-        raise ValueError(f"{name}: expected bool or values 0 and 1, got {_some(mask, found & (mask != 1))}")
-    return found
+    inside = mask != 0
+    if mask.dtype != torch.bool and may_look(mask) and (inside != (mask == 1)).any():
+        raise ValueError(f"{name}: expected bool or values 0 and 1, got {_some(mask, inside & (mask != 1))}")
+    return inside
 
 
 def as_mask(mask: Tensor, name: str, size: tuple[int, int, int]) -> Tensor:

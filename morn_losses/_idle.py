@@ -29,22 +29,22 @@ def count(idle: Tensor, seen: Tensor, enough: int, present: Tensor, found: Tenso
 def found_ids(labels: Tensor, wanted: tuple[int, ...]) -> Tensor:
     """Return which ids the labels, int64, hold: bool ``(SEEN,)``."""
     places = torch.where((labels >= 0) & (labels < IDS), labels, OTHERS).flatten()
-    found = torch.zeros(SEEN, dtype=torch.bool, device=labels.device).index_fill(0, places, True)
-    found[WANTED] = torch.stack([(labels == i).any() for i in wanted]).any()
-    return found
+    ids = torch.zeros(SEEN, dtype=torch.bool, device=labels.device).index_fill(0, places, True)
+    ids[WANTED] = torch.stack([(labels == i).any() for i in wanted]).any()
+    return ids
 
 
 def idle_message(classes: object, calls: int, least: int, seen: Tensor) -> str:
     """Return the warning."""
-    found = dict(zip(("labels_real", "labels_fake"), seen.tolist(), strict=True))
-    lacking = [name for name, ids in found.items() if not ids[WANTED]]
+    ids_by_side = dict(zip(("labels_real", "labels_fake"), seen.tolist(), strict=True))
+    lacking = [name for name, ids in ids_by_side.items() if not ids[WANTED]]
     if lacking:
         why = f"{' and '.join(lacking)} held none of them"
     else:
         why = f"both images held some, but never {least} positions of the same class, with features other than 0"
     held = [
         f"{name} held {[i for i in range(IDS) if ids[i]]}" + (" and ids beyond 0 to 255" if ids[OTHERS] else "")
-        for name, ids in found.items()
+        for name, ids in ids_by_side.items()
     ]
     return (
         f"ACALoss: in {calls} calls in a row none of the classes {classes} took part and the loss was 0, since {why}. "

@@ -44,8 +44,8 @@ def pack(points: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def unpack(labels: Tensor, exists: Tensor, rows: Tensor, n_points: int) -> Tensor:
     """Return the labels ``(P, n)`` of packed points at their places ``(P, N)``, and -1 elsewhere."""
-    found = labels.new_full((len(labels), max(n_points, 1)), -1)
-    return found.scatter_(1, rows, torch.where(exists, labels, -1)[:, : rows.shape[1]])[:, :n_points]
+    unpacked = labels.new_full((len(labels), max(n_points, 1)), -1)
+    return unpacked.scatter_(1, rows, torch.where(exists, labels, -1)[:, : rows.shape[1]])[:, :n_points]
 
 
 def sums(members: Tensor, values: Tensor) -> Tensor:

@@ -78,11 +78,11 @@ class BatchKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         if len(points) < module.options.n_clusters:
             raise ValueError(f"n_samples={len(points)} should be >= n_clusters={self.n_clusters}.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        found = module(points, generator=torch.Generator().manual_seed(seed))
-        self.cluster_centers_: Array = found.centroids.cpu().numpy()
-        self.labels_: Array = found.assignments.cpu().numpy()
-        self.inertia_ = float(found.inertia)
-        self.n_iter_ = int(found.n_iter)
+        result = module(points, generator=torch.Generator().manual_seed(seed))
+        self.cluster_centers_: Array = result.centroids.cpu().numpy()
+        self.labels_: Array = result.assignments.cpu().numpy()
+        self.inertia_ = float(result.inertia)
+        self.n_iter_ = int(result.n_iter)
         return self
 
     def predict(self, X: Any) -> Array:

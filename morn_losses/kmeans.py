@@ -174,11 +174,11 @@ def _cluster(
             return _together(points, masks, options, generator, name)
         large = sizes * points.shape[2] >= LARGE  # a problem's way depends on its own size alone
         if bool(large.all()):
-            found = _nothing(points, masks, options)
+            result = _nothing(points, masks, options)
         else:
-            found = _together(points, masks & ~large.view(*masks.shape[:2], 1), options, generator, name)
-        cluster_alone(points, masks, large, options, generator, name, found)
-    return found
+            result = _together(points, masks & ~large.view(*masks.shape[:2], 1), options, generator, name)
+        cluster_alone(points, masks, large, options, generator, name, result)
+    return result
 
 
 def _together(
@@ -199,8 +199,8 @@ def _together(
             start = given_centers(x, init, options.metric)
         else:
             start = draw_centers(x, options, generator)
-        found = _lloyd(x, *start, running, options)
-        best = found if best is None else _better(found, best)
+        result = _lloyd(x, *start, running, options)
+        best = result if best is None else _better(result, best)
     assert best is not None
     centroids = torch.where(exists.any(1)[:, None, None], (best.centroids + x.origin) * x.unit, 0)
     inertia = best.inertia

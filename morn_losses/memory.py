@@ -379,8 +379,8 @@ class MemorySampler(nn.Module):
         index, count = torch.where(is_above, place, among_tied), torch.where(is_above, n_above, n_tied)
         # the candidates of all rows are counted through, so that each row starts where those before it end
         counted = (above == is_above[rows]).cumsum(0)
-        found = torch.searchsorted(counted, count.cumsum(0) - count + index + 1)
-        return ids[found].to(descriptors.device)
+        places = torch.searchsorted(counted, count.cumsum(0) - count + index + 1)
+        return ids[places].to(descriptors.device)
 
     def extra_repr(self) -> str:
         """Return the options, as ``repr`` shows them."""

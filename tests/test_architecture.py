@@ -132,6 +132,7 @@ def test_the_package_imports_only_the_core_packages() -> None:
         # what torch brings is read by type checkers alone
         extra = tops - allowed - {"typing_extensions"} - ({"torchmetrics"} if path.parent.name == "metrics" else set())
         assert not extra, f"{path} imports {extra}"
+        assert "sklearn" not in tops or _module(path) == "estimators", f"{path} imports sklearn"
 
 
 def test_the_oldest_torch_can_trace_the_losses() -> None:

@@ -31,13 +31,6 @@ def test_the_scripts_run(part: str, tmp_path: Path) -> None:
     assert "replaced" not in page.read_text()
 
 
-def test_the_comparison_of_starts_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    threads = torch.get_num_threads()
-    kmeans_starts.main(["--problems", "2", "--seeds", "1"])
-    torch.set_num_threads(threads)
-    assert capsys.readouterr().out.count("\n| clusters |") == 3
-
-
 @pytest.mark.parametrize("part", ["kmeans", "losses", "lookups", "edges", "precisions", "inference"])
 def test_what_a_gpu_adds_runs(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # on the CPU, and without the compiler
@@ -51,6 +44,13 @@ def test_what_a_gpu_adds_runs(part: str, monkeypatch: pytest.MonkeyPatch) -> Non
         "inference": {"TF32", "bf16", "bf16, channels_last", "bf16, compiled", "bf16, compiled, CUDA graph"},
     }
     assert adds.get(part, set()) <= names
+
+
+def test_the_comparison_of_starts_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    kmeans_starts.main(["--problems", "2", "--seeds", "1"])
+    torch.set_num_threads(threads)
+    assert capsys.readouterr().out.count("\n| clusters |") == 3
 
 
 def test_results_in_full_stand_beside_the_others_and_phases_can_be_chosen(tmp_path: Path) -> None:

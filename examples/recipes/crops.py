@@ -94,8 +94,8 @@ class Crops(Dataset[Batch]):
     def __init__(self, folder: Path, length: int, *, crop: int, seed: int, labels: bool) -> None:
         self.a, self.b = list_images(folder / "trainA"), list_images(folder / "trainB")
         self.length, self.crop, self.seed, self.labels = length, crop, seed, labels
-        for name, found in (("trainA", self.a), ("trainB", self.b)):
-            if not found:
+        for name, images in (("trainA", self.a), ("trainB", self.b)):
+            if not images:
                 raise DataError(f"{folder / name}: expected a folder with images, found none")
         kinds = ("labels_pred1", "labels_pred2") if labels else ()
         maps = [partners_of(self.a, folder / kind, complete=True) for kind in kinds]

@@ -107,9 +107,9 @@ def _boxes(layers: Layers) -> tuple[Box, ...]:
     instances = layers.instances[layers.coarse]
     owner = np.zeros(int(layers.instances.max()) + 1, np.uint8)
     owner[layers.instances] = layers.labels
-    found = ndimage.find_objects(instances)
+    slices = ndimage.find_objects(instances)
     return tuple(
         Box(int(owner[number]), place[1].start, place[0].start, place[1].stop, place[0].stop)
-        for number, place in enumerate(found, start=1)
+        for number, place in enumerate(slices, start=1)
         if place is not None and owner[number] in BOXED
     )

@@ -139,8 +139,8 @@ def make_page(places: Mapping[str, Path], pairs: Sequence[tuple[str, str]], seed
     for title, by_seed in scores.items():
         line = make_line(title, by_seed, CITYSCAPES)
         logs = [summarize_log(places[title] / f"seed_{s}" / "log.csv") for s in seeds]
-        found = [log["aca_found"] for log in logs if log["aca_found"] is not None]
-        shown = f"{sum(found) / len(found):.2f}" if found else "-"
+        shares = [log["aca_found"] for log in logs if log["aca_found"] is not None]
+        shown = f"{sum(shares) / len(shares):.2f}" if shares else "-"
         cells.append([title, *(format_cell(column_of(key), line.figures[key]) for key in DIFFERENCES), shown])
     return f"{to_markdown(cells)}\n\n{to_markdown(difference_cells(pairs, scores, CITYSCAPES))}\n"
 

@@ -53,10 +53,10 @@ class _Mismatch(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         signs, counted = ctx.saved_tensors
         scale = -grad[:, None, None, None]
-        found = torch.empty_like(signs, dtype=grad.dtype)
+        gradient = torch.empty_like(signs, dtype=grad.dtype)
         for piece in ctx.pieces:
-            found[:, piece] = _edges(scale * signs[:, piece]) * counted[:, None]
-        return found, None, None
+            gradient[:, piece] = _edges(scale * signs[:, piece]) * counted[:, None]
+        return gradient, None, None
 
 
 def mismatch(logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def survivors(
         between += first
         return between
 
-    found = []
+    levels = []
     candidates = _candidates(magnitude.reshape(H + 2, row), rather_x, tolerance)
     for start in range(0, candidates.size, _BLOCK):
         pixels = candidates[start : start + _BLOCK]
@@ -86,10 +86,10 @@ def survivors(
         m, weight, pixels = m.take(kept), weight.take(kept), pixels.take(kept)
         straight, diagonal = straight.take(kept), diagonal.take(kept)
         kept = np.flatnonzero(m >= neighbour(pixels - straight, pixels - diagonal, weight) - tolerance)
-        found.append((pixels.take(kept), m.take(kept)))
-    if not found:
+        levels.append((pixels.take(kept), m.take(kept)))
+    if not levels:
         return none
-    places, strengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    places, strengths = (np.concatenate(parts) for parts in zip(*levels, strict=True))
     return places - 2 * (places // row) - (W + 1), strengths.round(decimals)
 
 
@@ -111,9 +111,9 @@ def _candidates(magnitude: Floats, rather_x: NDArray[np.bool_], tolerance: float
     along_y &= ~rather_x[inner]
     along_x |= along_y
     along_x &= magnitude[inner] > tolerance
-    found = np.zeros((H, W), np.bool_)
-    found[inner] = along_x
-    return np.flatnonzero(found)
+    candidates = np.zeros((H, W), np.bool_)
+    candidates[inner] = along_x
+    return np.flatnonzero(candidates)
 
 
 def thinned_gradient(values: Floats, *options: Any) -> Floats:

@@ -50,7 +50,7 @@ def mean_log_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     known = labels.clamp(max=K - 1)[:, None]
 
     def total(logits: Tensor) -> Tensor:
-        found: Tensor = _NegativeLogLikelihood.apply(logits, known, weights[:, None])  # type: ignore[no-untyped-call]
-        return found
+        loss: Tensor = _NegativeLogLikelihood.apply(logits, known, weights[:, None])  # type: ignore[no-untyped-call]
+        return loss
 
     return safe_divide(cleared_if_needed(total, logits, labels < K), weights.flatten(1).sum(1))

@@ -81,8 +81,8 @@ def cluster_one(
         else:
             centers = np.clip(init / problem.scale - problem.origin, -FARTHEST, FARTHEST)
             alive = _first_of_its_kind(centers)
-        found = _lloyd(problem, centers, alive, options.max_iter, tolerance)
-        best = found if best is None or found.inertia < best.inertia else best
+        result = _lloyd(problem, centers, alive, options.max_iter, tolerance)
+        best = result if best is None or result.inertia < best.inertia else best
     assert best is not None
     centroids = (best.centroids + problem.origin) * problem.scale
     inertia = best.inertia if options.metric == "cosine" else best.inertia * problem.scale * problem.scale

@@ -28,10 +28,10 @@ def products(points: Array, targets: Array, bias: Array | None) -> Array:
     n, D = points.shape
     K = len(targets)
     block = SMALL // targets.size
-    found = np.empty((K, n), points.dtype)
+    product = np.empty((K, n), points.dtype)
     if not OPENBLAS or block < FEWEST or (n * targets.size > HUGE and torch.get_num_threads() > 1):
-        torch.mm(torch.from_numpy(targets), torch.from_numpy(points).mT, out=torch.from_numpy(found))
-        return found if bias is None else np.add(found, bias[:, None], out=found)
+        torch.mm(torch.from_numpy(targets), torch.from_numpy(points).mT, out=torch.from_numpy(product))
+        return product if bias is None else np.add(product, bias[:, None], out=product)
     rows = np.empty((n, K), points.dtype)
     columns = np.ascontiguousarray(targets.T)
     whole = n - n % block
@@ -40,7 +40,7 @@ def products(points: Array, targets: Array, bias: Array | None) -> Array:
     if whole < n:
         np.matmul(points[whole:], columns, out=rows[whole:])
     # clusters first: all that follows then goes along the points
-    return np.add(rows.T, 0 if bias is None else bias[:, None], out=found)
+    return np.add(rows.T, 0 if bias is None else bias[:, None], out=product)
 
 
 def weighted_sums(weights: Array, points: Array) -> Array:
@@ -58,5 +58,5 @@ def weighted_sums(weights: Array, points: Array) -> Array:
 
 def squared_lengths(x: Array) -> Array:
     """Return the squared lengths of the rows, ``(n,)``."""
-    found: Array = np.matmul(x[:, None], x[:, :, None])[:, 0, 0]
-    return found
+    lengths: Array = np.matmul(x[:, None], x[:, :, None])[:, 0, 0]
+    return lengths

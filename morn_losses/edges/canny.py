@@ -156,8 +156,8 @@ def edge_levels(gray: Tensor, count: int) -> Tensor:
 
 
 def _each(images: Tensor, kernel: Callable[[NDArray[np.float64]], NDArray[Any]]) -> Tensor:
-    found = [torch.from_numpy(kernel(image)) for image in images[:, 0].numpy()]
-    return torch.stack(found)[:, None] if len(found) > 1 else found[0][None, None]
+    maps = [torch.from_numpy(kernel(image)) for image in images[:, 0].numpy()]
+    return torch.stack(maps)[:, None] if len(maps) > 1 else maps[0][None, None]
 
 
 # ---- the definitions of these three; on the CPU the kernels of _host give the same bits ------------------------------
@@ -262,6 +262,6 @@ def beside(m: Tensor, gx: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
 def inside(m: Tensor) -> Tensor:
     """Return where ``(B, 1, H, W)`` has all its neighbours, bool ``(H, W)``."""
     H, W = m.shape[-2:]
-    found = torch.zeros((H, W), dtype=torch.bool, device=m.device)
-    found[1:-1, 1:-1] = True
-    return found
+    inner = torch.zeros((H, W), dtype=torch.bool, device=m.device)
+    inner[1:-1, 1:-1] = True
+    return inner

@@ -460,8 +460,8 @@ class ACALoss(nn.Module, Generic[WithTerms]):
         """Count calls without a class in both images; look at the count once every ``warn_after`` calls."""
         assert self.warn_after is not None
         wanted = tuple({i for group in options.groups for i in group})
-        found = torch.stack([found_ids(x, wanted) for x in labels])
-        self.idle, self.seen = count(self.idle, self.seen, self.warn_after, present, found)
+        ids = torch.stack([found_ids(x, wanted) for x in labels])
+        self.idle, self.seen = count(self.idle, self.seen, self.warn_after, present, ids)
         self.calls += 1
         if self.calls % self.warn_after == 0 and int(self.idle) >= self.warn_after:
             self.watching = False

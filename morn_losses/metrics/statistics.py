@@ -47,8 +47,8 @@ def _pixels_above(levels: Tensor, count: int) -> Tensor:
     """Return, for each image and j = 0 ... count - 1, how many pixels have a level over j: ``(B, count)``."""
     flat = levels.flatten(1)
     if on_host(flat):  # few are not 0
-        found = (np.bincount(x.take(np.flatnonzero(x != 0)), minlength=count + 1) for x in flat.numpy())
-        return torch.from_numpy(np.stack([histogram[:0:-1].cumsum()[::-1] for histogram in found]))
+        counts = (np.bincount(x.take(np.flatnonzero(x != 0)), minlength=count + 1) for x in flat.numpy())
+        return torch.from_numpy(np.stack([histogram[:0:-1].cumsum()[::-1] for histogram in counts]))
     histogram = flat.new_zeros(len(flat), count + 1).scatter_add_(1, flat.long(), torch.ones_like(flat))
     return histogram.flip(1).cumsum(1).flip(1)[:, 1:]
 

@@ -64,16 +64,16 @@ def by_opencv(
 
 def street(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a procedural street by night and by day, gray, ``(size, size)``."""
-    found = render_scene(0, 5, (size, size))
-    color = torch.from_numpy(found.color.copy()).permute(2, 0, 1)[None].double()
-    return found.thermal.astype(np.float64), to_gray(color)[0, 0].numpy()
+    scene_pair = render_scene(0, 5, (size, size))
+    color = torch.from_numpy(scene_pair.color.copy()).permute(2, 0, 1)[None].double()
+    return scene_pair.thermal.astype(np.float64), to_gray(color)[0, 0].numpy()
 
 
 def rows(settings: Settings) -> list[Row]:
     """Measure APCE of a pair of noisy shapes and of a street, and on a GPU of a batch there."""
     size, thresholds = (48, 9) if settings.tiny else (256, 99)
     what = f"{size} x {size}, {thresholds} thresholds"
-    found = []
+    measured = []
     for name, (source, translated) in {
         "noisy shapes": (scene(size, 0), scene(size, 1)),
         "a street by night and day": street(size),
@@ -82,7 +82,7 @@ def rows(settings: Settings) -> list[Row]:
         ours = partial(apce, source, translated, thresholds)
         value = f"value {ours().value:.4f}" + ("" if peer is None else f", OpenCV's {peer():.4f}")
         runs: dict[str, Run | None] = {"morn_losses": ours, f"{2 * thresholds} Canny calls of OpenCV": peer}
-        found.append(compare(f"APCE of a pair, {what}: {name}", runs, settings, value))
+        measured.append(compare(f"APCE of a pair, {what}: {name}", runs, settings, value))
     if settings.on_gpu:
         batch = 4 if settings.tiny else 32
         images = np.stack([scene(size, i) for i in range(2 * batch)])[:, None]
@@ -92,5 +92,5 @@ def rows(settings: Settings) -> list[Row]:
             "morn_losses, on the device": partial(apce, there_a, there_b, thresholds),
             "morn_losses, on the CPU": partial(apce, a, b, thresholds),
         }
-        found.append(compare(f"APCE of {batch} pairs, {what}", runs, settings))
-    return found
+        measured.append(compare(f"APCE of {batch} pairs, {what}", runs, settings))
+    return measured

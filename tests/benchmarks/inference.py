@@ -49,7 +49,7 @@ def rows(settings: Settings) -> list[Row]:
         compiled = {"torch.compile": copy.deepcopy(eager)}
         compiled["torch.compile"].compile()
     fewer = settings if settings.on_gpu else dataclasses.replace(settings, repeats=min(settings.repeats, 3))
-    found = []
+    measured = []
     for batch in (1, 4, 16) if settings.on_gpu else (1, 4):
         torch.compiler.reset()  # code compiled for one size would else be compiled for any
         x = torch.rand(batch, 3, H, W, generator=torch.Generator().manual_seed(1)).to(settings.device) * 2 - 1
@@ -67,5 +67,5 @@ def rows(settings: Settings) -> list[Row]:
             runs |= {name: translating(network, x) for name, network in compiled.items()}
         row = compare(f"batch {batch}, {W} x {H}, width {width}", runs, fewer)
         row.note = ", ".join(f"{t.name} {1e3 * batch / t.median:.3g} images/s" for t in row.timings)
-        found.append(row)
-    return found
+        measured.append(row)
+    return measured

@@ -31,15 +31,15 @@ SIZES = (30, 80, 200, 500, 1000, 2000)
 def problems(kind: str, images: int, sizes: tuple[int, ...], seed: int = 0, device: str = "cpu") -> Problems:
     """Return points and starting centers: rectified noise without structure, or four clusters far apart."""
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    drawn = []
     for n in sizes * images:
         x = torch.randn(n, D, generator=generator)
         if kind == "clusters":
             x += 2 * torch.randn(K, D, generator=generator)[torch.randint(K, (n,), generator=generator)]
         else:
             x = x.relu()
-        found.append((x.to(device), x[torch.randperm(n, generator=generator)[:K]].to(device)))
-    return found
+        drawn.append((x.to(device), x[torch.randperm(n, generator=generator)[:K]].to(device)))
+    return drawn
 
 
 def pad(data: Problems) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,7 +57,7 @@ def rows(settings: Settings) -> list[Row]:
     """Measure both workloads under both metrics for 1, 8 and 32 images, and the k-means++ start."""
     sizes = (12, 30) if settings.tiny else SIZES
     metrics: tuple[Metric, ...] = ("euclidean", "cosine")
-    found = []
+    measured = []
     for kind in ("noise", "clusters"):
         for metric in metrics:
             for images in (1,) if settings.tiny else (1, 8, 32):
@@ -81,9 +81,9 @@ def rows(settings: Settings) -> list[Row]:
                     of_ours = float(ours().inertia.double().sum())
                     reference = sum(model.inertia_ for model in by_sklearn(data))
                     note = f"inertia {of_ours / reference:.6f} of scikit-learn's"
-                found.append(compare(f"{kind}, {metric}, {images} x {len(sizes)} problems", runs, settings, note))
+                measured.append(compare(f"{kind}, {metric}, {images} x {len(sizes)} problems", runs, settings, note))
                 if images <= 8 and metric == "euclidean":
-                    found.append(
+                    measured.append(
                         compare(
                             f"{kind}, k-means++ start, {images} x {len(sizes)} problems",
                             {
@@ -93,4 +93,4 @@ def rows(settings: Settings) -> list[Row]:
                             settings,
                         )
                     )
-    return found
+    return measured

@@ -75,7 +75,7 @@ def by_faiss(data: Problems, metric: Metric) -> Run | None:
     arrays = [((normalized(x) if metric == "cosine" else x).cpu().numpy(), c.cpu().numpy()) for x, c in data]
 
     def run() -> list[Any]:
-        found = []
+        results = []
         for x, c in arrays:
             # all points: by default it would draw 256 for each cluster
             clustering = faiss.Kmeans(
@@ -83,8 +83,8 @@ def by_faiss(data: Problems, metric: Metric) -> Run | None:
                 min_points_per_centroid=1,
             )  # fmt: skip
             clustering.train(x, init_centroids=c)
-            found.append(clustering)
-        return found
+            results.append(clustering)
+        return results
 
     return run
 
@@ -124,14 +124,14 @@ def by_kmeans_pytorch(data: Problems, metric: Metric) -> Run | None:
     package.tqdm, package.print = Meter, lambda *_: None
 
     def run() -> list[Tensor]:
-        found = []
+        results = []
         for x, c in data:
             centers = c.clone()
             package.initialize = lambda *_, centers=centers: centers
             with contextlib.suppress(_CappedError):
                 package.kmeans(x, K, distance=metric, device=x.device)
-            found.append(centers)  # changed in place
-        return found
+            results.append(centers)  # changed in place
+        return results
 
     return run
 
@@ -153,7 +153,7 @@ def by_flash_kmeans(data: Problems) -> Run | None:
 
 def versions() -> dict[str, str]:
     """Return the versions of the peers that are installed."""
-    found = {"numpy": np.__version__}
+    installed = {"numpy": np.__version__}
     for name in (
         "scikit-learn",
         "faiss-cpu",
@@ -164,7 +164,7 @@ def versions() -> dict[str, str]:
         "pytorch-msssim",
     ):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed

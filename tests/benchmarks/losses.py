@@ -49,7 +49,7 @@ def aca_rows(settings: Settings) -> list[Row]:
     """Measure ACA at batch 1 and 8; the published manner knows batch 1 alone."""
     size, counts = (8, (5, 12)) if settings.tiny else (64, (20, 80, 200, 400, 800))
     classes = tuple(range(1, len(counts) + 1))
-    found = []
+    measured = []
     for batch in (1, 2) if settings.tiny else (1, 8):
         real, fake, labels_real, labels_fake = aca_inputs(batch, size, counts, settings.device)
 
@@ -64,7 +64,7 @@ def aca_rows(settings: Settings) -> list[Row]:
                  for i in range(len(real))]
             ).mean()  # fmt: skip
 
-        found.append(
+        measured.append(
             compare(
                 f"ACA, batch {batch}, 256 x {size} x {size}, {len(counts)} classes of {counts[0]} to {counts[-1]}",
                 {"morn_losses": backward(ours, fake), "published manner": backward(loop, fake)},
@@ -73,7 +73,7 @@ def aca_rows(settings: Settings) -> list[Row]:
                 "of both feature maps",
             )
         )
-    return found
+    return measured
 
 
 def blocks(classes: tuple[int, ...], size: int, generator: torch.Generator) -> Tensor:
@@ -84,7 +84,7 @@ def blocks(classes: tuple[int, ...], size: int, generator: torch.Generator) -> T
 
 def rows(settings: Settings) -> list[Row]:
     """Measure every loss at 256 x 256, batch 1."""
-    found = aca_rows(settings)
+    measured = aca_rows(settings)
     size = 32 if settings.tiny else 256
     generator = torch.Generator().manual_seed(0)
     real, fake = (torch.rand(1, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
@@ -124,8 +124,8 @@ def rows(settings: Settings) -> list[Row]:
         runs: dict[str, Run | None] = {"morn_losses": backward(ours, x), peer: backward(theirs, x)}
         if settings.on_gpu:
             runs["morn_losses, compiled"] = backward(torch.compile(ours), x)
-        found.append(compare(f"{name}, {size} x {size}", runs, settings, f"peak memory {memory:.1f} of the input"))
-    found.append(
+        measured.append(compare(f"{name}, {size} x {size}", runs, settings, f"peak memory {memory:.1f} of the input"))
+    measured.append(
         compare(
             f"label mining and denoising, {size} x {size}",
             {
@@ -136,4 +136,4 @@ def rows(settings: Settings) -> list[Row]:
             "forward alone: it has no gradient",
         )
     )
-    return found
+    return measured

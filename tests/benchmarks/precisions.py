@@ -117,7 +117,7 @@ def rows(settings: Settings) -> list[Row]:
     phase, scale = Phase.COLLABORATE, 0.5
     options = OPTIONS if settings.on_gpu else {"float32": {}}  # the others are for GPUs
     peaks = {name: reached_by_products(name, settings) for name in options}
-    found = []
+    measured = []
     for batch_size in (1,) if settings.tiny else (1, 4, 16):
         torch.compiler.reset()  # code compiled for one size would else be compiled for any
         batch = make_batch(size, batch_size, settings.device)
@@ -137,5 +137,5 @@ def rows(settings: Settings) -> list[Row]:
             for t in row.timings
             if t.name in peaks
         )
-        found.append(row)
-    return found
+        measured.append(row)
+    return measured

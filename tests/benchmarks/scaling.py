@@ -64,14 +64,14 @@ def curves(settings: Settings) -> dict[str, list[tuple[int, float]]]:
         "APCE: thresholds (128 x 128)": (lambda t: _apce(128, t), [12, 25, 50, 99, 198]),
     }
     fewer = Settings(min(settings.repeats, 5), settings.tiny, device=device)
-    found = {}
+    points = {}
     for name, (make, sizes) in axes.items():
         if settings.on_gpu and name.startswith("APCE"):  # runs on the CPU
             continue
         if settings.tiny:
             sizes = sizes[:1]
-        found[name] = [(n, compare(name, {"morn_losses": make(n)}, fewer).timings[0].median) for n in sizes]
-    return found
+        points[name] = [(n, compare(name, {"morn_losses": make(n)}, fewer).timings[0].median) for n in sizes]
+    return points
 
 
 def picture(found: dict[str, list[tuple[int, float]]]) -> Image.Image:

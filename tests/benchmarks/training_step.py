@@ -108,14 +108,14 @@ def steps(phase: Phase, scale: float, settings: Settings) -> dict[str, Run]:
 def phase_rows(settings: Settings) -> list[Row]:
     """Measure every phase, the last two also at the larger other scale."""
     size, networks = sizes(settings)
-    found = []
+    measured = []
     for phase, scale in [*((phase, 0.5) for phase in Phase), (Phase.DISTILL, 1.5), (Phase.COLLABORATE, 1.5)]:
         if settings.phases and phase.name.lower() not in settings.phases:
             continue
         runs = steps(phase, scale, settings)
         ours, theirs = (peak_memory(run, settings.device, warm_up=False) for run in runs.values())
         task = f"{phase.name.lower()}{f', other scale {scale}' if phase >= Phase.DISTILL else ''}"
-        found.append(
+        measured.append(
             compare(
                 f"{task}, {size} x {size}, width {networks.generator_width}",
                 {**runs},
@@ -124,7 +124,7 @@ def phase_rows(settings: Settings) -> list[Row]:
                 warm_up=False,
             )
         )
-    return found
+    return measured
 
 
 def rows(settings: Settings) -> list[Row]:

@@ -36,20 +36,20 @@ atexit.register(save)
 
 def scripts(folder: Path) -> list[Path]:
     """Programs among the examples, relative to their folder; packages that they share are none."""
-    found = [p for pattern in ("*.py", "recipes/*.py", "studies/*.py") for p in sorted(folder.glob(pattern))]
-    return [p.relative_to(folder) for p in found if "__main__" in p.read_text()]
+    paths = [p for pattern in ("*.py", "recipes/*.py", "studies/*.py") for p in sorted(folder.glob(pattern))]
+    return [p.relative_to(folder) for p in paths if "__main__" in p.read_text()]
 
 
 def flags_in_use(script: Path, root: Path = EXAMPLES.parent) -> list[str]:
     """Options that the commands in a script's docstring, in README and in the documentation give it."""
     pages = [root / "examples" / script, root / "README.md", *sorted((root / "docs").glob("**/*.md"))]
-    found: set[str] = set()
+    flags: set[str] = set()
     for page in pages:
         # a command may go on in the next line, and a remark may follow it
         text = page.read_text().replace("\\\n", " ")
         for command in re.findall(rf"python examples/{re.escape(script.as_posix())}([^\n`#;|]*)", text):
-            found |= set(re.findall(r"(?<=\s)--[\w.]+", command))
-    return sorted(found)
+            flags |= set(re.findall(r"(?<=\s)--[\w.]+", command))
+    return sorted(flags)
 
 
 def verdict(status: int, out: str, err: str, flags: Sequence[str], installed: Sequence[str]) -> tuple[bool, str]:
@@ -105,15 +105,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "examples"
         shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        found = scripts(folder)
+        programs = scripts(folder)
         with ThreadPoolExecutor(options.jobs) as pool:
-            results = list(pool.map(lambda script: check(script, folder, installed), found))
-    for script, (right, why) in zip(found, results, strict=True):
+            results = list(pool.map(lambda script: check(script, folder, installed), programs))
+    for script, (right, why) in zip(programs, results, strict=True):
         print(f"{'ok  ' if right else 'FAIL'} examples/{script}: {why}")
     n_wrong = sum(not right for right, _ in results)
     extras = f"[{options.installed}]" if installed else "the core packages"
-    print(f"{len(found) - n_wrong} of {len(found)} right with {extras}, {time.perf_counter() - started:.0f} s")
-    return 1 if n_wrong or not found else 0
+    print(f"{len(programs) - n_wrong} of {len(programs)} right with {extras}, {time.perf_counter() - started:.0f} s")
+    return 1 if n_wrong or not programs else 0
 
 
 if __name__ == "__main__":

@@ -136,15 +136,15 @@ def compare(work: Path, data: TrainingData, *, processes: int = 2, **changes: An
         Trainer(two, data, say=quiet).fit()
     else:
         in_processes(2, work, two, lambda trainer: quiet(str(trainer.fit())), data)
-    found = {}
+    largest = {}
     for step, state in states(work / "one").items():
         other = states(work / "two")[step]
         images = [translated(one, data, s) for s in (state, other)]
-        found[Phase(step // STEPS)] = (
+        largest[Phase(step // STEPS)] = (
             largest_difference(state["model"], other["model"]),
             float((images[0] - images[1]).abs().max()),
         )
-    return found
+    return largest
 
 
 def main() -> None:

@@ -24,13 +24,13 @@ def by_name(paths: Iterable[Path]) -> dict[str, Path]:
     Raises:
         DataError: two files of one name.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in paths:
         name = name_of(path)
-        if name in found:
-            raise DataError(f"{path}: has the name of {found[name].name}, and files are joined by their names")
-        found[name] = path
-    return found
+        if name in files:
+            raise DataError(f"{path}: has the name of {files[name].name}, and files are joined by their names")
+        files[name] = path
+    return files
 
 
 def partners_of(

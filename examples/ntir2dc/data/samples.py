@@ -153,13 +153,13 @@ def _only_page(path: Path, image: Any) -> int:
     pages = getattr(image, "n_frames", 1)
     if pages == 1 or image.format == "MPO":  # a photograph with its preview
         return 0
-    found = list(range(pages))
+    numbers = list(range(pages))
     if image.format == "TIFF":
-        found = [page for page in found if image.seek(page) or not image.tag_v2.get(_SUBFILE, 0) & 0b101]
-    found = found or list(range(pages))
-    if len(found) != 1:
-        raise DataError(f"{path}: holds {len(found)} pictures, expected one; save each as a file of its own")
-    return found[0]
+        numbers = [page for page in numbers if image.seek(page) or not image.tag_v2.get(_SUBFILE, 0) & 0b101]
+    numbers = numbers or list(range(pages))
+    if len(numbers) != 1:
+        raise DataError(f"{path}: holds {len(numbers)} pictures, expected one; save each as a file of its own")
+    return numbers[0]
 
 
 def _raw_mode(image: Any) -> str:

@@ -88,7 +88,7 @@ def compare(first: Sequence[Scores], second: Sequence[Scores], space: LabelSpace
     if n != len(second) or not n:
         raise ValueError(f"first, second: expected the scores of the same frames, got {n} and {len(second)}")
     a, b = over_frames(first, space), over_frames(second, space)
-    found = []
+    differences = []
     for column in COLUMNS:
         x, y = a[column.key], b[column.key]
         if not (math.isfinite(x[0]) and math.isfinite(y[0])):
@@ -98,8 +98,8 @@ def compare(first: Sequence[Scores], second: Sequence[Scores], space: LabelSpace
         alone = (x - y)[-n:]
         counts = (int(those.sum()) for those in (alone > 0, alone == 0, ~np.isnan(alone)))
         low, high = value.value - reach, value.value + reach
-        found.append(Difference(column, with_error(x, n), with_error(y, n), value, low, high, *counts))
-    return tuple(found)
+        differences.append(Difference(column, with_error(x, n), with_error(y, n), value, low, high, *counts))
+    return tuple(differences)
 
 
 # ---- showing ---------------------------------------------------------------------------------------------------------

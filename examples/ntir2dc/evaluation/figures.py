@@ -184,4 +184,4 @@ def evaluate(
         for name, image in images.items():
             scores[name].append(measure(case, image, judge, space))
         look(index, case, images)
-    return [summarize(name, found, space) for name, found in scores.items()]
+    return [summarize(name, of_images, space) for name, of_images in scores.items()]

@@ -28,8 +28,8 @@ def format_classes(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]
     names = list(result["rows"][0]["iou"]) if result["judge"] else []
     rows = []
     for name in names:
-        found = [row["iou"][name] for row in result["rows"]]
-        rows.append([name, *("-" if value is None else f"{100 * value:.1f}" for value in found)])
+        shares = [row["iou"][name] for row in result["rows"]]
+        rows.append([name, *("-" if value is None else f"{100 * value:.1f}" for value in shares)])
     return head, rows
 
 

@@ -146,5 +146,5 @@ class Microbatches:
 def _running(model: nn.Module) -> list[Tensor]:
     """Return the running means and variances of the batch norms that learn."""
     learning = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    found = [(m.running_mean, m.running_var) for m in learning]
-    return [b for pair in found for b in pair if b is not None]
+    statistics = [(m.running_mean, m.running_var) for m in learning]
+    return [b for pair in statistics for b in pair if b is not None]

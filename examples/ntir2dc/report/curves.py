@@ -69,9 +69,9 @@ def moving_average(values: np.ndarray, window: int) -> np.ndarray:
 
 def phase_starts(rows: Sequence[Mapping[str, str]]) -> list[tuple[int, int]]:
     """Return (first step, phase) of each phase, as the log shows them."""
-    found = series(rows, "phase")
+    phases = series(rows, "phase")
     starts: list[tuple[int, int]] = []
-    for step, phase in zip(found.steps.tolist(), found.values.tolist(), strict=True):
+    for step, phase in zip(phases.steps.tolist(), phases.values.tolist(), strict=True):
         if not starts or starts[-1][1] != int(phase):
             starts.append((step, int(phase)))
     return starts
@@ -131,10 +131,10 @@ def charts(rows: Sequence[Mapping[str, str]], window: int) -> list[dict[str, Any
     columns = [c for c in rows[0] if c is not None and c not in _NO_CURVE and not c.startswith(PRESENT)]
     columns.sort(key=lambda c: (c != "total", c == "seconds"))  # the sum first, the time last
     starts = phase_starts(rows)
-    found = []
+    drawn = []
     for column in columns:
         curve = series(rows, column)
         if len(curve.values):
             svg = svg_curve(curve, (int(steps[0]), int(steps[-1])), starts, window)
-            found.append({"name": column, "about": ABOUT.get(column, ""), "svg": svg})
-    return found
+            drawn.append({"name": column, "about": ABOUT.get(column, ""), "svg": svg})
+    return drawn

@@ -99,11 +99,11 @@ def _read_json(path: Path, absent: str, missing: list[str]) -> dict[str, Any] | 
         missing.append(absent)
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         missing.append(f"{path.name} cannot be read ({error}).")
         return None
-    if not isinstance(found, dict):
+    if not isinstance(loaded, dict):
         missing.append(f"{path.name} cannot be used: it holds no JSON object.")
         return None
-    return found
+    return loaded

@@ -74,8 +74,8 @@ def collaboration(rows: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
             body.append([name, str(int((counts > 0).sum())), str(len(counts)), f"{(counts > 0).mean():.1%}"])
     if body:
         texts.append("ACA compares a class where both images hold enough of it:")
-    found = HtmlTable("", ("class", "steps found", "of steps", "share"), body) if body else None
-    return {"texts": texts, "found": found} if texts else None
+    table = HtmlTable("", ("class", "steps found", "of steps", "share"), body) if body else None
+    return {"texts": texts, "found": table} if texts else None
 
 
 def metric_tables(result: Mapping[str, Any], missing: list[str]) -> dict[str, Any] | None:
@@ -101,22 +101,22 @@ def metric_tables(result: Mapping[str, Any], missing: list[str]) -> dict[str, An
 
 def facts(config: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
     """Return what there is to say of a run in a word each, and on what the page was made."""
-    found = [(key, str(config[key])) for key in ("preset", "variant", "seed") if key in config]
+    pairs = [(key, str(config[key])) for key in ("preset", "variant", "seed") if key in config]
     if "data" in config:
-        found.append(("data", str(config["data"] or "procedural scenes")))
-    found += [(key.replace("_", " "), str(config[key])) for key in ("epochs", "batch_size", "lr") if key in config]
+        pairs.append(("data", str(config["data"] or "procedural scenes")))
+    pairs += [(key.replace("_", " "), str(config[key])) for key in ("epochs", "batch_size", "lr") if key in config]
     if rows:
         seconds = series(rows, "seconds").values
-        found += [
+        pairs += [
             ("steps", str(len(rows))),
             ("training time", _duration(float(seconds.sum()))),
             ("seconds a step", f"{seconds.mean():.2f}" if len(seconds) else "-"),
         ]
     modules = config.get("modules")
     if isinstance(modules, dict):
-        found.append(("modules", " ".join(key for key, on in modules.items() if on) or "none"))
+        pairs.append(("modules", " ".join(key for key, on in modules.items() if on) or "none"))
     return [
-        *found,
+        *pairs,
         ("page made on", platform.platform()),
         ("processors", str(os.cpu_count())),
         ("torch", torch.__version__),

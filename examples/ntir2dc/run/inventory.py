@@ -62,12 +62,12 @@ def take_inventory(folder: Path) -> dict[str, str]:
 
 def compare(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """Return the names that were added, removed or changed, those of thermal images that came or went first."""
-    found = {
+    changes = {
         name: "added" if name not in before else "removed" if name not in now else "changed"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     }
-    return dict(sorted(found.items(), key=lambda item: not item[0].startswith("trainB/") or item[1] == "changed"))
+    return dict(sorted(changes.items(), key=lambda item: not item[0].startswith("trainB/") or item[1] == "changed"))
 
 
 def _read(path: Path) -> dict[str, str] | None:

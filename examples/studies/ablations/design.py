@@ -86,8 +86,11 @@ class Row:
 
 def published_readings() -> dict[str, Any]:
     """Return what the published code's reading of networks and losses changes, by dotted name."""
-    paper, published = (flatten(to_dict(make_config(variant=v))) for v in ("paper", "published"))
-    return {name: value for name, value in published.items() if "." in name and value != paper[name]}
+    changes: dict[str, Any] = {}
+    for preset in ("mini", "demo"):  # mini starts from other segmenters than the paper's
+        paper, published = (flatten(to_dict(make_config(preset, v))) for v in ("paper", "published"))
+        changes |= {name: value for name, value in published.items() if "." in name and value != paper[name]}
+    return changes
 
 
 def make_rows(base: TrainConfig) -> dict[str, Row]:

@@ -110,8 +110,8 @@ def draw_figure(
     for index, key in enumerate(shown):
         column = column_of(key)
         left = labels + wide * index
-        found = [(mean_and_spread(line.figures[key]), line.figures[key]) for line in lines]
-        reach = [v for (m, sd), values in found for v in (*values, m - sd, m + sd)]
+        points = [(mean_and_spread(line.figures[key]), line.figures[key]) for line in lines]
+        reach = [v for (m, sd), values in points for v in (*values, m - sd, m + sd)]
         values = [v * column.scale for v in reach if math.isfinite(v)]
         axis = make_axis(values, left, left + wide - 25)
         _axis_lines(sheet, axis, top - 8, bottom)

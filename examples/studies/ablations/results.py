@@ -118,8 +118,8 @@ def write_results(
     What cannot be written is added to ``problems``.
     """
     folder = out / "results"
-    found = collect(out, base.config, rows, frozen)
-    if not found.scores:
+    collected = collect(out, base.config, rows, frozen)
+    if not collected.scores:
         return ""
     titles = {row.name: row.title for row in rows.values()}
     references = [
@@ -127,9 +127,9 @@ def write_results(
         for name in REFERENCES
         if reference_path(out, name).is_file()
     ]
-    about = facts(base, frozen, found)
+    about = facts(base, frozen, collected)
     remarks = "".join(f"% {line}\n" for line in about)
-    compared = compare(found.scores, space)
+    compared = compare(collected.scores, space)
     parts: list[str] = []
 
     def write(name: str, text: str) -> None:
@@ -138,11 +138,11 @@ def write_results(
     def draw(name: str, picture: Image.Image) -> None:
         attempt(partial(save_image, picture, folder / name), folder / name, problems)
 
-    write("figures.csv", figures_csv(found.scores, space, frozen.hashes()))
+    write("figures.csv", figures_csv(collected.scores, space, frozen.hashes()))
     for table in TABLES.values():
-        lines = make_lines(table, titles, found.scores, space)
+        lines = make_lines(table, titles, collected.scores, space)
         # a table that only repeats rows of Table 5 says nothing new
-        if not lines or not set(table.rows) & set(found.scores) - _repeated(table):
+        if not lines or not set(table.rows) & set(collected.scores) - _repeated(table):
             continue
         cells = table_cells(lines, references)
         write(f"{table.name}.csv", table_csv([*lines, *references], frozen.hashes()))
@@ -152,9 +152,9 @@ def write_results(
         picture = draw_figure(lines, shown, titles, table.title, about)
         draw(f"{table.name}.png", picture)
         logs = [
-            (table.titles.get(name, titles[name]), [record["log"] for record in found.records[name].values()])
+            (table.titles.get(name, titles[name]), [record["log"] for record in collected.records[name].values()])
             for name in table.rows
-            if name in found.records
+            if name in collected.records
         ]
         part = f"### {table.title}\n\n{to_markdown(cells)}\n\n![{table.title}](PICTURES{table.name}.png)\n"
         part += f"\n{to_markdown(classes)}\n" if frozen.judge_sha256 else ""
@@ -164,7 +164,9 @@ def write_results(
             write("contrasts.tex", remarks + to_latex(contrasts, left=3))
             part += f"\nThe contrasts stated beforehand:\n\n{to_markdown(contrasts, left=3)}\n"
         named = {
-            table.titles.get(name, titles[name]): found.scores[name] for name in table.rows if name in found.scores
+            table.titles.get(name, titles[name]): collected.scores[name]
+            for name in table.rows
+            if name in collected.scores
         }
         pairs = [(table.titles.get(a, titles[a]), table.titles.get(b, titles[b])) for a, b in table.pairs]
         differences = difference_cells(pairs, named, space)
@@ -178,7 +180,7 @@ def write_results(
     for name, (heading, remark) in SIDE.items():
         if (folder / name).is_file():
             parts.append(f"### {heading}\n\n{remark}\n\n{(folder / name).read_text(encoding='utf-8')}")
-    columns = _panel_columns(out, found)
+    columns = _panel_columns(out, collected)
     draw("panels.png", draw_panels(frozen.data, columns))
     parts.append(
         "### What it looks like\n\nTest images at equal distances over the set.\n\n![Panels](PICTURESpanels.png)\n"

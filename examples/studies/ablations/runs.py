@@ -192,8 +192,8 @@ def find_start(run: Run, frozen: Frozen, n_images: int) -> tuple[Path, int] | No
 def choose_next(waiting: Sequence[Run], active: Sequence[Run], frozen: Frozen, n_images: int) -> Run:
     """Return the first run that no run at work is about to save steps; if all would gain by waiting, the first."""
     for run in waiting:
-        found = find_start(run, frozen, n_images)
-        begun = max(steps_done(run.folder), found[1] if found else 0)
+        start = find_start(run, frozen, n_images)
+        begun = max(steps_done(run.folder), start[1] if start else 0)
         rivals = [other for other in active if other.seed == run.seed]
         if all(shared_steps(run.config, r.config, steps_an_epoch(run, n_images)) <= begun for r in rivals):
             return run
@@ -243,12 +243,12 @@ def summarize_log(path: Path) -> dict[str, float | None]:
     def mean(values: Sequence[float]) -> float | None:
         return sum(values) / len(values) if values else None
 
-    found = {
+    summary = {
         key: mean([float(row[key]) for row in last if row[key]]) for key in ("mined", "pair_shared", "pair_random")
     }
     present = [name for name in last[0] if name.startswith("aca_present_")]
-    found["aca_found"] = mean([sum(float(row[name]) for name in present) for row in last if row[present[0]]])
-    return {"seconds": sum(float(row["seconds"]) for row in rows), **found}
+    summary["aca_found"] = mean([sum(float(row[name]) for name in present) for row in last if row[present[0]]])
+    return {"seconds": sum(float(row["seconds"]) for row in rows), **summary}
 
 
 def complete_all(

@@ -84,7 +84,7 @@ def find_stem(
         donors: folders of runs.
         steps_per_epoch: of all of them.
     """
-    found: tuple[Path, int] | None = None
+    longest: tuple[Path, int] | None = None
     for donor in donors:
         if not (donor / "started.json").is_file():
             continue
@@ -93,9 +93,9 @@ def find_stem(
             continue
         shared = shared_steps(config, from_dict(with_defaults(held["options"])), steps_per_epoch)
         for stem in (donor / "stems").glob("[0-9]*[0-9]"):
-            if int(stem.name) <= shared and (found is None or int(stem.name) > found[1]):
-                found = stem, int(stem.name)
-    return found
+            if int(stem.name) <= shared and (longest is None or int(stem.name) > longest[1]):
+                longest = stem, int(stem.name)
+    return longest
 
 
 def start_from(stem: Path, folder: Path, config: TrainConfig) -> None:

@@ -49,12 +49,12 @@ def figures_of(scores: Sequence[Scores], space: LabelSpace) -> dict[str, float]:
 def make_line(title: str, by_seed: Mapping[int, Sequence[Scores]], space: LabelSpace) -> Line:
     """Return the row of a table."""
     seeds = tuple(sorted(by_seed))
-    found = [figures_of(by_seed[seed], space) for seed in seeds]
+    figures = [figures_of(by_seed[seed], space) for seed in seeds]
     iou = [class_iou(np.sum([s.confusion for s in by_seed[seed]], axis=0)) for seed in seeds]
     return Line(
         title,
         seeds,
-        {c.key: tuple(f[c.key] for f in found) for c in COLUMNS},
+        {c.key: tuple(f[c.key] for f in figures) for c in COLUMNS},
         {name: tuple(float(values[space.index(name)]) for values in iou) for name in CLASSES_A},
     )
 
@@ -74,10 +74,10 @@ def compare(results: Results, space: LabelSpace) -> list[Compared]:
     for contrast in CONTRASTS:
         row, against = results.get(contrast.row, {}), results.get(contrast.against, {})
         seeds = tuple(sorted(set(row) & set(against)))
-        found = None
+        estimate = None
         if seeds:
-            found = paired([row[s] for s in seeds], [against[s] for s in seeds], contrast.key, space)
-        compared.append(Compared(contrast, seeds, found))
+            estimate = paired([row[s] for s in seeds], [against[s] for s in seeds], contrast.key, space)
+        compared.append(Compared(contrast, seeds, estimate))
     return compared
 
 
@@ -124,7 +124,7 @@ def contrast_cells(compared: Sequence[Compared], titles: Mapping[str, str]) -> l
     """Return head and rows of the contrasts as text."""
     cells = [["contrast", "figure", "claim", "difference", f"{LEVEL:.0%} interval", "by seed", "the claim"]]
     for one in compared:
-        contrast, found, column = one.contrast, one.found, column_of(one.contrast.key)
+        contrast, estimate, column = one.contrast, one.found, column_of(one.contrast.key)
         digits = column.digits
 
         def show(value: float, column: Column = column, digits: int = digits) -> str:
@@ -132,12 +132,14 @@ def contrast_cells(compared: Sequence[Compared], titles: Mapping[str, str]) -> l
 
         claim = "> 0" if contrast.margin is None else f"> {show(-contrast.margin)}"
         name = f"{titles[contrast.row]} against {titles[contrast.against]}"
-        if found is None:
+        if estimate is None:
             cells.append([name, column.title, claim, "-", "-", "-", "not run"])
             continue
-        by_seed = ", ".join(show(v) for v in found.by_seed)
-        interval = f"{show(found.low)} to {show(found.high)}" if math.isfinite(found.low) else "-"
-        cells.append([name, column.title, claim, show(found.value), interval, by_seed, verdict(found, contrast.margin)])
+        by_seed = ", ".join(show(v) for v in estimate.by_seed)
+        interval = f"{show(estimate.low)} to {show(estimate.high)}" if math.isfinite(estimate.low) else "-"
+        cells.append(
+            [name, column.title, claim, show(estimate.value), interval, by_seed, verdict(estimate, contrast.margin)]
+        )
     return cells
 
 
@@ -157,9 +159,11 @@ def difference_cells(pairs: Sequence[tuple[str, str]], scores: Results, space: L
             continue
         cells.append([f"{row} minus {against}", str(len(seeds))])
         for column in columns:
-            found = paired([scores[row][s] for s in seeds], [scores[against][s] for s in seeds], column.key, space)
-            value, low, high = (f"{x * column.scale:+.{column.digits}f}" for x in (found.value, found.low, found.high))
-            cells[-1].append(f"{value} ({low} to {high})" if math.isfinite(found.low) else value)
+            estimate = paired([scores[row][s] for s in seeds], [scores[against][s] for s in seeds], column.key, space)
+            value, low, high = (
+                f"{x * column.scale:+.{column.digits}f}" for x in (estimate.value, estimate.low, estimate.high)
+            )
+            cells[-1].append(f"{value} ({low} to {high})" if math.isfinite(estimate.low) else value)
     return cells
 
 
@@ -189,6 +193,6 @@ def figures_csv(results: Results, space: LabelSpace, hashes: Mapping[str, str | 
     rows: list[list[Any]] = [["row", "seed", *(c.key for c in COLUMNS), *hashes]]
     for name, by_seed in results.items():
         for seed in sorted(by_seed):
-            found = figures_of(by_seed[seed], space)
-            rows.append([name, seed, *(repr(found[c.key]) for c in COLUMNS), *hashes.values()])
+            figures = figures_of(by_seed[seed], space)
+            rows.append([name, seed, *(repr(figures[c.key]) for c in COLUMNS), *hashes.values()])
     return to_csv(rows)

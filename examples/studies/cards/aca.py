@@ -106,14 +106,14 @@ def known_components(seed: int, steps: int) -> Found:
     """Measure a translation before and after the optimisation, for every number of clusters."""
     known = make_known(seed)
     everywhere = torch.zeros((1, SIDE, SIDE), dtype=torch.int64)
-    found: Found = {BEFORE: nearest(known.components, _positions(known.fake))}
+    shares: Found = {BEFORE: nearest(known.components, _positions(known.fake))}
     for name, n_clusters, phi_global in (*((str(k), k, 0.9) for k in CLUSTERS), (LOCAL_ONLY, 4, 0.0)):
         moved = optimise(
             known.real, known.fake, everywhere, everywhere, [0], n_clusters=n_clusters, steps=steps, seed=seed,
             phi_global=phi_global,
         )  # fmt: skip
-        found[name] = nearest(known.components, _positions(moved))
-    return found
+        shares[name] = nearest(known.components, _positions(moved))
+    return shares
 
 
 # ---- features of an encoder ------------------------------------------------------------------------------------------

@@ -98,10 +98,10 @@ def background_of(labels: Tensor) -> Tensor:
 def states(streets: Streets, steps: int) -> dict[str, Tensor]:
     """Return the translations that are compared."""
     start, background = blur(streets.day), background_of(streets.labels)
-    found = {STATES[0]: start}
+    reached = {STATES[0]: start}
     for name, cgr, tv in ((STATES[1], 1.0, 0.0), (STATES[2], 0.0, TV_WEIGHT), (STATES[3], 1.0, TV_WEIGHT)):
-        found[name] = repair(streets.night, start, background, steps=steps, cgr=cgr, tv=tv)
-    return found
+        reached[name] = repair(streets.night, start, background, steps=steps, cgr=cgr, tv=tv)
+    return reached
 
 
 def study(options: Options) -> Card:
@@ -110,12 +110,12 @@ def study(options: Options) -> Card:
     picture: list[list[Image.Image]] = []
     for seed in range(options.sets):
         streets = render_streets(seed, TEST, min(IMAGES, options.n_test), options.size)
-        found = states(streets, options.cgr_steps)
-        for name, fake in found.items():
+        reached = states(streets, options.cgr_steps)
+        for name, fake in reached.items():
             measured[name].append(measure(streets.night, fake, background_of(streets.labels), streets.day))
         if seed == 0:
             picture = [
-                [to_image(x[i]) for x in (streets.night, streets.day, *found.values())]
+                [to_image(x[i]) for x in (streets.night, streets.day, *reached.values())]
                 for i in range(min(4, len(streets.day)))
             ]
     heads = (

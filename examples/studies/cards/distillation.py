@@ -45,12 +45,12 @@ def study_mining(standins: Sequence[Standins]) -> Card:
         real, translated = s.logits()
         truth = s.test.labels
         both = [mine_labels(real, translated, t) for t in THRESHOLDS]
-        for name, found in (
+        for name, labels in (
             (MAPS[0], [mine_labels(real, real, t) for t in THRESHOLDS]),
             (MAPS[1], [mine_labels(translated, translated, t) for t in THRESHOLDS]),
             (MAPS[2], both),
         ):
-            curves[name].append([count(m, truth, len(SPACE)) for m in found])
+            curves[name].append([count(m, truth, len(SPACE)) for m in labels])
         numbers = [int((m != SPACE.ignore_index).sum()) for m in both]
         matched.append([count(most_confident(real, n, SPACE.ignore_index), truth, len(SPACE)) for n in numbers])
         for fg, bg in ((LOW, LOW), (LOW, HIGH), (HIGH, HIGH), (0.95, 0.99)):
@@ -73,12 +73,12 @@ def study_mining(standins: Sequence[Standins]) -> Card:
         (
             name,
             tuple(
-                tuple(getattr(c, measure)(*classes) for c in found)
+                tuple(getattr(c, measure)(*classes) for c in labels)
                 for classes in (foreground, background, everything)
                 for measure in ("recall", "precision")
             ),
         )
-        for name, found in pairs.items()
+        for name, labels in pairs.items()
     )
     claims = []
     for threshold in SHOWN:
@@ -154,8 +154,8 @@ def study_denoising(standins: Sequence[Standins]) -> Card:
         for name, before in zip(sources, (miner(real, translated), real.argmax(1), s.test.secondary), strict=True):
             after = denoise(before, s.test.night)
             counts[name].append((count(before, s.test.labels, len(SPACE)), count(after, s.test.labels, len(SPACE))))
-            found = {c: dropped(before, after, s.test.labels, c) for c in DENOISED}
-            losses[name].append({c: (d.dropped, d.wrong_of_dropped, d.wrong_of_kept) for c, d in found.items()})
+            shares = {c: dropped(before, after, s.test.labels, c) for c in DENOISED}
+            losses[name].append({c: (d.dropped, d.wrong_of_dropped, d.wrong_of_kept) for c, d in shares.items()})
             if s is standins[0] and name == sources[0]:
                 shown = _rows(s, real, translated, before, after)
     heads = ("precision before", "after", "recall before", "after ", "labels dropped", "wrong among the dropped")

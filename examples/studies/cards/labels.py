@@ -56,7 +56,9 @@ def study(options: Options) -> Card:
     """Measure every stage against the truth."""
     sets = [render_streets(seed, TEST, options.n_test, options.size) for seed in range(options.sets)]
     stages = [label_stages(streets) for streets in sets]
-    counts = [[count(maps, s.labels, len(SPACE)) for maps in found] for s, found in zip(sets, stages, strict=True)]
+    counts = [
+        [count(maps, s.labels, len(SPACE)) for maps in maps_of_set] for s, maps_of_set in zip(sets, stages, strict=True)
+    ]
     by_fusion, by_denoising = (
         {
             c: [dropped(maps[before], maps[after], s.labels, c) for s, maps in zip(sets, stages, strict=True)]
@@ -83,10 +85,10 @@ def study(options: Options) -> Card:
     rows = tuple(
         (
             f"{SPACE.names[c]} ({step})",
-            tuple(tuple(getattr(d, part) for d in found[c]) for part in Dropped.__dataclass_fields__),
+            tuple(tuple(getattr(d, part) for d in maps_of_set[c]) for part in Dropped.__dataclass_fields__),
         )
-        for step, found in (("fusion", by_fusion), ("denoising", by_denoising))
-        for c in found
+        for step, maps_of_set in (("fusion", by_fusion), ("denoising", by_denoising))
+        for c in maps_of_set
     )
     tables.append(Table("what is dropped, %", heads, rows, 100, 1))
     return Card(
@@ -112,8 +114,8 @@ def _claims(counts: list[list[Counts]], by_denoising: dict[int, list[Dropped]]) 
     for c in DENOISED:
         margins = tuple(s[3].precision(c) - s[2].precision(c) for s in counts)
         claims.append(Claim(f"denoising: {SPACE.names[c]} becomes more precise", margins, "points", 100, 1))
-    for c, found in by_denoising.items():
-        margins = tuple(d.wrong_of_dropped - 0.5 for d in found)
+    for c, shares in by_denoising.items():
+        margins = tuple(d.wrong_of_dropped - 0.5 for d in shares)
         text = f"denoising: most of the dropped {SPACE.names[c]} labels are wrong"
         claims.append(Claim(text, margins, "points over half", 100, 1))
     return tuple(claims)

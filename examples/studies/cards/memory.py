@@ -98,7 +98,7 @@ def imperfect_labels_of_night(streets: Streets) -> Tensor:
 def study(options: Options) -> Card:
     """Measure partners for k = 1 to 50 against random ones."""
     names = (*(f"k = {k}" for k in K), "random")
-    found: dict[str, dict[str, list[Met]]] = {m: {n: [] for n in names} for m in MEMORIES}
+    met: dict[str, dict[str, list[Met]]] = {m: {n: [] for n in names} for m in MEMORIES}
     picture: list[list[Image.Image]] = []
     for seed in range(options.sets):
         day = render_streets(seed, MEMORY_DAY, options.n_day, options.size)
@@ -111,7 +111,7 @@ def study(options: Options) -> Card:
                 if name == "random":
                     # also for an image whose pseudo-labels hold no small class: what a trainer without memory does
                     partners = torch.randint(len(remembered), partners.shape, generator=seeded(seed, 0))
-                found[memory][name].append(measure(truth, night.labels, partners))
+                met[memory][name].append(measure(truth, night.labels, partners))
                 if seed == 0 and memory == MEMORIES[1] and k == 10:
                     picture = _rows(day.day[asks], truth, night, partners)
     heads = ("pixels that meet their class", "classes ACA can compare", "draws of the favorite", "images drawn")
@@ -126,25 +126,25 @@ def study(options: Options) -> Card:
             100,
             1,
         )
-        for memory, of_memory in found.items()
+        for memory, of_memory in met.items()
     )
     claims = []
     for memory in MEMORIES:
         for part, what in (("pixels", "pixels meet their class"), ("classes", "classes can be compared")):
-            chosen, random = found[memory]["k = 10"], found[memory]["random"]
+            chosen, random = met[memory]["k = 10"], met[memory]["random"]
             margins = tuple(getattr(a, part) - getattr(b, part) for a, b in zip(chosen, random, strict=True))
             claims.append(Claim(f"{memory}: more {what} at k = 10 than at random", margins, "points", 100, 1))
-        one, ten = found[memory]["k = 1"], found[memory]["k = 10"]
+        one, ten = met[memory]["k = 1"], met[memory]["k = 10"]
         margins = tuple(a.favorite - b.favorite for a, b in zip(one, ten, strict=True))
         text = f"{memory}: k = 1 asks for its favorite image more often than k = 10"
         claims.append(Claim(text, margins, "points", 100, 1))
     lines = {}
     for memory in MEMORIES:
         for part, what in (("pixels", "pixels"), ("classes", "classes for ACA")):
-            ys = [sum(getattr(m, part) for m in found[memory][f"k = {k}"]) / options.sets for k in K]
+            ys = [sum(getattr(m, part) for m in met[memory][f"k = {k}"]) / options.sets for k in K]
             lines[f"{what}, {memory}"] = (K, ys)
     for part, what in (("pixels", "pixels"), ("classes", "classes for ACA")):
-        level = sum(getattr(m, part) for m in found[MEMORIES[0]]["random"]) / options.sets
+        level = sum(getattr(m, part) for m in met[MEMORIES[0]]["random"]) / options.sets
         lines[f"{what}, random pairs"] = (K, [level] * len(K))
     plot = line_plot(lines, "k (logarithmic), mean over the sets", "share that meets its own class", log_x=True)
     titles = (

@@ -89,8 +89,8 @@ def log_ticks(low: float, high: float) -> list[float]:
     """Return 1, 2 and 5 times the powers of ten within ``[low, high]``, or the powers alone over three decades."""
     steps = (1, 2, 5) if high / low < 1e3 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [float(f"{step}e{power}") for power in powers for step in steps]
-    return [x for x in found if low <= x <= high]
+    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+    return [x for x in ticks if low <= x <= high]
 
 
 def stack(pictures: Sequence[Image.Image], gap: int = 6) -> Image.Image:

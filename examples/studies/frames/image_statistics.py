@@ -134,7 +134,7 @@ def find_blobs(gray: Floats) -> Blobs:
     groups, _ = ndimage.label(above > middle + rise, structure=np.ones((3, 3)))
     any_blob = groups > 0
     ring = max(1, round(short / 48))
-    found = []
+    blobs = []
     for number, box in enumerate(ndimage.find_objects(groups), start=1):
         if (area := int((groups[box] == number).sum())) < BLOB_AREA * gray.size:
             continue
@@ -143,8 +143,8 @@ def find_blobs(gray: Floats) -> Blobs:
         around = ndimage.binary_dilation(inside, np.ones((3, 3), np.bool_), iterations=ring) & ~any_blob[wide]
         values = gray[wide]
         contrast = values[inside].mean() - values[around].mean() if around.any() else math.nan
-        found.append((area / gray.size, float(contrast), float(values[inside].std())))
-    return Blobs(*np.array(found, np.float64).reshape(-1, 3).T)
+        blobs.append((area / gray.size, float(contrast), float(values[inside].std())))
+    return Blobs(*np.array(blobs, np.float64).reshape(-1, 3).T)
 
 
 def blob_statistics(blobs: Blobs) -> dict[str, float]:

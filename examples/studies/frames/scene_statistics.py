@@ -141,10 +141,10 @@ def compare(title: str, measure: Measure, groups: Sequence[Group]) -> Table:
         measure: from a picture to its statistics.
         groups: the last holds scenes, the one before it the frames they are compared with.
     """
-    found = [[measure(picture) for picture in group.pictures] for group in groups]
+    measured = [[measure(picture) for picture in group.pictures] for group in groups]
     rows = []
-    for name in found[0][0]:
-        values = tuple(tuple(statistics[name] for statistics in one) for one in found)
+    for name in measured[0][0]:
+        values = tuple(tuple(statistics[name] for statistics in one) for one in measured)
         rows.append((name, (*values, (distance(values[-1], values[-2]),))))
     return Table(title, (*(group.title for group in groups), "apart, sd"), tuple(rows), digits=2)
 
@@ -215,5 +215,5 @@ def draw_curves(groups: Sequence[Group]) -> Image.Image:
 
 def furthest(tables: Sequence[Table], number: int = 10) -> list[tuple[str, float]]:
     """Return the statistics in which scenes are furthest from frames, with the distance, the furthest first."""
-    found = [(f"{table.title}: {name}", row[-1][0]) for table in tables for name, row in table.rows]
-    return sorted((one for one in found if math.isfinite(one[1])), key=lambda one: -abs(one[1]))[:number]
+    distances = [(f"{table.title}: {name}", row[-1][0]) for table in tables for name, row in table.rows]
+    return sorted((one for one in distances if math.isfinite(one[1])), key=lambda one: -abs(one[1]))[:number]

@@ -67,14 +67,14 @@ def count(method: MornGAN, data: Path) -> Counts:
             raise DataError(f"{files['night']}: has no true labels or no true day image to compare with")
         true, thermal = case.labels, case.night[None]
         logits_a, logits_b = networks.segmenter_a(networks.translate_ba(thermal)), networks.segmenter_b(thermal)
-        found: tuple[Tensor, ...] = (
+        maps: tuple[Tensor, ...] = (
             networks.segmenter_a(case.day[None]).argmax(1),
             logits_a.argmax(1),
             logits_b.argmax(1),
             method.labels.mine(logits_b, logits_a, thermal),
         )
         known = true != ignored
-        for stage, labels in zip(STAGES, found, strict=True):
+        for stage, labels in zip(STAGES, maps, strict=True):
             column = torch.where(labels[0] == ignored, K, labels[0])
             pairs = true[known] * (K + 1) + column[known]
             counts[stage] += torch.bincount(pairs, minlength=K * (K + 1)).view(K, K + 1).numpy()

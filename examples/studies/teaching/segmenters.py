@@ -94,10 +94,10 @@ def score(method: MornGAN, frames: TrainingData, space: LabelSpace) -> tuple[flo
         H, W = labels.shape
         for row, col in windows((H, W), crop):
             window = method.forward.seen(torch.tensor([[row, col, H, W]]))
-            found = segmenter(image[None, :, row : row + crop, col : col + crop], window)[0].argmax(0)
+            classes = segmenter(image[None, :, row : row + crop, col : col + crop], window)[0].argmax(0)
             true = labels[row : row + crop, col : col + crop]
             known = true != space.ignore_index
-            pairs = true[known] * len(space) + found[known]
+            pairs = true[known] * len(space) + classes[known]
             confusion += torch.bincount(pairs, minlength=len(space) ** 2).view(len(space), -1).numpy()
     segmenter.train()
     held = confusion.sum(1) > 0
@@ -158,7 +158,7 @@ def study(
     for name in options.rows:
         if name not in VARIANTS:
             raise ValueError(f"rows: expected some of {', '.join(VARIANTS)}, got {name!r}")
-    found: dict[str, tuple[Values, ...]] = {}
+    scores_by_row: dict[str, tuple[Values, ...]] = {}
     for name, changes in VARIANTS.items():
         if options.rows and name not in options.rows:
             continue
@@ -166,17 +166,20 @@ def study(
         for seed in range(options.seeds):
             scores.append(train(change(dataclasses.replace(config, seed=seed), changes), data, options, space))
             say(f"{name}, seed {seed}: accuracy {scores[-1][0]:.3f}, mIoU {scores[-1][1]:.3f}")
-        found[name] = tuple(zip(*scores, strict=True))
+        scores_by_row[name] = tuple(zip(*scores, strict=True))
     columns = ("pixel accuracy", "mIoU", "accuracy on small-sample pixels")
-    first = next(iter(found))
+    first = next(iter(scores_by_row))
     differences = tuple(
         (
             name,
-            tuple(tuple(a - b for a, b in zip(*cells, strict=True)) for cells in zip(row, found[first], strict=True)),
+            tuple(
+                tuple(a - b for a, b in zip(*cells, strict=True))
+                for cells in zip(row, scores_by_row[first], strict=True)
+            ),
         )
-        for name, row in list(found.items())[1:]
+        for name, row in list(scores_by_row.items())[1:]
     )
     return (
-        Table("held-out frames, %", columns, tuple(found.items()), scale=100, digits=1),
+        Table("held-out frames, %", columns, tuple(scores_by_row.items()), scale=100, digits=1),
         Table(f"difference to {first}, points", columns, differences, scale=100, digits=1),
     )

@@ -243,6 +243,6 @@ class Objective:
         assert step.labels_b is not None  # made in every phase that comes here
         # filled in the last phase by the published reading alone
         labels_a = step.labels_a if step.filled_a is None else step.filled_a
-        loss, found = self.aca(step.features_real_a, step.features_fake_a, labels_a, step.labels_b)
-        step.aca_present = found.present
+        loss, terms = self.aca(step.features_real_a, step.features_fake_a, labels_a, step.labels_b)
+        step.aca_present = terms.present
         return loss
