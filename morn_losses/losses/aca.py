@@ -21,7 +21,6 @@ from morn_losses._checks import (
     check_labels,
     check_number,
     check_shape,
-    check_tensor,
 )
 from morn_losses._clustering import Init, KMeansOptions, Metric, as_integer
 from morn_losses._eager import outside_compile
@@ -302,16 +301,7 @@ def _terms(
 def _small_labels(labels: Tensor, name: str, features: Tensor) -> Tensor:
     """Check labels of any integer dtype; return them as int64 at the size of the features, ``(B, h, w)``."""
     refuse_nested(labels, name)
-    check_tensor(labels, name)
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise TypeError(
-            f"{name}: expected an integer dtype, got {labels.dtype}; whole numbers become ids by .long(); a PNG of "
-            "0..255 is read by torch.from_numpy(numpy.array(Image.open(path))), not by ToTensor, which divides by 255"
-        )
-    if labels.ndim == 4 and labels.shape[1] == 1:
-        raise ValueError(f"{name}: expected (B, H, W), got {tuple(labels.shape)}; drop the axis by squeeze(1)")
-    labels = labels.long()
-    check_labels(labels, name)
+    labels = check_labels(labels, name)
     check_shape(labels, name, "(B, H, W)", (len(features), *labels.shape[1:]))
     return nearest(labels, features.shape[2:])
 
