@@ -125,7 +125,7 @@ def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> Tr
         CITYSCAPES,
         crop=dataset.crop,
         edge_thresholds=(dataset.edge_low, dataset.edge_high),
-        need_labels=METHODS[config.method].method.needs(config).labels,
+        need_labels=METHODS[config.method].method.needs_labels(config),
         denoise=config.modules.sdp,
         published_fusion=config.losses.published_fusion,
         report=say,

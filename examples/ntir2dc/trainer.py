@@ -195,9 +195,9 @@ class Trainer:
             self.backward(torch.stack(list(terms.values())).sum())
             done.append({name: value.detach() for name, value in terms.items()})
         summed = add_up(done)
-        adversaries = self.method.log.adversaries
-        total = torch.stack([value for name, value in summed.items() if name not in adversaries] or [torch.zeros(())])
-        summed["total"] = total.sum()
+        generators = [value for name, value in summed.items() if name not in self.method.log.adversaries]
+        if generators:  # an update may be of discriminators alone
+            summed["total"] = torch.stack(generators).sum()
         return {**dict(zip(summed, torch.stack(list(summed.values())).tolist(), strict=True)), **part.log}
 
     def part(self, batch: dict[str, Tensor], epoch: int) -> Part:

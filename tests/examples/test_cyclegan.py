@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ntir2dc.config import CycleGANOptions, make_config
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods import METHODS
 from ntir2dc.methods.cyclegan import CycleGAN, Networks
+from ntir2dc.methods.method import Update
 from ntir2dc.optimizers import lr_factor
 from ntir2dc.run.weights import load_translator
 from ntir2dc.trainer import Trainer
@@ -135,8 +137,8 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(data: TrainingData, tm
 
 
 def test_needs_no_labels(tmp_path: Path) -> None:
-    assert CycleGAN.needs(make_config("demo", method="cyclegan")) == (False, False)
-    assert METHODS["morngan"].method.needs(make_config("demo")) == (True, True)
+    assert not CycleGAN.needs_labels(make_config("demo", method="cyclegan"))
+    assert METHODS["morngan"].method.needs_labels(make_config("demo"))
 
 
 def test_a_method_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,3 +154,19 @@ def test_the_log_is_plain_csv(data: TrainingData, tmp_path: Path) -> None:
     with open(tmp_path / "log.csv") as file:
         (row,) = csv.DictReader(file)
     assert float(row["total"]) == pytest.approx(sum(float(row[name]) for name in ("adv", "cyc", "idt")))
+
+
+def test_an_update_of_discriminators_alone_leaves_the_total(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(tmp_path, method="cyclegan"), data, say=quiet)
+    method = trainer.method
+    before = [p.detach().clone() for p in method.networks.parameters()]
+    updates = (
+        Update(("generators",), lambda part: islice(method.losses(part), 2)),
+        Update(("discriminators",), lambda part: islice(method.losses(part), 2, None)),
+    )
+    method.updates = lambda epoch: updates  # type: ignore[method-assign]
+    values = trainer.training_step(next(iter(trainer.loader(0, 0))), 0)
+    assert values["total"] == pytest.approx(values["adv"] + values["cyc"] + values["idt"])
+    assert values["disc_a"] > 0
+    moved = [not torch.equal(p, old) for p, old in zip(method.networks.parameters(), before, strict=True)]
+    assert sum(moved) > len(moved) / 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -95,13 +95,6 @@ class LogNames:
         ]
 
 
-class Needs(NamedTuple):
-    """What a method needs beside the images: labels of the color images, edges of both domains."""
-
-    labels: bool
-    edges: bool
-
-
 class Method(Protocol):
     """What the trainer asks of a method.
 
@@ -128,8 +121,8 @@ class Method(Protocol):
         """All networks, each a child with a name, on their device."""
 
     @staticmethod
-    def needs(config: TrainConfig) -> Needs:
-        """Return what a run of these options needs beside the images."""
+    def needs_labels(config: TrainConfig) -> bool:
+        """Return whether a run of these options needs labels of the color images."""
 
     def groups(self) -> dict[str, Group]:
         """Return what each optimizer moves, by its name."""

@@ -23,7 +23,7 @@ from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.pairing import PairedCrops
 from ntir2dc.methods.cyclegan.networks import Networks, describe
-from ntir2dc.methods.method import Group, LogNames, Needs, Part, Terms, Update
+from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.networks import PatchDiscriminator
 from ntir2dc.networks.modes import set_requires_grad
 from ntir2dc.parallel.microbatches import Microbatches
@@ -63,9 +63,9 @@ class CycleGAN:
         self.log = LogNames(("adv", "cyc", "idt"), adversaries=("disc_a", "disc_b"))
 
     @staticmethod
-    def needs(config: TrainConfig) -> Needs:
+    def needs_labels(config: TrainConfig) -> bool:
         """Return that images alone are needed."""
-        return Needs(labels=False, edges=False)
+        return False
 
     def groups(self) -> dict[str, Group]:
         """Return one optimizer for both generators, one for both discriminators."""

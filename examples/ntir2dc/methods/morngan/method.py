@@ -15,7 +15,7 @@ from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.loading import load
 from ntir2dc.data.pairing import MemoryCrops, PairedCrops
-from ntir2dc.methods.method import Group, LogNames, Needs, Part, Terms, Update
+from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.methods.morngan.forward import Forward
 from ntir2dc.methods.morngan.networks import describe, make_networks
 from ntir2dc.methods.morngan.objective import Objective, Step, aca_classes
@@ -61,9 +61,9 @@ class MornGAN:
     # ---- networks ------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def needs(config: TrainConfig) -> Needs:
-        """Return that SGA needs edges, and semantic consistency labels."""
-        return Needs(labels=config.modules.sc, edges=True)
+    def needs_labels(config: TrainConfig) -> bool:
+        """Return that semantic consistency needs labels."""
+        return config.modules.sc
 
     def groups(self) -> dict[str, Group]:
         """Return what the optimizers of generators, segmenters (if there are any) and discriminators move."""
