@@ -41,11 +41,17 @@ class Agent(LocalElasticAgent):
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         self.failed = {}
+        # a process may send one before the last is there, which gets it as well
+        early: list[int] = []
         handlers: dict[signal.Signals, Any] = {s: signal.getsignal(s) for s in (signal.SIGHUP, signal.SIGQUIT)}
-        handlers |= dict.fromkeys((signal.SIGINT, signal.SIGTERM), lambda signum, _: self._send(signum))
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, lambda signum, _: early.append(signum))
+            handlers[signum] = lambda signum, _: self._send(signum)
         pids: dict[int, Any] = super()._start_workers(worker_group)
-        for signum, handler in handlers.items():
+        for signum, handler in handlers.items():  # older versions of torch have set theirs
             signal.signal(signum, handler)
+        for number in early:
+            self._send(number)
         return pids
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
@@ -86,7 +92,7 @@ def run_agent(command: Sequence[str], count: int, name: str) -> dict[int, int]:
     """Run ``command`` in ``count`` processes; return the exit statuses by rank of those that failed by themselves.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM while the processes were being started.
+        KeyboardInterrupt: Ctrl-C or SIGTERM before the processes were started.
     """
     rendezvous = RendezvousParameters("c10d", f"{_HOST}:0", name, min_nodes=1, max_nodes=1, local_addr=_HOST)
     spec = WorkerSpec(
@@ -114,9 +120,16 @@ def run_agent(command: Sequence[str], count: int, name: str) -> dict[int, int]:
 @contextmanager
 def _signals_as_before() -> Iterator[None]:
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
+    variable = "TORCHELASTIC_SIGNALS_TO_HANDLE"
+    asked_for = os.environ.get(variable)
+    os.environ[variable] = ""  # torch takes none then, not even for a moment
     try:
         yield
     finally:
+        if asked_for is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = asked_for
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
