@@ -104,10 +104,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--full", action="store_true", help="networks of the paper's size, and compiled: hours")
     phases = [phase.name.lower() for phase in Phase]
     parser.add_argument("--phases", nargs="*", choices=phases, default=[], help="of the training step; all if none")
+    parser.add_argument("--eager", action="store_true", help="nothing compiled, which would take minutes a row")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, one repetition: do the scripts run?")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    settings = Settings(args.repeats, args.tiny, args.full, tuple(args.phases), args.device)
+    settings = Settings(args.repeats, args.tiny, args.full, tuple(args.phases), args.device, not args.eager)
     if args.only is None:  # precisions are a GPU's matter
         args.only = [part for part in PARTS if settings.on_gpu or part != "precisions"]
     args.out.parent.mkdir(parents=True, exist_ok=True)

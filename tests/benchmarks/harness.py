@@ -48,6 +48,8 @@ class Settings:
     """Phases of the training step that are measured; all of them if empty."""
     device: str = "cpu"
     """Where tensors lie, those of peers that know devices included."""
+    compiled: bool = True
+    """Whether what ``torch.compile`` makes is measured too, where a part does so; it takes minutes the first time."""
 
     @property
     def on_gpu(self) -> bool:

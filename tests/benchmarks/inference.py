@@ -40,12 +40,12 @@ def rows(settings: Settings) -> list[Row]:
     eager = make_translator(width, blocks).to(settings.device)
     last = copy.deepcopy(eager).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     compiled: dict[str, nn.Module] = {}
-    if settings.full and settings.on_gpu:
+    if settings.full and settings.compiled and settings.on_gpu:
         compiled = {"bf16, compiled": last, "bf16, compiled, CUDA graph": copy.deepcopy(last)}
         for name, network in compiled.items():
             network.compile(mode="reduce-overhead" if name.endswith("graph") else "default")
         last = copy.deepcopy(eager).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    elif settings.full:
+    elif settings.full and settings.compiled:
         compiled = {"torch.compile": copy.deepcopy(eager)}
         compiled["torch.compile"].compile()
     fewer = settings if settings.on_gpu else dataclasses.replace(settings, repeats=min(settings.repeats, 3))

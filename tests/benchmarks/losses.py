@@ -122,7 +122,7 @@ def rows(settings: Settings) -> list[Row]:
     for name, ours, theirs, x, peer in cases:
         memory = peak_memory(backward(ours, x), settings.device) / x.nbytes
         runs: dict[str, Run | None] = {"morn_losses": backward(ours, x), peer: backward(theirs, x)}
-        if settings.on_gpu:
+        if settings.on_gpu and settings.compiled:
             runs["morn_losses, compiled"] = backward(torch.compile(ours), x)
         measured.append(compare(f"{name}, {size} x {size}", runs, settings, f"peak memory {memory:.1f} of the input"))
     measured.append(

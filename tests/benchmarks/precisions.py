@@ -116,6 +116,7 @@ def rows(settings: Settings) -> list[Row]:
     size, networks = sizes(settings)
     phase, scale = Phase.COLLABORATE, 0.5
     options = OPTIONS if settings.on_gpu else {"float32": {}}  # the others are for GPUs
+    options = {name: given for name, given in options.items() if settings.compiled or "compile" not in given}
     peaks = {name: reached_by_products(name, settings) for name in options}
     measured = []
     for batch_size in (1,) if settings.tiny else (1, 4, 16):

@@ -1,0 +1,82 @@
+"""Everything that waits for a GPU, in one command of at most so many seconds: tests, benchmarks, a training.
+
+python tests/drills/on_gpu.py --out gpu --seconds 600
+
+What was measured is in ``OUT/benchmarks.json`` after every part, so that running out of time loses the part at work
+alone. ``--only`` chooses among the parts. ``--device cpu --tiny`` shows that the command itself works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# the quick ones and those that were never measured first
+BENCHMARKS = ("kmeans", "losses", "lookups", "edges", "step", "inference", "precisions", "data", "options", "scaling")
+PARTS = ("tests", *BENCHMARKS, "training")
+
+
+def command(part: str, out: Path, device: str, tiny: bool) -> list[str]:
+    """Return the command of a part."""
+    python = [sys.executable]
+    if part == "tests":  # warnings of the releases of that machine are not what is tested there
+        where = ["tests/test_edges.py"] if tiny else []
+        return [*python, "-m", "pytest", "-m", "gpu", "-q", "-W", "default", "-p", "no:cacheprovider", *where]
+    if part == "training":
+        sizes = ["--epochs", "1", "--steps_per_epoch", "1"] if tiny else ["--epochs", "2", "--steps_per_epoch", "100"]
+        run = ["--preset", "mini", "--out", str(out / "run"), "--device", device, *sizes]
+        return [*python, "examples/train_morngan.py", *run]
+    how = ["--tiny"] if tiny else ["--full", "--eager", "--repeats", "5"]
+    return [
+        *python,
+        "-m",
+        "tests.benchmarks",
+        "--out",
+        str(out / "benchmarks.json"),
+        "--device",
+        device,
+        "--only",
+        part,
+        *how,
+    ]
+
+
+def run(parts: Sequence[str], out: Path, device: str, seconds: float, tiny: bool = False) -> dict[str, str]:
+    """Run the parts one after another; return what became of each, and write what each printed beside the results."""
+    out.mkdir(parents=True, exist_ok=True)
+    outcomes, end = {}, time.monotonic() + seconds
+    for part in parts:
+        start = time.monotonic()
+        with (out / f"{part}.log").open("w") as log:
+            try:
+                status = subprocess.run(
+                    command(part, out.resolve(), device, tiny),
+                    cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, timeout=max(end - start, 0.1), check=False,
+                ).returncode  # fmt: skip
+                outcomes[part] = "done" if status == 0 else f"failed with status {status}"
+            except subprocess.TimeoutExpired:
+                outcomes[part] = "no time left"
+        print(f"{part}: {outcomes[part]} in {time.monotonic() - start:.0f} s", flush=True)
+    return outcomes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--tiny", action="store_true", help="smallest sizes: does the command work?")
+    args = parser.parse_args(argv)
+    outcomes = run(args.only, args.out, args.device, args.seconds, args.tiny)
+    return int(any(outcome.startswith("failed") for outcome in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
