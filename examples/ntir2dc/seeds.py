@@ -27,6 +27,8 @@ class Stream(IntEnum):
     """Further color crops that teach the segmenters."""
     SEGMENTED = 5
     """Size at which the segmenters see a step (published)."""
+    LOOK = 6
+    """The thermal look in which S_B sees color images."""
     LOADER = 100
     """Seeds of loader processes, which draw nothing of their own."""
     PART = 101

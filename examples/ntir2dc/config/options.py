@@ -108,6 +108,7 @@ class PhaseOptions:
     """When each phase starts: below 1 a fraction of all epochs, from 1 on an epoch (counted from 0).
 
     Args:
+        baseline: generators and discriminators start; before it the segmenters alone learn. 0 is the paper's.
         structure: the SSIM term of the cycle loss and the temperature term come in.
         segment_a: the segmenter of the color domain, S_A, is trained on real images.
         segment_b: S_A also learns boundaries and its own confident predictions; S_B is trained on translated images.
@@ -117,6 +118,7 @@ class PhaseOptions:
             color images come in.
     """
 
+    baseline: float = 0.0
     structure: float = 10 / 80
     segment_a: float = 20 / 80
     segment_b: float = 30 / 80
@@ -134,6 +136,9 @@ class ModuleOptions:
         mgca: memory-guided collaborative attention: memory, pairing and ACA (Eq. 11-17); needs ``sc``.
         cgr: conditional gradient repair (Eq. 18-19); without ``sc`` the whole image counts as background.
         sr: scale robustness (Eq. 20-22).
+        looks: beyond the paper: until it is frozen S_B also learns from color images in a random thermal look, whose
+            labels are known; needs ``sc``.
+        early_fa: beyond the paper: L_fa of Eq. 10 trains the generator from the phase ``distill`` on; needs ``sc``.
     """
 
     sc: bool = True
@@ -141,9 +146,11 @@ class ModuleOptions:
     mgca: bool = True
     cgr: bool = True
     sr: bool = True
+    looks: bool = False
+    early_fa: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("sdp", "mgca"):
+        for name in ("sdp", "mgca", "looks", "early_fa"):
             if getattr(self, name) and not self.sc:
                 raise ValueError(f"modules.{name}: needs modules.sc, which gives the pseudo-labels")
 

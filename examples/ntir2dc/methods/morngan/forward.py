@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ntir2dc.config import TrainConfig
 from ntir2dc.methods.method import Pool, Terms
+from ntir2dc.methods.morngan.looks import ThermalLook
 from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.methods.morngan.objective import Objective, Scores, Step
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
@@ -27,17 +28,25 @@ class Forward:
         networks: all of them.
         objective: from what they give to weighted terms.
         labels: from what the segmenters give to labels.
+        look: color images as a thermal camera might see them.
         config: of the run.
     """
 
     networks: Networks
     objective: Objective
     labels: PseudoLabels
+    look: ThermalLook
     config: TrainConfig
 
     def begin(self, batch: Mapping[str, Tensor], segmented_side: int | None = None) -> Step:
         """Return the step of a batch."""
         return Step.of(batch, segmented_side)
+
+    def teach(self, step: Step, on: Active, look: torch.Generator) -> Iterator[Terms]:
+        """Give what the segmenters learn from color images and their labels alone, piece by piece."""
+        yield self.teach_with_color(step, on)
+        if on.seg_la:
+            yield self.teach_with_looks(step, look)
 
     def generate(self, step: Step, on: Active, scale: float) -> Iterator[Terms]:
         """Give Eq. 23 piece by piece.
@@ -45,8 +54,6 @@ class Forward:
         Between them the pieces run the networks that the phase needs, each once.
         """
         networks = self.networks
-        if on.seg_ra:
-            yield self.teach_with_color(step, on)
         yield self.to_night(step, on)
         yield self.to_day(step, on)
         if on.seg_fb == "detached":
@@ -94,11 +101,15 @@ class Forward:
         step.scores_real_a, step.scores_fake_a = _scores(networks.discriminator_a, step.real_a, step.fake_a)
         if on.seg_fa:
             in_b = self.seen(step.window_b)
-            step.logits_fake_a = networks.segmenter_a(step.fake_a, in_b)
-            if step.labels_b is None:
-                with torch.no_grad():
-                    logits_b = networks.segmenter_b(step.real_b, in_b)
-                step.labels_b = self.labels.mine(logits_b, step.logits_fake_a.detach(), step.real_b)
+            # judges and labels as they are, whether they still learn elsewhere in the step or not
+            set_requires_grad([networks.segmenter_a], False)
+            with self.labeling(*networks.segmenters()) if not on.frozen else nullcontext():
+                step.logits_fake_a = networks.segmenter_a(step.fake_a, in_b)
+                if step.labels_b is None:
+                    with torch.no_grad():
+                        logits_b = networks.segmenter_b(step.real_b, in_b)
+                    step.labels_b = self.labels.mine(logits_b, step.logits_fake_a.detach(), step.real_b)
+            set_requires_grad([networks.segmenter_a], not on.frozen)
         return self.objective.to_day(step, on)
 
     def teach_with_color(self, step: Step, on: Active) -> Terms:
@@ -111,6 +122,13 @@ class Forward:
         else:
             step.logits_real_a = s_a(images, window)
         return self.objective.semantic("seg_ra", step)
+
+    def teach_with_looks(self, step: Step, look: torch.Generator) -> Terms:
+        """S_B learns from real color images in a random thermal look."""
+        images, labels = step.segmented(torch.cat((step.real_a, step.extra_a.flatten(0, 1)))), step.taught_labels_a
+        window = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
+        step.logits_look_a = self.networks.segmenter_b(self.look(images, labels, look), window)
+        return self.objective.semantic("seg_la", step)
 
     def teach_with_fakes(self, step: Step) -> Terms:
         """L_fb before the generator is let in: S_B learns from translations, which are detached."""

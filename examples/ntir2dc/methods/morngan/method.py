@@ -17,6 +17,7 @@ from ntir2dc.data.loading import load
 from ntir2dc.data.pairing import MemoryCrops, PairedCrops
 from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.methods.morngan.forward import Forward
+from ntir2dc.methods.morngan.looks import ThermalLook
 from ntir2dc.methods.morngan.networks import describe, make_networks
 from ntir2dc.methods.morngan.objective import Objective, Step, aca_classes
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
@@ -25,7 +26,11 @@ from ntir2dc.networks.modes import evaluating, set_requires_grad
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.seeds import Stream, psi, seeded
 
-TERMS = ("adv", "cyc", "tv", "sga", "mono", "temp", "seg_ra", "seg_fb", "seg_rb", "seg_fa", "aca", "cgr", "sr")
+TERMS = (
+    *("adv", "cyc", "tv", "sga", "mono", "temp"),
+    *("seg_ra", "seg_la", "seg_fb", "seg_rb", "seg_fa"),
+    *("aca", "cgr", "sr"),
+)
 """Every term of Eq. 23 (Eq. 4 and Eq. 10 written out), in the order of the log."""
 
 
@@ -48,7 +53,8 @@ class MornGAN:
         self.networks = make_networks(config, len(space)).to(microbatches.world.device)
         self.objective = Objective(config, space)
         self.labels = PseudoLabels(config, space).to(microbatches.world.device)
-        self.forward = Forward(self.networks, self.objective, self.labels, config)
+        look = ThermalLook(space).to(microbatches.world.device)
+        self.forward = Forward(self.networks, self.objective, self.labels, look, config)
         # an entry says where its crop was cut: (row, col)
         self.memory = MemoryBank(len(data.b), len(space.small_sample), payload_size=2)
         self.log = LogNames(
@@ -161,13 +167,20 @@ class MornGAN:
 
     def updates(self, epoch: int) -> Sequence[Update]:
         """Return the one update: generators, segmenters while they learn, discriminators."""
-        segmenters = ("segmenters",) if self.on(epoch).seg_ra else ()
+        on = self.on(epoch)
+        if not on.translating:
+            return (Update(("segmenters",), self.losses),)
+        segmenters = ("segmenters",) if on.seg_ra else ()
         return (Update(("generators", *segmenters, "discriminators"), self.losses),)
 
     def losses(self, part: Part) -> Iterator[Terms]:
         """Give Eq. 23 and the discriminators' loss of a part, piece by piece."""
         on = self.on(part.epoch)
         step = self.forward.begin(part.batch, self.segmented_side(part, on))
+        if on.seg_ra:
+            yield from self.forward.teach(step, on, seeded(self.config.seed, Stream.LOOK, part.step))
+        if not on.translating:
+            return
         yield from self.forward.generate(step, on, self.scale(part))
         yield self.forward.discriminate(step, part.pools)
         part.log.update(self.observed(step, part, on))

@@ -69,6 +69,7 @@ class Step:
     logits_real_b: Tensor | None = None
     logits_fake_a: Tensor | None = None
     logits_fake_b: Tensor | None = None
+    logits_look_a: Tensor | None = None
     aca_present: Tensor | None = None
     segmented_side: int | None = None
     """Side to which segmenters see everything resized (published); None as it is."""
@@ -224,12 +225,13 @@ class Objective:
             **_weighted("sga", self.weights.lambda_sga, lambda: self.sga(fake, edges)),
         }
 
-    def semantic(self, name: Literal["seg_ra", "seg_fb", "seg_rb", "seg_fa"], step: Step) -> Terms:
+    def semantic(self, name: Literal["seg_ra", "seg_la", "seg_fb", "seg_rb", "seg_fa"], step: Step) -> Terms:
         """One term of Eq. 10. With filled labels S_A also learns boundaries."""
         taught_a, bounded = step.taught_labels_a, name == "seg_ra" and step.filled_a is not None
         filled_a = taught_a if step.filled_a is None else step.filled_a
         logits, labels = {
             "seg_ra": (step.logits_real_a, filled_a),
+            "seg_la": (step.logits_look_a, taught_a),
             "seg_fb": (step.logits_fake_b, filled_a if self.weights.published_fill else taught_a),
             "seg_rb": (step.logits_real_b, step.labels_b),
             "seg_fa": (step.logits_fake_a, step.labels_b),

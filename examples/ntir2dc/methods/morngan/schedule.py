@@ -10,8 +10,9 @@ from ntir2dc.config import ModuleOptions, PhaseOptions
 
 
 class Phase(IntEnum):
-    """The phases in their order."""
+    """The phases in their order; the paper's are those from 1 on."""
 
+    WARM_UP = 0
     BASELINE = 1
     STRUCTURE = 2
     SEGMENT_A = 3
@@ -22,14 +23,18 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class Active:
-    """What is on in a phase, beside the baseline: adversarial, cycle, TV, SGA and monochromatic terms, always on."""
+    """What is on in a phase, beside the baseline: adversarial, cycle, TV, SGA and monochromatic terms."""
 
+    translating: bool
+    """The baseline: generators and discriminators learn."""
     ssim: bool
     """The SSIM term of the cycle loss."""
     temperature: bool
     """T_tr (Eq. 3)."""
     seg_ra: bool
     """L_ra of Eq. 10 trains S_A on real color images."""
+    seg_la: bool
+    """S_B also learns from color images in a random thermal look (beyond the paper)."""
     filling: bool
     """S_A also learns boundaries, and its own confident predictions where nothing is labeled."""
     seg_fb: Literal["off", "detached", "let in"]
@@ -57,11 +62,14 @@ def active(phase: Phase, modules: ModuleOptions) -> Active:
     and G_AB alone once the segmenters are frozen; L_fa G_BA.
     """
     P, sc = Phase, modules.sc
+    taught = sc and (phase is P.WARM_UP or P.SEGMENT_A <= phase < P.COLLABORATE)
     let_in: Literal["detached", "let in"] = "let in" if phase >= P.DISTILL else "detached"
     return Active(
+        translating=phase >= P.BASELINE,
         ssim=phase >= P.STRUCTURE,
         temperature=phase >= P.STRUCTURE,
-        seg_ra=sc and P.SEGMENT_A <= phase < P.COLLABORATE,
+        seg_ra=taught,
+        seg_la=taught and modules.looks,
         filling=sc and P.SEGMENT_B <= phase < P.COLLABORATE,
         seg_fb=let_in if sc and phase >= P.SEGMENT_B else "off",
         seg_rb=sc and phase is P.DISTILL,
@@ -70,7 +78,7 @@ def active(phase: Phase, modules: ModuleOptions) -> Active:
         memory=modules.mgca and phase is P.COLLABORATE,
         aca=modules.mgca and phase is P.COLLABORATE,
         cgr=modules.cgr and phase is P.COLLABORATE,
-        seg_fa=sc and phase is P.COLLABORATE,
+        seg_fa=sc and (phase is P.COLLABORATE or (phase is P.DISTILL and modules.early_fa)),
     )
 
 
@@ -86,21 +94,23 @@ class Schedule:
         """Turn fractions and epochs into first epochs.
 
         If all starts are fractions and there are at least as many epochs as phases, every phase gets at least one
-        epoch; a shorter run skips phases. Starts given as epochs are taken as they are.
+        epoch (the warm-up only if the baseline does not start at 0); a shorter run skips phases. Starts given as epochs
+        are taken as they are.
 
         Raises:
             ValueError: negative or decreasing starts.
         """
-        names = ["baseline"] + [f.name for f in fields(options)]
+        names = ["warm_up"] + [f.name for f in fields(options)]
         given = [0.0] + [float(getattr(options, f.name)) for f in fields(options)]
         starts = [round(value * epochs) if value < 1 else round(value) for value in given]
         for i in range(1, len(starts)):
             if given[i] < 0 or starts[i] < starts[i - 1]:
                 raise ValueError(f"phases.{names[i]}: expected a start at or after that of {names[i - 1]}, got {given}")
-        if max(given) < 1 and epochs >= len(starts):
-            for i in range(1, len(starts)):
+        first = 1 if given[1] == 0 else 0
+        if max(given) < 1 and epochs >= len(starts) - first:
+            for i in range(first + 1, len(starts)):
                 starts[i] = max(starts[i], starts[i - 1] + 1)
-            for i in reversed(range(len(starts))):
+            for i in reversed(range(first, len(starts))):
                 starts[i] = min(starts[i], epochs - (len(starts) - i))
         return cls(tuple(starts), epochs)
 
@@ -114,5 +124,7 @@ class Schedule:
         for phase in Phase:
             epochs = [e for e in range(self.epochs) if self.phase(e) is phase]
             span = f"{epochs[0]}-{epochs[-1]}" if epochs else "none"
+            if phase is Phase.WARM_UP and not epochs:
+                continue
             parts.append(f"{phase.name.lower()} {span}")
         return "epochs by phase: " + ", ".join(parts)
