@@ -27,7 +27,7 @@ from make_report_card import fill  # noqa: E402
 
 from ntir2dc.config import ModuleOptions, PresetName, make_config  # noqa: E402
 from ntir2dc.methods.morngan import schedule  # noqa: E402
-from ntir2dc.methods.morngan.schedule import Active, Phase, Schedule, active  # noqa: E402
+from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Active, Schedule, active  # noqa: E402
 
 if TYPE_CHECKING:
     from drills.trace_step import Way
@@ -49,7 +49,8 @@ CONCEPTS = {
     "cgr": "cgr",
     "seg_fa": "mining",
 }
-"""The concept page of each field of ``Active``."""
+"""The concept page of each field of ``Active`` that tells the paper's phases apart."""
+NOT_SHOWN = {"translating", "seg_la"}
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
@@ -76,11 +77,13 @@ def typeset(text: str) -> str:
 def phases() -> str:
     """Return the table of what is on in which phase, and of the epochs at which phases start."""
     words = meanings()
-    names = ", ".join(f"{int(phase)} `{phase.name.lower()}`" for phase in Phase)
-    head = ["what", *(str(int(phase)) for phase in Phase)]
-    lines = [head, ["---", *[":-:"] * len(Phase)]]
+    names = ", ".join(f"{int(phase)} `{phase.name.lower()}`" for phase in PAPER_PHASES)
+    head = ["what", *(str(int(phase)) for phase in PAPER_PHASES)]
+    lines = [head, ["---", *[":-:"] * len(PAPER_PHASES)]]
     for field in dataclasses.fields(Active):
-        values = [getattr(active(phase, ModuleOptions()), field.name) for phase in Phase]
+        if field.name not in CONCEPTS:
+            continue
+        values = [getattr(active(phase, ModuleOptions()), field.name) for phase in PAPER_PHASES]
         cells = ["" if value in (False, "off") else "on" if value is True else str(value) for value in values]
         lines.append([f"[`{field.name}`](concepts/{CONCEPTS[field.name]}.md): {typeset(words[field.name])}", *cells])
     for preset in ("flir", "kaist"):

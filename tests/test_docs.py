@@ -53,7 +53,11 @@ def test_the_page_of_the_method_has_the_phases_of_the_code_and_the_files_of_a_st
     for page, text in method.pages(way).items():
         assert text == page.read_text(), "run docs/make_method.py"
     assert method.picture() == (DOCS / "pictures" / "method.svg").read_text(), "run docs/make_method.py"
-    assert set(method.CONCEPTS) == set(method.meanings()) == {f.name for f in dataclasses.fields(Active)}
+    assert (
+        set(method.CONCEPTS) | method.NOT_SHOWN
+        == set(method.meanings())
+        == {f.name for f in dataclasses.fields(Active)}
+    )
     # those that the list for readers names are passed indeed
     steps = method.METHOD.read_text().split("## Reading the code")[1].split("<!--")[0]
     assert set(re.findall(r"\.\./examples/([\w/]+\.py)", steps)) <= set(way.files)

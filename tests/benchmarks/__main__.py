@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import morn_losses
-from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.methods.morngan.schedule import PAPER_PHASES
 from tests.benchmarks import (
     data,
     edges,
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--full", action="store_true", help="networks of the paper's size, and compiled: hours")
-    phases = [phase.name.lower() for phase in Phase]
+    phases = [phase.name.lower() for phase in PAPER_PHASES]
     parser.add_argument("--phases", nargs="*", choices=phases, default=[], help="of the training step; all if none")
     parser.add_argument("--eager", action="store_true", help="nothing compiled, which would take minutes a row")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, one repetition: do the scripts run?")

@@ -29,7 +29,7 @@ from morn_losses import CITYSCAPES  # noqa: E402
 from ntir2dc.config import DataOptions, TrainConfig, make_config  # noqa: E402
 from ntir2dc.data.folders import TrainingData, prepare_training_data  # noqa: E402
 from ntir2dc.data.images import read_labels  # noqa: E402
-from ntir2dc.methods.morngan.schedule import Phase  # noqa: E402
+from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Phase  # noqa: E402
 from ntir2dc.parallel.world import World  # noqa: E402
 from ntir2dc.trainer import Trainer  # noqa: E402
 
@@ -157,7 +157,7 @@ def main() -> None:
         alone = compare(work / "alone", data, precision="32-true", processes=1)
         print("| phase | steps | float64: parameters | images | float32: parameters | images | rounding: images |")
         print("|---|---:|---:|---:|---:|---:|---:|")
-        for phase in Phase:
+        for phase in PAPER_PHASES:
             cells = " | ".join(f"{x:.0e}" for x in (*exact[phase], *rounded[phase], alone[phase][1]))
             print(f"| {phase.name.lower()} | {STEPS * int(phase)} | {cells} |")
 

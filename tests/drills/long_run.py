@@ -22,7 +22,7 @@ import torch  # noqa: E402
 
 from helpers.small_folder import write_folder  # noqa: E402
 from helpers.tiny_run import TINY  # noqa: E402
-from ntir2dc.methods.morngan.schedule import Phase  # noqa: E402
+from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Phase  # noqa: E402
 from ntir2dc.trainer import Trainer  # noqa: E402
 from train_morngan import main as train  # noqa: E402
 
@@ -91,7 +91,7 @@ def report(samples: list[Sample]) -> list[str]:
         "| phase | steps | MB at its end | bytes/step, second half | open files | ms/step, first fifth | last fifth |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for phase in Phase:
+    for phase in PAPER_PHASES:
         of = [s for s in samples if s.phase is phase]
         fifth = max(2, len(of) // 5)
         speeds = [(part[-1].clock - part[0].clock) / (len(part) - 1) * 1e3 for part in (of[:fifth], of[-fifth:])]

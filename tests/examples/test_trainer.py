@@ -15,7 +15,7 @@ from ntir2dc.config import ModuleOptions
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods.morngan.method import TERMS
 from ntir2dc.methods.morngan.objective import Step
-from ntir2dc.methods.morngan.schedule import Phase
+from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Phase
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints
 from ntir2dc.run.finite import NonFiniteLossError
 from ntir2dc.run.weights import load_translator
@@ -52,7 +52,7 @@ def test_each_phase_logs_its_terms_and_their_sum(whole_run: Trainer) -> None:
     assert [int(r["phase"]) for r in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
     assert [int(r["epoch"]) for r in rows] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     expected: set[str] = set()
-    for phase in Phase:
+    for phase in PAPER_PHASES:
         expected |= PHASE_TERMS[phase]
         if phase is Phase.COLLABORATE:
             expected -= {"seg_ra", "seg_rb"}  # the segmenters are frozen
@@ -119,12 +119,12 @@ def test_switches_of_table_5(data: TrainingData, tmp_path: Path, switches: dict[
     trainer = Trainer(tiny_config(tmp_path, modules=ModuleOptions(**switches)), data, say=quiet)
     assert trainer.fit()
     seen = {name for row in rows_without_seconds(tmp_path) for name in TERMS if row[name]}
-    assert seen == set(TERMS) - missing
+    assert seen == set(TERMS) - missing - {"seg_la"}  # beyond the paper
     if "mgca" in switches:
         assert len(method_of(trainer).memory) == 0
 
 
-@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("phase", PAPER_PHASES)
 def test_each_term_of_eq_10_trains_its_networks(data: TrainingData, tmp_path: Path, phase: Phase) -> None:
     trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
     _, terms = step_and_terms(trainer, phase)
@@ -318,7 +318,7 @@ def test_segmenters_are_told_where_their_crops_lie(coordinates: Any, data: Train
     seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
     for segmenter in trainer.method.networks.segmenters():
         segmenter.register_forward_pre_hook(lambda _, given: seen.append((given[0], given[1])))
-    for phase in list(Phase)[2:]:
+    for phase in PAPER_PHASES[2:]:
         epoch = int(phase) - 1
         trainer.method.enter_epoch(epoch)
         if phase is Phase.COLLABORATE:

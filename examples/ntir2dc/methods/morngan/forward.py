@@ -42,18 +42,19 @@ class Forward:
         """Return the step of a batch."""
         return Step.of(batch, segmented_side)
 
-    def teach(self, step: Step, on: Active, look: torch.Generator) -> Iterator[Terms]:
-        """Give what the segmenters learn from color images and their labels alone, piece by piece."""
-        yield self.teach_with_color(step, on)
-        if on.seg_la:
-            yield self.teach_with_looks(step, look)
-
-    def generate(self, step: Step, on: Active, scale: float) -> Iterator[Terms]:
-        """Give Eq. 23 piece by piece.
+    def generate(self, step: Step, on: Active, scale: float, look: torch.Generator | None = None) -> Iterator[Terms]:
+        """Give Eq. 23 piece by piece; ``look`` draws the looks in which S_B sees color images, if it does.
 
         Between them the pieces run the networks that the phase needs, each once.
         """
         networks = self.networks
+        if on.seg_ra:
+            yield self.teach_with_color(step, on)
+        if on.seg_la:
+            assert look is not None
+            yield self.teach_with_looks(step, look)
+        if not on.translating:
+            return
         yield self.to_night(step, on)
         yield self.to_day(step, on)
         if on.seg_fb == "detached":

@@ -177,12 +177,10 @@ class MornGAN:
         """Give Eq. 23 and the discriminators' loss of a part, piece by piece."""
         on = self.on(part.epoch)
         step = self.forward.begin(part.batch, self.segmented_side(part, on))
-        if on.seg_ra:
-            yield from self.forward.teach(step, on, seeded(self.config.seed, Stream.LOOK, part.step))
-        if not on.translating:
-            return
-        yield from self.forward.generate(step, on, self.scale(part))
-        yield self.forward.discriminate(step, part.pools)
+        look = seeded(self.config.seed, Stream.LOOK, part.step)
+        yield from self.forward.generate(step, on, self.scale(part), look)
+        if on.translating:
+            yield self.forward.discriminate(step, part.pools)
         part.log.update(self.observed(step, part, on))
 
     def scale(self, part: Part) -> float:

@@ -10,15 +10,19 @@ from ntir2dc.config import ModuleOptions, PhaseOptions
 
 
 class Phase(IntEnum):
-    """The phases in their order; the paper's are those from 1 on."""
+    """The phases in their order."""
 
     WARM_UP = 0
+    """Beyond the paper, and none by default: the segmenters learn alone."""
     BASELINE = 1
     STRUCTURE = 2
     SEGMENT_A = 3
     SEGMENT_B = 4
     DISTILL = 5
     COLLABORATE = 6
+
+
+PAPER_PHASES = tuple(phase for phase in Phase if phase is not Phase.WARM_UP)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,10 @@ def active(phase: Phase, modules: ModuleOptions) -> Active:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The first epoch of each phase, for a run of ``epochs`` epochs."""
+    """The first epoch of each of the paper's phases, for a run of ``epochs`` epochs.
+
+    What comes before the first of them is the warm-up.
+    """
 
     starts: tuple[int, ...]
     epochs: int
@@ -94,37 +101,35 @@ class Schedule:
         """Turn fractions and epochs into first epochs.
 
         If all starts are fractions and there are at least as many epochs as phases, every phase gets at least one
-        epoch (the warm-up only if the baseline does not start at 0); a shorter run skips phases. Starts given as epochs
-        are taken as they are.
+        epoch; a shorter run skips phases. Starts given as epochs are taken as they are.
 
         Raises:
             ValueError: negative or decreasing starts.
         """
-        names = ["warm_up"] + [f.name for f in fields(options)]
-        given = [0.0] + [float(getattr(options, f.name)) for f in fields(options)]
+        names = [f.name for f in fields(options)]
+        given = [float(getattr(options, name)) for name in names]
         starts = [round(value * epochs) if value < 1 else round(value) for value in given]
         for i in range(1, len(starts)):
             if given[i] < 0 or starts[i] < starts[i - 1]:
                 raise ValueError(f"phases.{names[i]}: expected a start at or after that of {names[i - 1]}, got {given}")
-        first = 1 if given[1] == 0 else 0
-        if max(given) < 1 and epochs >= len(starts) - first:
-            for i in range(first + 1, len(starts)):
+        if max(given) < 1 and epochs >= len(starts):
+            for i in range(1, len(starts)):
                 starts[i] = max(starts[i], starts[i - 1] + 1)
-            for i in reversed(range(first, len(starts))):
+            for i in reversed(range(len(starts))):
                 starts[i] = min(starts[i], epochs - (len(starts) - i))
         return cls(tuple(starts), epochs)
 
     def phase(self, epoch: int) -> Phase:
         """Return the phase of an epoch."""
-        return max(phase for phase, start in zip(Phase, self.starts, strict=True) if start <= epoch)
+        begun = [phase for phase, start in zip(PAPER_PHASES, self.starts, strict=True) if start <= epoch]
+        return max(begun, default=Phase.WARM_UP)
 
     def describe(self) -> str:
-        """Return the phases and their epochs as one line."""
+        """Return the phases and their epochs as one line; the warm-up if there is one."""
         parts = []
         for phase in Phase:
             epochs = [e for e in range(self.epochs) if self.phase(e) is phase]
             span = f"{epochs[0]}-{epochs[-1]}" if epochs else "none"
-            if phase is Phase.WARM_UP and not epochs:
-                continue
-            parts.append(f"{phase.name.lower()} {span}")
+            if epochs or phase in PAPER_PHASES:
+                parts.append(f"{phase.name.lower()} {span}")
         return "epochs by phase: " + ", ".join(parts)
