@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from drills import on_gpu
 from tests.benchmarks import compare as compare_files
 from tests.benchmarks import harness, kmeans_starts
 from tests.benchmarks.__main__ import MARK, MODULES, PARTS, main
@@ -142,3 +144,23 @@ def test_peak_memory_counts_what_is_held_at_once() -> None:
         del c
 
     assert 8000 <= harness.peak_memory(run) < 9000
+
+
+def test_the_command_for_a_gpu_works_and_says_what_became_of_each_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert on_gpu.main(["--out", str(tmp_path), "--device", "cpu", "--tiny", "--only", "tests", "lookups"]) == 0
+    assert json.loads((tmp_path / "benchmarks.json").read_text())["lookups"]["results"]
+    assert "skipped" in (tmp_path / "tests.log").read_text()
+    assert [line.split(" in ")[0] for line in capsys.readouterr().out.splitlines()] == ["tests: done", "lookups: done"]
+
+
+def test_a_part_without_time_is_named_and_a_failure_is_the_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert on_gpu.main(["--out", str(tmp_path), "--seconds", "0", "--only", "kmeans"]) == 0
+    assert "kmeans: no time left" in capsys.readouterr().out
+    monkeypatch.setattr(on_gpu, "command", lambda *_: [sys.executable, "-c", "print('why'); raise SystemExit(3)"])
+    assert on_gpu.main(["--out", str(tmp_path), "--only", "edges"]) == 1
+    assert "edges: failed with status 3" in capsys.readouterr().out
+    assert (tmp_path / "edges.log").read_text() == "why\n"

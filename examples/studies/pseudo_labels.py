@@ -40,12 +40,12 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -
     try:
         check_writable(out)
         folders = [run / "checkpoints" if (run / "checkpoints").is_dir() else run for run in runs]
-        both = tables([count(load_method(folder, data), data) for folder in folders])
+        measured = tables([count(load_method(folder, data), data) for folder in folders])
     except (CheckpointError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     problems: list[str] = []
-    page = save_tables(out, "pseudo_labels", both, {"runs": [str(run) for run in runs]}, problems)
+    page = save_tables(out, "pseudo_labels", measured, {"runs": [str(run) for run in runs]}, problems)
     print(f"{page}\n± is the standard deviation over {len(runs)} runs")
     return tell_written([out / "pseudo_labels.md", out / "pseudo_labels.json"], problems)
 

@@ -27,7 +27,7 @@ def command(part: str, out: Path, device: str, tiny: bool) -> list[str]:
     if part == "tests":  # warnings of the releases of that machine are not what is tested there
         # one script among the tests leaves the program where an extra is missing
         where = ["tests/test_edges.py"] if tiny else ["tests", "--ignore", "tests/drills"]
-        how = ["-m", "gpu", "-q", "-W", "default", "-p", "no:cacheprovider", "-n", "4"]
+        how = ["-m", "gpu", "-q", "-W", "default", "-p", "no:cacheprovider", "-n", "0" if tiny else "4"]
         return [*python, "-m", "pytest", *how, *where]
     if part == "training":
         sizes = ["--epochs", "1", "--steps_per_epoch", "1"] if tiny else ["--epochs", "2", "--steps_per_epoch", "100"]

@@ -18,7 +18,7 @@ from ntir2dc.config import ModuleOptions
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
 from ntir2dc.trainer import Trainer
-from studies.teaching.pseudo_labels import STAGES, count, load_method, tables
+from studies.teaching.pseudo_labels import RULES, STAGES, THRESHOLDS, count, load_method, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,22 +65,31 @@ def test_precision_and_recall_by_hand(folder: Path, tmp_path: Path) -> None:
     method.networks.segmenter_a, method.networks.segmenter_b = Always(11), Always(0)  # type: ignore[assignment]
     counts = count(method, folder)
     person, road = 2 * (16 * 8 - 4), 2 * 16 * 8
-    assert list(counts) == list(STAGES)
-    assert counts[STAGES[0]][11, 11] == counts[STAGES[1]][11, 11] == person
-    assert counts[STAGES[2]][0, 0] == road
-    assert counts[STAGES[2]][11, 0] == person
-    # the two segmenters agree nowhere: nothing is mined
-    assert counts[STAGES[3]][0, 19] == road
-    assert counts[STAGES[3]][11, 19] == person
-    precision, recall = (dict(table.rows) for table in tables([counts, counts]))
+    assert list(counts) == [*STAGES, *RULES]
+    assert all(counts[stage][11, 11] == person for stage in STAGES[:3])
+    for stage in STAGES[3:5]:
+        assert counts[stage][0, 0] == road
+        assert counts[stage][11, 0] == person
+    # the two segmenters agree nowhere: nothing is mined; S_B alone is sure of the road
+    for name in ("mined", "both above 0.3"):
+        assert counts[name][0, 19] == road
+        assert counts[name][11, 19] == person
+    assert counts["S_B above 0.95"][11, 0] == person
+    precision, recall, swaps, by_rule, recall_by_rule = (dict(table.rows) for table in tables([counts, counts]))
     assert list(precision) == ["all pixels", "road", "person"]
     share = person / (person + road)
-    assert [cell[0] for cell in precision["person"][:2]] == [share, share]
-    assert np.isnan([cell[0] for cell in precision["person"][2:]]).all()
-    assert [cell[0] for cell in recall["person"]] == [1, 1, 0, 0]
-    assert [cell[0] for cell in recall["road"]] == [0, 0, 1, 0]
-    assert [cell[1] for cell in recall["all pixels"]] == [share, share, 1 - share, 0]
-    assert np.isnan(precision["all pixels"][3][0])
+    assert [cell[0] for cell in precision["person"][:3]] == [share] * 3
+    assert np.isnan([cell[0] for cell in precision["person"][3:]]).all()
+    assert [cell[0] for cell in recall["person"]] == [1, 1, 1, 0, 0, 0]
+    assert [cell[0] for cell in recall["road"]] == [0, 0, 0, 1, 1, 0]
+    assert [cell[1] for cell in recall["all pixels"]] == [share, share, share, 1 - share, 1 - share, 0]
+    assert np.isnan(precision["all pixels"][5][0])
+    assert {name: [cell[0] for cell in row] for name, row in swaps.items()} == {
+        "road as person": [1, 1, 1, 0, 0],
+        "person as road": [0, 0, 0, 1, 1],
+    }
+    assert by_rule["road"][0][0] == 1 - share
+    assert [cell[0] for cell in recall_by_rule["road"]] == [1] * len(THRESHOLDS) + [0] * len(THRESHOLDS)
 
 
 def test_the_networks_are_those_of_the_run(folder: Path, tmp_path: Path) -> None:
@@ -98,7 +107,13 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found" / "pseudo_labels.json").read_text())
-    assert [table["title"] for table in found["tables"]] == ["precision, %", "recall, %"]
+    assert [table["title"] for table in found["tables"]] == [
+        "precision, %",
+        "recall, %",
+        "taken for another class, % of its pixels",
+        "precision by rule of mining, %",
+        "recall by rule of mining, %",
+    ]
     assert (tmp_path / "found" / "pseudo_labels.md").read_text() in done.stdout
 
     for path in (folder / "valB_day").iterdir():

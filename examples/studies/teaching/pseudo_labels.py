@@ -1,12 +1,14 @@
 """How right the labels are that a run gives its thermal images, and where on the way to them the classes get lost.
 
 On scenes with true labels and true day images of the thermal frames: S_A on the true day image (what it has learned),
-S_A on the translation (what the generator keeps of that), S_B on the thermal image, and what is mined and denoised.
+S_A on the translation (what the generator keeps of that), S_A on the day image after the cycle, S_B on the translated
+day image (what it learns from) and on the thermal image (what it meets), and what is mined and denoised. Then what the
+rules of mining would give at which threshold: S_B alone, or where both segmenters agree (Eq. 8-9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelSpace
+from morn_losses.functional import mine_labels
 from ntir2dc.config import TrainConfig, from_dict, with_defaults
 from ntir2dc.data.folders import Frame, TrainingData
 from ntir2dc.data.images import DataError
@@ -25,10 +28,21 @@ from ntir2dc.parallel.world import World
 from ntir2dc.run.checkpoint import load_newest
 from studies.cards.card import Table, share
 
-STAGES = ("S_A, true day image", "S_A, translation", "S_B, thermal image", "mined")
+STAGES = (
+    "S_A, true day image",
+    "S_A, translation",
+    "S_A, day image after the cycle",
+    "S_B, translated day image",
+    "S_B, thermal image",
+    "mined",
+)
+THRESHOLDS = (0.3, 0.5, 0.7, 0.9, 0.95)
+RULES = tuple(f"{rule} above {t}" for rule in ("S_B", "both") for t in THRESHOLDS)
+SWAPPED = 0.2
+"""Share of a class's pixels from which on being read as another one is told."""
 
 Counts = dict[str, NDArray[np.int64]]
-"""For each stage, pixels by true (row) and found (column) class; the last column is of pixels without a label."""
+"""For each stage and each rule, pixels by true (row) and given (column) class; the last column: without a label."""
 
 
 def load_method(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> MornGAN:
@@ -53,66 +67,98 @@ def load_method(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> Mor
 
 @torch.no_grad()
 def count(method: MornGAN, data: Path) -> Counts:
-    """Compare the labels of every stage with the truth, over the ``valB`` of a folder of scenes.
+    """Compare the labels of every stage and rule with the truth, over the ``valB`` of a folder of scenes.
 
     Raises:
         DataError: the folder lacks true labels or true day images.
     """
     K, ignored = len(method.space), method.space.ignore_index
-    counts = {stage: np.zeros((K, K + 1), np.int64) for stage in STAGES}
-    networks = method.networks
+    counts = {name: np.zeros((K, K + 1), np.int64) for name in (*STAGES, *RULES)}
+    networks, denoise = method.networks, method.labels.distill.denoiser
     for files in list_cases(data):
         case = read_case(files)
         if case.labels is None or case.day is None:
             raise DataError(f"{files['night']}: has no true labels or no true day image to compare with")
-        true, thermal = case.labels, case.night[None]
+        true, thermal, day = case.labels, case.night[None], case.day[None]
+        fake_b = networks.translate_ab(day)
         logits_a, logits_b = networks.segmenter_a(networks.translate_ba(thermal)), networks.segmenter_b(thermal)
+        by_rule = (
+            denoise(mine_labels(logits_b, other, t, ignore_index=ignored), thermal)
+            for other in (logits_b, logits_a)
+            for t in THRESHOLDS
+        )
         maps: tuple[Tensor, ...] = (
-            networks.segmenter_a(case.day[None]).argmax(1),
+            networks.segmenter_a(day).argmax(1),
             logits_a.argmax(1),
+            networks.segmenter_a(networks.translate_ba(fake_b)).argmax(1),
+            networks.segmenter_b(fake_b).argmax(1),
             logits_b.argmax(1),
             method.labels.mine(logits_b, logits_a, thermal),
+            *by_rule,
         )
         known = true != ignored
-        for stage, labels in zip(STAGES, maps, strict=True):
+        for name, labels in zip(counts, maps, strict=True):
             column = torch.where(labels[0] == ignored, K, labels[0])
             pairs = true[known] * (K + 1) + column[known]
-            counts[stage] += torch.bincount(pairs, minlength=K * (K + 1)).view(K, K + 1).numpy()
+            counts[name] += torch.bincount(pairs, minlength=K * (K + 1)).view(K, K + 1).numpy()
     return counts
 
 
-def tables(runs: Sequence[Counts], space: LabelSpace = CITYSCAPES) -> tuple[Table, Table]:
-    """Return precision and recall of each class at each stage, with their spread over runs.
+def tables(runs: Sequence[Counts], space: LabelSpace = CITYSCAPES) -> tuple[Table, ...]:
+    """Return what :func:`count` counted, with its spread over runs.
 
-    A precision is undefined in a run that finds no pixel of the class; classes that the truth lacks are left out.
+    Precision and recall of each class at each stage, what classes are taken for instead, and precision and recall of
+    the rules of mining. A precision is undefined in a run that gives no pixel the class; classes that the truth lacks
+    are left out.
     """
     held = [i for i in range(len(space)) if any(run[STAGES[0]][i].any() for run in runs)]
 
-    def precision(counts: NDArray[np.int64], i: int) -> float:
-        return share(float(counts[i, i]), float(counts[:, i].sum()))
+    def scores(title: str, of_class: Score, whole: Callable[[NDArray[np.int64]], float], names: Sequence[str]) -> Table:
+        cells = [("all pixels", tuple(tuple(whole(run[name]) for run in runs) for name in names))]
+        for i in held:
+            cells.append((space.names[i], tuple(tuple(of_class(run[name], i) for run in runs) for name in names)))
+        return Table(title, tuple(names), tuple(cells), scale=100, digits=1)
 
-    def recall(counts: NDArray[np.int64], i: int) -> float:
-        return share(float(counts[i, i]), float(counts[i].sum()))
+    precisions, recalls = (_precision, _right), (_recall, _labeled)
+    return (
+        scores("precision, %", *precisions, STAGES),
+        scores("recall, %", *recalls, STAGES),
+        _swaps(runs, held, space),
+        scores("precision by rule of mining, %", *precisions, RULES),
+        scores("recall by rule of mining, %", *recalls, RULES),
+    )
 
-    def right(counts: NDArray[np.int64]) -> float:
-        return share(float(np.trace(counts)), float(counts[:, :-1].sum()))
 
-    def labeled(counts: NDArray[np.int64]) -> float:
-        return share(float(np.trace(counts)), float(counts.sum()))
+Score = Callable[[NDArray[np.int64], int], float]
 
-    return tuple(
-        Table(
-            f"{title}, %",
-            STAGES,
-            (
-                ("all pixels", tuple(tuple(whole(run[stage]) for run in runs) for stage in STAGES)),
-                *(
-                    (space.names[i], tuple(tuple(of_class(run[stage], i) for run in runs) for stage in STAGES))
-                    for i in held
-                ),
-            ),
-            scale=100,
-            digits=1,
-        )
-        for title, of_class, whole in (("precision", precision, right), ("recall", recall, labeled))
-    )  # type: ignore[return-value]
+
+def _precision(counts: NDArray[np.int64], i: int) -> float:
+    return share(float(counts[i, i]), float(counts[:, i].sum()))
+
+
+def _recall(counts: NDArray[np.int64], i: int) -> float:
+    return share(float(counts[i, i]), float(counts[i].sum()))
+
+
+def _right(counts: NDArray[np.int64]) -> float:
+    return share(float(np.trace(counts)), float(counts[:, :-1].sum()))
+
+
+def _labeled(counts: NDArray[np.int64]) -> float:
+    return share(float(np.trace(counts)), float(counts.sum()))
+
+
+def _swaps(runs: Sequence[Counts], held: Sequence[int], space: LabelSpace) -> Table:
+    """Return which share of a class's pixels is taken for which other class, where some stage does so often."""
+    stages = STAGES[:-1]  # what is mined is mostly nothing
+
+    def taken(run: Counts, stage: str, i: int, j: int) -> float:
+        return share(float(run[stage][i, j]), float(run[stage][i].sum()))
+
+    rows = []
+    for i in held:
+        for j in range(len(space)):
+            cells = tuple(tuple(taken(run, stage, i, j) for run in runs) for stage in stages)
+            if i != j and max(np.nanmean(cell) for cell in cells) >= SWAPPED:
+                rows.append((f"{space.names[i]} as {space.names[j]}", cells))
+    return Table("taken for another class, % of its pixels", stages, tuple(rows), scale=100, digits=1)
