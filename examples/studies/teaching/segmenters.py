@@ -7,13 +7,13 @@ thousands of steps; the presets for a CPU have a few hundred, in which the paper
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from morn_losses import CITYSCAPES, LabelSpace, SegmentationLoss
 from ntir2dc.config import PhaseOptions, TrainConfig
@@ -36,6 +36,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "coordinates of the frame": {"segmenter_coordinates": "frame"},
 }
 """What each row changes of the preset."""
+
+
+See = Callable[[Tensor, Tensor], Tensor]
+"""From images and their labels to what a segmenter sees of them."""
 
 
 @dataclass(frozen=True)
@@ -114,30 +118,46 @@ def train(config: TrainConfig, data: TrainingData, options: Options, space: Labe
     held = [i % options.held_out == config.seed % options.held_out for i in range(len(data.a))]
     taught = dataclasses.replace(data, a=tuple(f for f, out in zip(data.a, held, strict=True) if not out))
     others = dataclasses.replace(data, a=tuple(f for f, out in zip(data.a, held, strict=True) if out))
-    # one epoch, in which S_A learns
+    method = method_for(config, taught, options, space)
+    scores = []
+    for step in teach(method, method.networks.segmenter_a, options):
+        if is_scored(step, options):
+            scores.append(score(method, others, space))
+    accuracy, miou, small = np.mean(scores, axis=0).tolist()
+    return accuracy, miou, small
+
+
+def method_for(config: TrainConfig, taught: TrainingData, options: Options, space: LabelSpace) -> MornGAN:
+    """Return the networks of one training, and what cuts its crops: one epoch, in which segmenters learn."""
     phases = PhaseOptions(structure=0, segment_a=0, segment_b=1, distill=1, collaborate=1)
     config = dataclasses.replace(config, epochs=1, steps_per_epoch=options.steps, phases=phases)
     torch.manual_seed(config.seed)
     microbatches = Microbatches(World(), 1, config.batch_size, config.seed)
-    method = MornGAN(config, taught, space, microbatches, say=lambda _: None)
+    return MornGAN(config, taught, space, microbatches, say=lambda _: None)
+
+
+def teach(method: MornGAN, segmenter: nn.Module, options: Options, see: See | None = None) -> Iterator[int]:
+    """Train a segmenter on color crops, or on what ``see`` makes of crops and their labels; give each step, from 1."""
+    config = method.config
     crops = method.crops(0, options.steps * config.batch_size)
-    loader = load(crops, config.batch_size, microbatches.positions(0, options.steps), config.seed, 0)
-    segmenter = method.networks.segmenter_a
+    positions = method.microbatches.positions(0, options.steps)
     optimizer = torch.optim.Adam(segmenter.parameters(), lr=config.segmenter_lr or config.lr, betas=(0.5, 0.999))
     loss = SegmentationLoss(boundary_weight=config.losses.boundary_weight)
-    scores = []
-    for step, batch in enumerate(loader, 1):
+    for step, batch in enumerate(load(crops, config.batch_size, positions, config.seed, 0), 1):
         images = torch.cat((batch["real_a"], batch["extra_a"].flatten(0, 1)))
         labels = torch.cat((batch["labels_a"], batch["extra_labels_a"].flatten(0, 1)))
         where = torch.cat((batch["window_a"], batch["extra_windows_a"].flatten(0, 1)))
         optimizer.zero_grad()
-        value: Tensor = loss(segmenter(images, method.forward.seen(where)), labels)
+        seen = images if see is None else see(images, labels)
+        value: Tensor = loss(segmenter(seen, method.forward.seen(where)), labels)
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        if step % options.score_every == 0 and step > options.steps - 3 * options.score_every:
-            scores.append(score(method, others, space))
-    accuracy, miou, small = np.mean(scores, axis=0).tolist()
-    return accuracy, miou, small
+        yield step
+
+
+def is_scored(step: int, options: Options) -> bool:
+    """Return whether a step is one of the last three that are scored."""
+    return step % options.score_every == 0 and step > options.steps - 3 * options.score_every
 
 
 def study(

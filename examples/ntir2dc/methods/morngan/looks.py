@@ -31,14 +31,15 @@ class ThermalLook(nn.Module):
 
     Args:
         space: the label space.
+        known: ranges of the gray values of classes by name; of all others nothing is known.
     """
 
     ranges: Tensor
 
-    def __init__(self, space: LabelSpace) -> None:
+    def __init__(self, space: LabelSpace, known: Mapping[str, tuple[float, float]] = KNOWN) -> None:
         super().__init__()
         self.n_classes, self.ignore_index = len(space), space.ignore_index
-        ranges = [KNOWN.get(name, ANY) for name in space.names] + [ANY]
+        ranges = [known.get(name, ANY) for name in space.names] + [ANY]
         self.register_buffer("ranges", torch.tensor(ranges), persistent=False)
 
     def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
