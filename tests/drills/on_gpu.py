@@ -3,7 +3,7 @@
 python tests/drills/on_gpu.py --out gpu --seconds 600
 
 What was measured is in ``OUT/benchmarks.json`` after every part, so that running out of time loses the part at work
-alone. ``--only`` chooses among the parts. ``--device cpu --tiny`` shows that the command itself works.
+alone; the last part has all the time that is left. ``--only`` chooses among the parts. ``--device cpu --tiny`` shows that the command itself works.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # the quick ones and those that were never measured first
 BENCHMARKS = ("losses", "inference", "step", "precisions", "edges", "lookups", "kmeans", "data", "options", "scaling")
-PARTS = ("tests", *BENCHMARKS, "training")
+PARTS = ("tests", *BENCHMARKS, "trainings")
+LIMITS = {"tests": 90, "step": 60, "trainings": 360}
+"""Seconds that a part may take, 45 where it is not said, so that one that hangs leaves time to the others."""
 
 
-def command(part: str, out: Path, device: str, tiny: bool) -> list[str]:
-    """Return the command of a part."""
+def command(part: str, out: Path, device: str, seconds: float, tiny: bool) -> list[str]:
+    """Return the command of a part that has so many seconds."""
     python = [sys.executable]
     if part == "tests":  # warnings of the releases of that machine are not what is tested there
         # one script among the tests leaves the program where an extra is missing
         where = ["tests/test_edges.py"] if tiny else ["tests", "--ignore", "tests/drills"]
         how = ["-m", "gpu", "-q", "-W", "default", "-p", "no:cacheprovider", "-n", "0" if tiny else "4"]
         return [*python, "-m", "pytest", *how, *where]
-    if part == "training":
-        sizes = ["--epochs", "1", "--steps_per_epoch", "1"] if tiny else ["--epochs", "2", "--steps_per_epoch", "100"]
-        run = ["--preset", "mini", "--out", str(out / "run"), "--device", device, *sizes]
-        return [*python, "examples/train_morngan.py", *run]
+    if part == "trainings":
+        where = ["--out", str(out / "trainings"), "--device", device, "--seconds", str(int(seconds) - 10)]
+        return [*python, "tests/drills/gpu_trainings.py", *where, *(["--tiny"] if tiny else [])]
     how = ["--tiny"] if tiny else ["--full", "--eager", "--repeats", "5"]
     return [
         *python,
@@ -54,11 +55,13 @@ def run(parts: Sequence[str], out: Path, device: str, seconds: float, tiny: bool
     outcomes, end = {}, time.monotonic() + seconds
     for part in parts:
         start = time.monotonic()
+        left = max(end - start, 0.1)
+        limit = left if part == parts[-1] else min(left, LIMITS.get(part, 45))
         with (out / f"{part}.log").open("w") as log:
             try:
                 status = subprocess.run(
-                    command(part, out.resolve(), device, tiny),
-                    cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, timeout=max(end - start, 0.1), check=False,
+                    command(part, out.resolve(), device, limit, tiny),
+                    cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, timeout=limit, check=False,
                 ).returncode  # fmt: skip
                 outcomes[part] = "done" if status == 0 else f"failed with status {status}"
             except subprocess.TimeoutExpired:
