@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from drills import on_gpu
+from drills import gpu_trainings, on_gpu
 from tests.benchmarks import compare as compare_files
 from tests.benchmarks import harness, kmeans_starts
 from tests.benchmarks.__main__ import MARK, MODULES, PARTS, main
@@ -149,7 +150,8 @@ def test_peak_memory_counts_what_is_held_at_once() -> None:
 def test_the_command_for_a_gpu_works_and_says_what_became_of_each_part(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert on_gpu.main(["--out", str(tmp_path), "--device", "cpu", "--tiny", "--only", "tests", "lookups"]) == 0
+    options = ["--out", str(tmp_path), "--device", "cpu", "--tiny", "--only", "tests", "lookups"]
+    assert on_gpu.main(options) == 0
     assert json.loads((tmp_path / "benchmarks.json").read_text())["lookups"]["results"]
     assert "skipped" in (tmp_path / "tests.log").read_text()
     assert [line.split(" in ")[0] for line in capsys.readouterr().out.splitlines()] == ["tests: done", "lookups: done"]
@@ -164,3 +166,16 @@ def test_a_part_without_time_is_named_and_a_failure_is_the_exit_status(
     assert on_gpu.main(["--out", str(tmp_path), "--only", "edges"]) == 1
     assert "edges: failed with status 3" in capsys.readouterr().out
     assert (tmp_path / "edges.log").read_text() == "why\n"
+
+
+def test_trainings_for_a_gpu_leave_weights_and_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert gpu_trainings.main(["--out", str(out), "--device", "cpu", "--tiny", "--rows", "looks_early"]) == 0
+    kept = {path.suffix for path in (out / "looks_early").iterdir()}
+    assert kept == {".csv", ".json", ".safetensors", ".jpg"}
+    assert all(x.dtype is not torch.float32 for x in load_file(out / "looks_early" / "segmenters.safetensors").values())
+    phases = [line.split(",")[2] for line in (out / "looks_early" / "log.csv").read_text().splitlines()[1:]]
+    assert phases == sorted(phases)
+    assert set(phases) == set("0123456")
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"looks_early"}
+    assert "s a step" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from ntir2dc.config import PhaseOptions  # noqa: E402
 from scenes import write_scenes  # noqa: E402
 
 COMMON: Mapping[str, object] = {
@@ -122,9 +124,7 @@ class Drill:
         cache = self.out / "cache"
         if cache.exists():
             shutil.copytree(cache, out / "cache")
-        arguments = [
-            f"--{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items()
-        ]
+        arguments = [f"--{key}={str(x).lower() if isinstance(x, bool) else x}" for key, x in options.items()]
         with (self.out / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "examples/train_morngan.py", *arguments],
@@ -206,9 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scenes = drill.scenes()
     drill.say("scenes rendered")
     # edges and labels once, for all rows
-    off = {
-        f"phases.{name}": 1 for name in ("baseline", "structure", "segment_a", "segment_b", "distill", "collaborate")
-    }
+    off = {f"phases.{phase.name}": 1 for phase in dataclasses.fields(PhaseOptions)}
     first = {"epochs": 1, "steps_per_epoch": 1, "panel_every": 10**6, "dataset.workers": 0, **off}
     drill.wait({"cached": drill.start("cached", "looks", scenes, first)}, 120)
     shutil.move(drill.out / "cached" / "cache", drill.out / "cache")

@@ -1,9 +1,10 @@
-"""Everything that waits for a GPU, in one command of at most so many seconds: tests, benchmarks, a training.
+"""Everything that waits for a GPU, in one command of at most so many seconds: tests, benchmarks, trainings.
 
-python tests/drills/on_gpu.py --out gpu --seconds 600
+python tests/drills/on_gpu.py --out gpu --seconds 570 --only tests losses inference step precisions kmeans trainings
 
-What was measured is in ``OUT/benchmarks.json`` after every part, so that running out of time loses the part at work
-alone; the last part has all the time that is left. ``--only`` chooses among the parts. ``--device cpu --tiny`` shows that the command itself works.
+What a part prints is in ``OUT/PART.log``. What was measured is in ``OUT/benchmarks.json`` after every part, so that
+running out of time loses the part at work alone; the last part has all the time that is left. Needs what ``.[train]``
+and pytest-xdist install. ``--device cpu --tiny`` shows that the command itself works.
 """
 
 from __future__ import annotations
@@ -35,18 +36,8 @@ def command(part: str, out: Path, device: str, seconds: float, tiny: bool) -> li
         where = ["--out", str(out / "trainings"), "--device", device, "--seconds", str(int(seconds) - 10)]
         return [*python, "tests/drills/gpu_trainings.py", *where, *(["--tiny"] if tiny else [])]
     how = ["--tiny"] if tiny else ["--full", "--eager", "--repeats", "5"]
-    return [
-        *python,
-        "-m",
-        "tests.benchmarks",
-        "--out",
-        str(out / "benchmarks.json"),
-        "--device",
-        device,
-        "--only",
-        part,
-        *how,
-    ]
+    where = ["--out", str(out / "benchmarks.json"), "--device", device]
+    return [*python, "-m", "tests.benchmarks", *where, "--only", part, *how]
 
 
 def run(parts: Sequence[str], out: Path, device: str, seconds: float, tiny: bool = False) -> dict[str, str]:
