@@ -56,7 +56,8 @@ docs: $(VENV)/dev.done
 	@echo "Open docs/_build/index.html"
 
 # the built wheel in an environment of its own: with nothing but the core packages, then with what the examples need
-WHEEL_PIP = build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet
+# only what is imported is worth compiling here
+WHEEL_PIP = build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet --no-compile
 wheel: $(VENV)/dev.done
 	rm -rf dist build/wheel-venv
 	$(PY) -m build --wheel --outdir dist . > /dev/null

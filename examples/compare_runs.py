@@ -52,9 +52,9 @@ def find_frames(runs: Sequence[Path], data: Path | None, limit: int) -> tuple[Pa
     if data is not None:
         return data, find_cases(data, CITYSCAPES, limit)
     folders = [data_of(run, load_config(run)) for run in runs]
-    found = [list_cases(folder, limit) for folder in folders]
+    of_folders = [list_cases(folder, limit) for folder in folders]
     # equal scenes that each run has rendered for itself are the same data
-    if len({hash_files(path for case in cases for path in case.values()) for cases in found}) > 1:
+    if len({hash_files(path for case in cases for path in case.values()) for cases in of_folders}) > 1:
         places = " and ".join(str(folder / "valB") for folder in folders)
         raise DataError(f"{places}: hold different frames; name the folder to compare on with --data")
     return folders[0], find_cases(folders[0], CITYSCAPES, limit)

@@ -24,7 +24,7 @@ if importlib.util.find_spec("jsonargparse") is None:
 from jsonargparse import ArgumentParser
 
 from morn_losses import CITYSCAPES
-from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict, with_defaults
+from ntir2dc.config import TrainConfig, from_dict, from_stored, make_config, to_dict
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
 from ntir2dc.methods import METHODS
@@ -91,11 +91,11 @@ def options_of(out: Path) -> TrainConfig | None:
     file = out / "config.json"
     unfit = (ValueError, TypeError, KeyError, AttributeError)
     try:
-        return from_dict(json.loads(file.read_text()))
+        return from_stored(json.loads(file.read_text()))
     except (OSError, *unfit) as error:
         why = str(error)
     try:
-        config = from_dict(with_defaults(load_newest(out / "checkpoints", lambda _: None)["config"]))
+        config = from_stored(load_newest(out / "checkpoints", lambda _: None)["config"])
     except CheckpointError:  # said when it is loaded
         return None
     except unfit as error:
@@ -114,6 +114,7 @@ def data_folder(config: TrainConfig) -> Path:
 def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> TrainingData:
     """Return the training data, with what is derived from it and the scenes written into the run's folder."""
     out, dataset, folder = Path(config.out), config.dataset, data_folder(config)
+    method = METHODS[config.method].method
     if not resume and list_checkpoints(out / "checkpoints"):
         raise CheckpointError(f"{out}: holds a run already; go on with --resume or choose another --out")
     if config.data is None:
@@ -125,7 +126,8 @@ def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> Tr
         CITYSCAPES,
         crop=dataset.crop,
         edge_thresholds=(dataset.edge_low, dataset.edge_high),
-        need_labels=METHODS[config.method].method.needs_labels(config),
+        need_labels=method.needs_labels(config),
+        need_edges=method.needs_edges(config),
         denoise=config.modules.sdp,
         published_fusion=config.losses.published_fusion,
         report=say,

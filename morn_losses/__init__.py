@@ -63,6 +63,7 @@ _ON_FIRST_USE = ("edges", "estimators", "metrics")
 
 if TYPE_CHECKING:
     from morn_losses import edges as edges
+    from morn_losses import estimators as estimators
     from morn_losses import metrics as metrics
 else:  # to a type checker every misspelt name would have a type
 

@@ -11,7 +11,7 @@ WANTED = IDS + 1  # of the classes' own
 SEEN = IDS + 2
 
 
-def count(idle: Tensor, seen: Tensor, enough: int, present: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+def count(idle: Tensor, seen: Tensor, enough: int, present: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
     """Return the calls in a row without a class in both images, and what these calls held; no value is looked at.
 
     Args:
@@ -19,11 +19,11 @@ def count(idle: Tensor, seen: Tensor, enough: int, present: Tensor, found: Tenso
         seen: what these calls held until now, ``(2, SEEN)``: the real images and the translations.
         enough: the number of calls from which on both stay as they are.
         present: the classes that took part in this call.
-        found: what this call holds, as ``seen``.
+        held: what this call holds, as ``seen``.
     """
-    idle, seen = idle.to(found.device), seen.to(found.device)
+    idle, seen = idle.to(held.device), seen.to(held.device)
     now = torch.where(present.any(), 0, idle + 1)
-    return torch.where(idle >= enough, idle, now), torch.where(idle >= enough, seen, found | seen & (now > 1))
+    return torch.where(idle >= enough, idle, now), torch.where(idle >= enough, seen, held | seen & (now > 1))
 
 
 def found_ids(labels: Tensor, wanted: tuple[int, ...]) -> Tensor:

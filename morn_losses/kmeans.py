@@ -291,11 +291,11 @@ def _restart(x: Points, centers: Tensor, members: Tensor, metric: Metric) -> Ten
     return torch.where(takes[:, None], first[..., None].to(members.dtype), members)
 
 
-def _better(found: KMeansResult, best: KMeansResult) -> KMeansResult:
+def _better(new: KMeansResult, best: KMeansResult) -> KMeansResult:
     """Keep for each problem the one of smaller inertia."""
-    better = found.inertia < best.inertia
+    better = new.inertia < best.inertia
     return KMeansResult(
-        *(torch.where(better.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(found, best, strict=True))
+        *(torch.where(better.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(new, best, strict=True))
     )
 
 

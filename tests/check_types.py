@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+import morn_losses
 from morn_losses import CITYSCAPES, ACALoss, ACATerms, KMeans, KMeansResult
 from morn_losses.functional import aca_loss, kmeans
 
@@ -31,3 +32,10 @@ def of_aca(x: Tensor, labels: Tensor, flag: bool) -> None:
     assert_type(ACALoss.from_label_space(CITYSCAPES)(x, x, labels, labels), Tensor)
     _, terms = ACALoss.from_label_space(CITYSCAPES, return_terms=True)(x, x, labels, labels)
     assert_type(terms.present, Tensor)
+
+
+def of_names_on_first_use(image: Tensor) -> None:
+    assert_type(morn_losses.estimators.BatchKMeans(2).fit(image), morn_losses.estimators.BatchKMeans)
+    assert_type(morn_losses.metrics.apce(image, image).value, float)
+    assert_type(morn_losses.edges.canny_edges(image), Tensor)
+    morn_losses.nosuch  # type: ignore[attr-defined]  # noqa: B018

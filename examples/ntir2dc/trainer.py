@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,7 @@ class Trainer:
         """Take the updates of a step, one after another; return what the log shows."""
         set_lr(self.optimizers, self.groups, lr_factor(self.config, self.step, self.steps_per_epoch))
         values: dict[str, float] = {}
+        stepped: list[str] = []
         for index, update in enumerate(self.method.updates(epoch)):
             optimizers = [self.optimizers[name] for name in update.optimizers]
             for optimizer in optimizers:
@@ -173,12 +174,13 @@ class Trainer:
             parts = self.microbatches.of(batch, self.method.networks, self.step, index)
             seen = [self.gradients(update, part, epoch) for part in parts]
             log = self.method.log
-            values |= self.checked(self.microbatches.merged(seen, log.columns(), log.weights))
+            values |= self.checked(self.microbatches.merged(seen, log.columns(), log.weights), stepped)
             for optimizer in optimizers:
                 held = [p.grad for group in optimizer.param_groups for p in group["params"]]
                 # which networks have gradients depends on the phase alone
                 self.world.mean(g for g in held if g is not None)
                 optimizer.step()
+            stepped += update.optimizers
         if self.averaged is not None:
             self.averaged.update_parameters(self.method.generators())
         return values
@@ -216,9 +218,9 @@ class Trainer:
         """Return the context of the networks' passes: bfloat16 if asked for."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16-mixed")
 
-    def checked(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the values; a non-finite one stops the run before it can touch a weight."""
-        check_terms(values, self.step, self.out)
+    def checked(self, values: dict[str, Any], stepped: Sequence[str]) -> dict[str, Any]:
+        """Return the values; a non-finite one stops the run before it is saved or touches a weight of this update."""
+        check_terms(values, self.step, self.out, stepped)
         return values
 
     def backward(self, loss: Tensor) -> None:

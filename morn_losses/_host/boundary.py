@@ -65,7 +65,7 @@ def mismatch(logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
     def share(logits: Tensor) -> Tensor:
         missed, total = _Mismatch.apply(logits.softmax(1), labels, counted)  # type: ignore[no-untyped-call]
         # without labels nothing is missed, but a NaN has to show; the edges of any label sum up to more than 1
-        found: Tensor = missed / total.clamp(min=1)
-        return found
+        missing: Tensor = missed / total.clamp(min=1)
+        return missing
 
     return cleared_if_needed(share, logits, counted)

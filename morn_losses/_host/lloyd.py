@@ -39,14 +39,14 @@ def cluster_alone(
     options: KMeansOptions,
     generator: torch.Generator | None,
     name: str,
-    found: Sequence[Tensor],
+    results: Sequence[Tensor],
 ) -> None:
     """Cluster those problems of ``(B, N, D)`` and masks ``(B, G, N)`` that ``which`` ``(P,)`` selects, one by one.
 
-    What is found is written to the problems' places in centroids, assignments, inertia, counts and iterations.
+    ``results`` are centroids, assignments, inertia, counts and iterations; the problems' places in them are written.
     """
     present = masks.numpy()
-    centroids, assignments, inertia, counts, n_iter = (x.numpy() for x in found)
+    centroids, assignments, inertia, counts, n_iter = (x.numpy() for x in results)
     for p in which.nonzero().flatten().tolist():
         b, g = divmod(p, masks.shape[1])
         rows = np.flatnonzero(present[b, g])
@@ -121,14 +121,14 @@ def draw(problem: Problem, options: KMeansOptions, generator: torch.Generator | 
 def _distances(problem: Problem, rows: Array) -> Array:
     """Return the squared distances of all points to some, ``(L, n)``; by differences where squares would cancel."""
     x, squares = problem.compared, problem.squares
-    found = products(x, x.take(rows, 0), None)
-    found *= -2
-    found += squares
-    found += squares[rows, None]
-    for distances, row in zip(found, rows, strict=True):
+    squared = products(x, x.take(rows, 0), None)
+    squared *= -2
+    squared += squares
+    squared += squares[rows, None]
+    for distances, row in zip(squared, rows, strict=True):
         near = (distances * CLOSE < squares).nonzero()[0]
         distances[near] = squared_lengths(x.take(near, 0) - x[row])  # of a copy exactly 0
-    return found
+    return squared
 
 
 def _first_of_its_kind(centers: Array) -> Array:

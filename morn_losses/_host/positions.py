@@ -24,13 +24,13 @@ def image_by_image(
     It is called for one image at a time, with the image's number last. A class with fewer than ``least`` positions in
     either image is left out.
     """
-    found = []
+    of_images = []
     # split, since the backward of every slice would fill a tensor of the whole batch
     for i, (one_real, one_fake) in enumerate(zip(torch.split(real, 1), torch.split(fake, 1), strict=True)):
         of_real, of_fake = in_real[i : i + 1], in_fake[i : i + 1]
         both = ((of_real.sum(2) >= least) & (of_fake.sum(2) >= least))[..., None]
-        found.append(terms(*_compact(one_real, of_real & both), *_compact(one_fake, of_fake & both), i))
-    return type(found[0])(*(torch.cat(values) for values in zip(*found, strict=True)))
+        of_images.append(terms(*_compact(one_real, of_real & both), *_compact(one_fake, of_fake & both), i))
+    return type(of_images[0])(*(torch.cat(values) for values in zip(*of_images, strict=True)))
 
 
 def _compact(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

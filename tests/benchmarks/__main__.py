@@ -78,11 +78,11 @@ def render(results: dict[str, Any]) -> str:
     for part, name in names:
         if name not in results:
             continue
-        found = results[name]["results"]
+        measured = results[name]["results"]
         if part == "scaling":
-            parts.append(scaling.table(found, name.replace(part, scaling.TITLE, 1)))
+            parts.append(scaling.table(measured, name.replace(part, scaling.TITLE, 1)))
         else:
-            rows = [Row(**{**row, "timings": [Timing(**t) for t in row["timings"]]}) for row in found]
+            rows = [Row(**{**row, "timings": [Timing(**t) for t in row["timings"]]}) for row in measured]
             parts.append(table(name.replace(part, MODULES[part].TITLE, 1), rows))
         about = results[name]
         parts.append(
@@ -118,16 +118,16 @@ def main(argv: list[str] | None = None) -> None:
         packages = {n: v for n, v in kmeans_peers.versions().items() if part == "kmeans" or v != "not installed"}
         how = "; ".join((conditions(args.device), *(f"{name} {version}" for name, version in packages.items())))
         if part == "scaling":
-            found: Any = scaling.curves(settings)
+            measured: Any = scaling.curves(settings)
         else:
-            found = [asdict(row) for row in MODULES[part].rows(settings)]
+            measured = [asdict(row) for row in MODULES[part].rows(settings)]
         name = f"{part}{FULL if args.full and part in WITH_FULL else ''}{ON_GPU if settings.on_gpu else ''}"
         results[name] = {
             "version": morn_losses.__version__,
             "machine": machine(args.device),
             "torch": torch.__version__,
             "conditions": f"{how}; repetitions: {args.repeats}.",
-            "results": found,
+            "results": measured,
         }
         args.out.write_text(json.dumps(results, indent=1))
     tables = render(results)

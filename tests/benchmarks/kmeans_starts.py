@@ -38,15 +38,15 @@ def ratios(kind: str, number: int, seeds: int) -> dict[str, list[float]]:
         return float(sum(fit.inertia_ for fit in fits) / number)
 
     reference = theirs(0)
-    found = {"scikit-learn, other seeds": [theirs(seed) / reference for seed in range(1, seeds + 1)]}
+    by_way = {"scikit-learn, other seeds": [theirs(seed) / reference for seed in range(1, seeds + 1)]}
     for way, large in WAYS.items():
         with patch("morn_losses.kmeans.LARGE", large):
-            found[way] = [
+            by_way[way] = [
                 float(kmeans(points, K, n_init=STARTS, generator=torch.Generator().manual_seed(seed)).inertia.mean())
                 / reference
                 for seed in range(seeds)
             ]
-    return found
+    return by_way
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -74,10 +74,10 @@ def curves(settings: Settings) -> dict[str, list[tuple[int, float]]]:
     return points
 
 
-def picture(found: dict[str, list[tuple[int, float]]]) -> Image.Image:
+def picture(seconds: dict[str, list[tuple[int, float]]]) -> Image.Image:
     """Draw how the cost of a unit of work changes as the work grows; a line that never rises is at most linear."""
     lines: dict[str, Line] = {}
-    for name, points in found.items():
+    for name, points in seconds.items():
         n0, t0 = points[0]
         # where a size is not exactly twice the one before, it is drawn as if it were
         doublings = [2.0 ** round(math.log2(n / n0)) for n, _ in points]
@@ -96,10 +96,10 @@ def picture(found: dict[str, list[tuple[int, float]]]) -> Image.Image:
     )  # fmt: skip
 
 
-def table(found: dict[str, list[tuple[int, float]]], title: str = TITLE) -> str:
+def table(seconds: dict[str, list[tuple[int, float]]], title: str = TITLE) -> str:
     """Return a Markdown table: sizes, milliseconds, and the exponent of the growth over the last half of the sizes."""
     lines = [f"### {title}", "", "| axis | size: ms | grows as size^ |", "|---|---|---:|"]
-    for name, points in found.items():
+    for name, points in seconds.items():
         (n0, t0), (n1, t1) = points[len(points) // 2 - 1] if len(points) > 1 else points[0], points[-1]
         power = f"{torch.tensor(t1 / t0).log() / torch.tensor(n1 / n0).log():.2f}" if n1 > n0 else "-"
         lines.append(f"| {name} | {', '.join(f'{n}: {number(t)}' for n, t in points)} | {power} |")

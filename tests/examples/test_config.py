@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ntir2dc.config import (
     LossOptions,
@@ -15,6 +16,7 @@ from ntir2dc.config import (
     TrainConfig,
     differences,
     from_dict,
+    from_stored,
     make_config,
     to_dict,
     with_defaults,
@@ -166,3 +168,32 @@ def test_options_that_are_new_since_have_their_default() -> None:
         "losses.gone: 3 in the run, None asked for",
         f"segmenter_lr: 0.0 in the run, {config.segmenter_lr} asked for",
     ]
+
+
+def test_stored_options_of_an_older_version_are_read_and_unknown_ones_named() -> None:
+    config = make_config("mini", "published")
+    stored = to_dict(config)
+    del stored["segmenter_lr"], stored["cyclegan"], stored["losses"]["adversarial"]
+    assert from_stored(stored) == dataclasses.replace(config, segmenter_lr=TrainConfig().segmenter_lr)
+    stored["nosuch"] = stored["losses"]["gone"] = 3
+    for text in (from_dict, from_stored):
+        with pytest.raises(ValueError, match=r"^losses\.gone, nosuch: no option of this trainer$"):
+            text(stored)
+    with pytest.raises(ValueError, match="^networks: expected options by their names, got 3$"):
+        from_stored({"networks": 3})
+    with pytest.raises(ValueError, match="^expected options by their names, got a list$"):
+        from_stored([])
+
+
+@pytest.mark.parametrize("value", [np.array(3), np.array([3]), torch.tensor(3), "3", None], ids=repr)
+def test_what_is_no_number_is_refused_in_a_sentence(value: Any) -> None:
+    for name in ("epochs", "losses.lambda_tv"):
+        with pytest.raises(ValueError, match=f"^{re.escape(name)}: expected a number >= .*, got "):
+            with_option(TrainConfig(), name, value)
+
+
+@pytest.mark.parametrize("name", ["max_steps", "losses.aca_clusters"])
+def test_a_fraction_is_no_integer(name: str) -> None:
+    for value in (2.5, np.float64(2.5)):
+        with pytest.raises(ValueError, match=f"^{re.escape(name)}: expected an integer, got 2.5$"):
+            with_option(TrainConfig(), name, value)

@@ -117,7 +117,7 @@ def test_a_stopped_run_goes_on_to_the_bit_and_colorizes(data_folder: Path, tmp_p
     rows = rows_without_seconds(tmp_path / "whole")
     assert list(rows[0]) == [*("step", "epoch", "phase", "adv", "cyc", "idt", "total", "disc_a", "disc_b")]
     assert float(rows[0]["total"]) > float(rows[-1]["total"])
-    assert not (tmp_path / "whole" / "cache" / "labelsA_fused_denoised").exists()
+    assert not (tmp_path / "whole" / "cache").exists()
 
     night = data_folder / "valB"
     assert colorize(night, tmp_path / "day", tmp_path / "whole") == 0
@@ -136,9 +136,12 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(data: TrainingData, tm
         torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-13)
 
 
-def test_needs_no_labels(tmp_path: Path) -> None:
-    assert not CycleGAN.needs_labels(make_config("demo", method="cyclegan"))
+def test_needs_neither_labels_nor_edges() -> None:
+    config = make_config("demo", method="cyclegan")
+    assert not CycleGAN.needs_labels(config)
+    assert not CycleGAN.needs_edges(config)
     assert METHODS["morngan"].method.needs_labels(make_config("demo"))
+    assert METHODS["morngan"].method.needs_edges(make_config("demo"))
 
 
 def test_a_method_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -233,7 +233,7 @@ def _without_config(run: Path) -> None:
 
 
 def _odd_config(run: Path) -> None:
-    (run / "config.json").write_text('{"preset": "demo"}')
+    (run / "config.json").write_text('{"preset": "demo", "losses": {"gone": 3}}')
 
 
 def _without_partner(run: Path) -> None:
@@ -283,7 +283,7 @@ def _without_images(run: Path) -> None:
     [
         (_without_weights, "holds no weights.safetensors"),
         (_without_config, "config.json: no such file; expected the folder of a run"),
-        (_odd_config, "config.json: cannot be used"),
+        (_odd_config, "config.json: cannot be used (losses.gone: no option of this trainer)"),
         (_without_partner, "001.png: has no partner of its name in"),
         (_other_size, "001.png: is 64 x 49, its image"),
         (_without_images, "valB: expected night thermal images to evaluate on, found none"),

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import signal
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from helpers.tiny_run import NETWORKS, method_of, quiet, rows_without_seconds, step_and_terms, tiny_config, tiny_data
-from ntir2dc.config import ModuleOptions
+from ntir2dc.config import ModuleOptions, from_stored
 from ntir2dc.data.folders import TrainingData
+from ntir2dc.methods.method import Part, Terms, Update
 from ntir2dc.methods.morngan.method import TERMS
 from ntir2dc.methods.morngan.objective import Step
 from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Phase
@@ -180,13 +184,13 @@ def test_a_non_finite_loss_stops_with_its_name_and_keeps_the_last_good_state(
     trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
     checked = trainer.checked
 
-    def spoil(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    def spoil(terms: dict[str, float], stepped: Sequence[str]) -> dict[str, float]:
         if term in terms and trainer.step >= 10:
             terms = {**terms, term: terms[term] * math.nan}
-        return checked(terms)
+        return checked(terms, stepped)
 
     monkeypatch.setattr(trainer, "checked", spoil)
-    with pytest.raises(NonFiniteLossError, match=f"step 10: the loss term '{term}' is nan"):
+    with pytest.raises(NonFiniteLossError, match=f"step 10: the loss term '{term}' is nan; nothing was updated"):
         trainer.fit()
     newest = list_checkpoints(tmp_path / "checkpoints")[-1]
     assert newest.name == "step_00000009.pt"
@@ -194,6 +198,44 @@ def test_a_non_finite_loss_stops_with_its_name_and_keeps_the_last_good_state(
     resumed.resume()
     assert resumed.step == 9
     assert resumed.fit()
+
+
+def test_a_non_finite_loss_of_a_later_update_says_what_was_updated(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny_config(tmp_path, method="cyclegan"), data, say=quiet)
+    method = trainer.method
+
+    def of(names: tuple[str, ...], factor: float) -> Callable[[Part], Iterator[Terms]]:
+        def losses(part: Part) -> Iterator[Terms]:
+            for terms in method.losses(part):
+                taken = {name: value * factor for name, value in terms.items() if name in names}
+                if taken:
+                    yield taken
+
+        return losses
+
+    generators = Update(("generators",), of(("adv", "cyc", "idt"), 1))
+    discriminators = Update(("discriminators",), of(("disc_a", "disc_b"), math.nan))
+    monkeypatch.setattr(method, "updates", lambda epoch: (generators, discriminators))
+    before = {k: v.clone() for k, v in method.networks.state_dict().items()}
+    with pytest.raises(NonFiniteLossError, match="'disc_a' is nan; generators were updated in it already"):
+        trainer.fit()
+    moved = {k.split(".")[0] for k, v in method.networks.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"generator_ab", "generator_ba"}
+
+
+def test_a_run_takes_the_numbers_of_numpy(data: TrainingData, tmp_path: Path) -> None:
+    numbers = {"seed": np.int64(3), "lr": np.float32(1e-3), "batch_size": np.uint8(1), "pool": np.int16(3)}
+    config = tiny_config(tmp_path, max_steps=np.int64(1), deterministic=np.bool_(False), **numbers)
+    trainer = Trainer(config, data, say=quiet)
+    trainer.save_config()
+    trainer.fit()
+    assert from_stored(json.loads((tmp_path / "config.json").read_text())) == config
+    resumed = Trainer(dataclasses.replace(config, max_steps=np.int32(2)), data, say=quiet)
+    resumed.resume()
+    resumed.fit()
+    assert resumed.step == 2
 
 
 def test_non_finite_weights_are_never_saved(data: TrainingData, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ntir2dc.config.options import (
     NetworkOptions,
     PhaseOptions,
 )
-from ntir2dc.config.plain import differences, from_dict, to_dict, what_matters, with_defaults
+from ntir2dc.config.plain import differences, from_dict, from_stored, to_dict, what_matters, with_defaults
 from ntir2dc.config.presets import make_config
 from ntir2dc.config.train import PresetName, TrainConfig, VariantName
 
@@ -27,6 +27,7 @@ __all__ = [
     "VariantName",
     "differences",
     "from_dict",
+    "from_stored",
     "make_config",
     "to_dict",
     "what_matters",

@@ -24,7 +24,14 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(plain: dict[str, Any]) -> TrainConfig:
-    """Return the configuration that :func:`to_dict` gave."""
+    """Return the configuration that :func:`to_dict` gave.
+
+    Raises:
+        ValueError: a name that is no option, or a value that the configuration refuses.
+    """
+    unknown = _unknown(plain, to_dict(TrainConfig()))
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: no option of this trainer")
     values = dict(plain)
     networks = dict(values["networks"])
     networks["discriminator_layers"] = tuple(networks["discriminator_layers"])
@@ -35,6 +42,17 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["losses"] = LossOptions(**values["losses"])
     values["cyclegan"] = CycleGANOptions(**values["cyclegan"])
     return TrainConfig(**values)
+
+
+def from_stored(plain: Any) -> TrainConfig:
+    """Return the configuration of a run, perhaps of an older one: options that it lacks have their default.
+
+    Raises:
+        ValueError: as :func:`from_dict`, or this is no dict of options.
+    """
+    if not isinstance(plain, dict):
+        raise ValueError(f"expected options by their names, got a {type(plain).__name__}")
+    return from_dict(with_defaults(plain))
 
 
 def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +66,19 @@ def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:
         return merged
 
     return over(plain, to_dict(TrainConfig()))
+
+
+def _unknown(plain: dict[str, Any], known: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names that are no options; a group that is none is told at once."""
+    names: list[str] = []
+    for name, value in plain.items():
+        if name not in known:
+            names.append(f"{prefix}{name}")
+        elif isinstance(known[name], dict):
+            if not isinstance(value, dict):
+                raise ValueError(f"{prefix}{name}: expected options by their names, got {value!r}")
+            names += _unknown(value, known[name], f"{prefix}{name}.")
+    return names
 
 
 def what_matters(config: dict[str, Any]) -> dict[str, Any]:

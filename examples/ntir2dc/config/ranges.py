@@ -80,5 +80,7 @@ def check_ranges(config: Any) -> None:
         value = config
         for part in name.split("."):
             value = getattr(value, part)
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"{name}: expected {allowed}, got {value!r}")
         if not allowed.holds(value):
             raise ValueError(f"{name}: expected {allowed}, got {value}")

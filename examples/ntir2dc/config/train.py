@@ -138,8 +138,12 @@ class TrainConfig:
             )
 
 
-def _make_plain(options: Any) -> None:
-    """Replace the numbers of numpy in a dataclass by Python's, which JSON and checkpoints hold."""
+def _make_plain(options: Any, prefix: str = "") -> None:
+    """Replace the numbers of numpy in a dataclass by Python's, which JSON and checkpoints hold.
+
+    Raises:
+        ValueError: a fraction where an integer belongs.
+    """
 
     def plain(value: Any) -> Any:
         return value.item() if isinstance(value, np.generic) else value
@@ -147,9 +151,11 @@ def _make_plain(options: Any) -> None:
     for one in fields(options):
         value = getattr(options, one.name)
         if is_dataclass(value):
-            _make_plain(value)
+            _make_plain(value, f"{one.name}.")
         # frozen for everybody else
         elif isinstance(value, tuple):
             object.__setattr__(options, one.name, tuple(plain(part) for part in value))
         elif isinstance(value, np.generic):
             object.__setattr__(options, one.name, plain(value))
+        if one.type == "int" and isinstance(plain(value), float):
+            raise ValueError(f"{prefix}{one.name}: expected an integer, got {value}")

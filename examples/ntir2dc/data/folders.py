@@ -29,13 +29,13 @@ class Frame:
     """One image with what belongs to it."""
 
     image: Path
-    edges: Path
+    edges: Path | None = None
     labels: Path | None = None
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The frames of both domains, checked, with edges and (domain A) labels."""
+    """The frames of both domains, checked, with edges and (domain A) labels where they are needed."""
 
     a: tuple[Frame, ...]
     b: tuple[Frame, ...]
@@ -62,6 +62,7 @@ def prepare_training_data(
     crop: int,
     edge_thresholds: tuple[float, float] = (0.1, 0.2),
     need_labels: bool = True,
+    need_edges: bool = True,
     denoise: bool = True,
     published_fusion: bool = False,
     report: Callable[[str], None] = lambda _: None,
@@ -78,6 +79,7 @@ def prepare_training_data(
         crop: side of the training crop; smaller images are an error.
         edge_thresholds: of Canny, for images without a given edge map.
         need_labels: False leaves labels alone.
+        need_edges: False leaves edges alone.
         denoise: run the semantic denoiser on the labels of ``trainA``, given or fused.
         published_fusion: fuse as the published code does.
         report: is told what is being derived.
@@ -97,10 +99,13 @@ def prepare_training_data(
         SemanticDenoiser.visible(space) if denoise else None,
     )
     frames_a = tuple(
-        Frame(checked.image, edges_a.of(checked), labels_a.of(checked) if kinds else None)
-        for checked in _images_a(folder, space, crop, kinds)
+        Frame(checked.image, edges_a.of(checked) if need_edges else None, labels_a.of(checked) if kinds else None)
+        for checked in _images_a(folder, space, crop, kinds, need_edges)
     )
-    frames_b = tuple(Frame(checked.image, edges_b.of(checked)) for checked in _images_b(folder, space, crop))
+    frames_b = tuple(
+        Frame(checked.image, edges_b.of(checked) if need_edges else None)
+        for checked in _images_b(folder, space, crop, need_edges)
+    )
     for name, edges in (("trainA", edges_a), ("trainB", edges_b)):
         if edges.computed:
             report(f"edges of {edges.computed} images of {folder / name} computed with Canny ({low:g}, {high:g})")
@@ -126,12 +131,14 @@ def check_training_data(folder: Path, space: LabelSpace, *, crop: int, need_labe
 # ---- what is there ---------------------------------------------------------------------------------------------------
 
 
-def _images_a(folder: Path, space: LabelSpace, crop: int, kinds: Sequence[str]) -> Iterator[_Checked]:
-    return _checked(folder, "A", load_color, space, crop, kinds)
+def _images_a(
+    folder: Path, space: LabelSpace, crop: int, kinds: Sequence[str], with_edges: bool = True
+) -> Iterator[_Checked]:
+    return _checked(folder, "A", load_color, space, crop, kinds, with_edges)
 
 
-def _images_b(folder: Path, space: LabelSpace, crop: int) -> Iterator[_Checked]:
-    return _checked(folder, "B", load_thermal, space, crop, ())
+def _images_b(folder: Path, space: LabelSpace, crop: int, with_edges: bool = True) -> Iterator[_Checked]:
+    return _checked(folder, "B", load_thermal, space, crop, (), with_edges)
 
 
 def _checked(
@@ -141,8 +148,9 @@ def _checked(
     space: LabelSpace,
     crop: int,
     kinds: Sequence[str],
+    with_edges: bool,
 ) -> Iterator[_Checked]:
-    """Read and check the images of a domain, with their edge maps and those in the folders ``kinds``."""
+    """Read and check the images of a domain, with their edge maps if asked for, and those in the folders ``kinds``."""
     if not folder.is_dir():
         seen = "" if folder.is_absolute() else f", which is where {folder} lies from here"
         raise DataError(f"{folder.absolute()}: no such folder{seen}")
@@ -151,7 +159,9 @@ def _checked(
         raise DataError(
             f"{folder / f'train{domain}'}: expected a folder with images ({', '.join(SUFFIXES)}), found none"
         )
-    edges = partners_of(images, folder / f"edges{domain}", complete=False, strict=True)
+    edges: Sequence[Path | None] = [None] * len(images)
+    if with_edges:
+        edges = partners_of(images, folder / f"edges{domain}", complete=False, strict=True)
     maps = [partners_of(images, folder / kind, complete=True, strict=True) for kind in kinds]
     for image, edge, *own in zip(images, edges, *maps, strict=True):
         pixels, source = load(image)

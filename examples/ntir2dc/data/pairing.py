@@ -89,6 +89,11 @@ def window(size: Sequence[int], corner: tuple[int, int], crop: int, flip: bool) 
     return torch.tensor([row, width - crop - col if flip else col, height, width])
 
 
+def edges_of(frame: Frame, image: Tensor) -> Tensor:
+    """Return the edge map ``(H, W)`` of a frame; zeros where its method needs none."""
+    return torch.zeros(image.shape[-2:]) if frame.edges is None else read_edges(frame.edges)
+
+
 @dataclass
 class PairedCrops(Dataset[Sample]):
     """The samples of one epoch.
@@ -132,7 +137,7 @@ class PairedCrops(Dataset[Sample]):
         generator = seeded(self.seed, Stream.SAMPLE, self.epoch, position)
         frame = self.data.a[int(self._order_a[position])]
         real_a, labels_a = self._read_a(frame)
-        edges_a = read_edges(frame.edges)
+        edges_a = edges_of(frame, real_a)
         corner = random_corner((real_a.shape[-2], real_a.shape[-1]), self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < self.flip)
         window_a = window(real_a.shape, corner, self.crop, mirrored)
@@ -146,7 +151,8 @@ class PairedCrops(Dataset[Sample]):
             row, col = self.sampler.bank.payload[index_b].tolist()
             corner_b = (row, col)
         frame = self.data.b[index_b]
-        real_b, edges_b = read_thermal(frame.image), read_edges(frame.edges)
+        real_b = read_thermal(frame.image)
+        edges_b = edges_of(frame, real_b)
         if corner_b is None:
             corner_b = random_corner((real_b.shape[-2], real_b.shape[-1]), self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < self.flip)

@@ -115,12 +115,12 @@ def format_figure(figure: Figure, column: Column, sign: str = "") -> str:
 
 
 def cells(
-    found: Sequence[Difference], names: tuple[str, str], others: Mapping[str, Sequence[Scores]], space: LabelSpace
+    differences: Sequence[Difference], names: tuple[str, str], others: Mapping[str, Sequence[Scores]], space: LabelSpace
 ) -> list[list[str]]:
     """Return head and rows as text: a figure in each row, ``others`` before the two that are compared.
 
     Args:
-        found: what :func:`compare` returned.
+        differences: what :func:`compare` returned.
         names: how the first and the second are called.
         others: scores of further ways of translating the same frames, by name.
         space: the label space of the judge.
@@ -128,7 +128,7 @@ def cells(
     first, second = names
     figures = {name: over_frames(scores, space) for name, scores in others.items()}
     table = [["", *others, second, first, f"{first} minus {second}", f"{LEVEL:.0%} interval", f"{first} is ahead in"]]
-    for one in found:
+    for one in differences:
         column = one.column
         low, high = (f"{x * column.scale:+.{column.digits}f}" for x in (one.low, one.high))
         table.append(
@@ -145,7 +145,7 @@ def cells(
     return table
 
 
-def to_json(found: Sequence[Difference]) -> dict[str, Any]:
+def to_json(differences: Sequence[Difference]) -> dict[str, Any]:
     """Return the differences as plain values by the key of their figure; NaN becomes None."""
 
     def plain(value: float) -> float | None:
@@ -163,5 +163,5 @@ def to_json(found: Sequence[Difference]) -> dict[str, Any]:
             "even": one.even,
             "frames": one.frames,
         }
-        for one in found
+        for one in differences
     }

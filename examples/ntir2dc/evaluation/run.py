@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from morn_losses import LabelSpace
-from ntir2dc.config import TrainConfig, from_dict, to_dict
+from ntir2dc.config import TrainConfig, from_stored, to_dict
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation.cases import (
     INPUT,
@@ -50,7 +50,7 @@ def load_config(run: Path) -> TrainConfig:
     """
     path = run / "config.json"
     try:
-        return from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return from_stored(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; expected the folder of a run") from None
     except (OSError, ValueError, TypeError, KeyError) as error:

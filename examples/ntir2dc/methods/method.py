@@ -124,6 +124,10 @@ class Method(Protocol):
     def needs_labels(config: TrainConfig) -> bool:
         """Return whether a run of these options needs labels of the color images."""
 
+    @staticmethod
+    def needs_edges(config: TrainConfig) -> bool:
+        """Return whether a run of these options needs edge maps; without them the batch holds zeros."""
+
     def groups(self) -> dict[str, Group]:
         """Return what each optimizer moves, by its name."""
 

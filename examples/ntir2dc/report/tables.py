@@ -75,7 +75,7 @@ def collaboration(rows: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
     if body:
         texts.append("ACA compares a class where both images hold enough of it:")
     table = HtmlTable("", ("class", "steps found", "of steps", "share"), body) if body else None
-    return {"texts": texts, "found": table} if texts else None
+    return {"texts": texts, "classes": table} if texts else None
 
 
 def metric_tables(result: Mapping[str, Any], missing: list[str]) -> dict[str, Any] | None:

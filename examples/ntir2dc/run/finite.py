@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -13,13 +13,15 @@ class NonFiniteLossError(RuntimeError):
     """A loss is NaN or infinite; the message names it."""
 
 
-def check_terms(values: Mapping[str, float], step: int, out: Path) -> None:
-    """Raise :class:`NonFiniteLossError` if a value of a step is not finite, in the words of the run in ``out``."""
+def check_terms(values: Mapping[str, float], step: int, out: Path, updated: Sequence[str] = ()) -> None:
+    """Raise :class:`NonFiniteLossError` if a value of a step is not finite, in the words of the run in ``out``.
+
+    ``updated`` names the optimizers that have taken this step already.
+    """
+    done = f"{' and '.join(updated)} were updated in it already" if updated else "nothing was updated"
     for name, value in values.items():
         if not math.isfinite(value):
-            raise NonFiniteLossError(
-                f"step {step}: the loss term {name!r} is {value}; nothing was updated. {_last_good_state(out)}"
-            )
+            raise NonFiniteLossError(f"step {step}: the loss term {name!r} is {value}; {done}. {_last_good_state(out)}")
 
 
 def check_weights(model: nn.Module, step: int, out: Path) -> None:

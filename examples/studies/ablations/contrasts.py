@@ -100,11 +100,11 @@ def paired(
     return estimate(np.stack(differences), n)
 
 
-def verdict(found: Estimate, margin: float | None) -> str:
+def verdict(interval: Estimate, margin: float | None) -> str:
     """Say in a word what an interval says about a claim: of a gain (None), or of no loss beyond a margin."""
-    if not math.isfinite(found.low):
+    if not math.isfinite(interval.low):
         return "not known"
     bound = 0.0 if margin is None else -margin
-    if found.low > bound:
+    if interval.low > bound:
         return "holds"
-    return "does not hold" if found.high < bound else "undecided"
+    return "does not hold" if interval.high < bound else "undecided"

@@ -149,7 +149,7 @@ def _draw_contrasts(
     sheet.text(
         14, top - 24, "contrasts: 100 times the difference and its 95% interval, which must lie right of the tick"
     )
-    known = [c.found for c in compared if c.found is not None and math.isfinite(c.found.value)]
+    known = [c.estimate for c in compared if c.estimate is not None and math.isfinite(c.estimate.value)]
     reach = [v * 100 for e in known for v in (e.low, e.high, e.value) if math.isfinite(v)]
     axis = make_axis([*reach, -1.0, 1.0], *span)
     _axis_lines(sheet, axis, top - 8, bottom)
@@ -161,13 +161,13 @@ def _draw_contrasts(
         sheet.text(14, y, f"{figure}: {names[contrast.row]} against {names[contrast.against]}")
         bound = -(contrast.margin or 0.0)
         sheet.line(axis(100 * bound), y - 9, axis(100 * bound), y + 9, fill=INK, width=1.5)
-        if one.found is None or not math.isfinite(one.found.value):
+        if one.estimate is None or not math.isfinite(one.estimate.value):
             sheet.text(axis.left + 4, y, "not run", fill=GRAY)
             continue
-        color = RED if one.found.high < bound else BLUE
-        if math.isfinite(one.found.low):
-            sheet.line(axis(100 * one.found.low), y, axis(100 * one.found.high), y, fill=color, width=2)
-        sheet.dot(axis(100 * one.found.value), y, 4, fill=color)
+        color = RED if one.estimate.high < bound else BLUE
+        if math.isfinite(one.estimate.low):
+            sheet.line(axis(100 * one.estimate.low), y, axis(100 * one.estimate.high), y, fill=color, width=2)
+        sheet.dot(axis(100 * one.estimate.value), y, 4, fill=color)
 
 
 @torch.inference_mode()

@@ -80,9 +80,9 @@ def collect(out: Path, base: TrainConfig, rows: Mapping[str, Row], frozen: Froze
     return Found(scores, records)
 
 
-def facts(base: Base, frozen: Frozen, found: Found) -> list[str]:
+def facts(base: Base, frozen: Frozen, scored: Found) -> list[str]:
     """Return what identifies the numbers: scenes, judge, budget, code and machine."""
-    records = [record for by_seed in found.records.values() for record in by_seed.values()]
+    records = [record for by_seed in scored.records.values() for record in by_seed.values()]
     options = base.config
     judge = "no judge" if frozen.judge_sha256 is None else f"judge {frozen.judge_sha256[:12]}"
     budget = ", ".join(f"{steps} steps" for steps in sorted({record["steps"] for record in records}))
@@ -199,11 +199,11 @@ def _repeated(table: Table) -> set[str]:
     return set() if table.name == "table5" else set(TABLES["table5"].rows)
 
 
-def _panel_columns(out: Path, found: Found) -> dict[str, Path]:
+def _panel_columns(out: Path, scored: Found) -> dict[str, Path]:
     """Return the runs that the panels show: baseline and full where there are any, of their first common seed."""
-    names = [name for name in ("baseline", "full") if name in found.scores] or list(found.scores)[:2]
-    common = set.intersection(*(set(found.scores[name]) for name in names))
-    seeds = {name: min(common or set(found.scores[name])) for name in names}
+    names = [name for name in ("baseline", "full") if name in scored.scores] or list(scored.scores)[:2]
+    common = set.intersection(*(set(scored.scores[name]) for name in names))
+    seeds = {name: min(common or set(scored.scores[name])) for name in names}
     return {f"{name}, seed {seeds[name]}": out / "rows" / name / f"seed_{seeds[name]}" for name in names}
 
 

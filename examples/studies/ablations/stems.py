@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ntir2dc.config import TrainConfig, from_dict, to_dict, what_matters, with_defaults
+from ntir2dc.config import TrainConfig, from_stored, to_dict, what_matters
 from ntir2dc.files import write_atomically
 from ntir2dc.methods.morngan.schedule import Phase, Schedule
 from ntir2dc.run.checkpoint import load_newest, save_checkpoint
@@ -91,7 +91,7 @@ def find_stem(
         held = json.loads((donor / "started.json").read_text())
         if any(held["identity"][key] != value for key, value in hashes.items()):
             continue
-        shared = shared_steps(config, from_dict(with_defaults(held["options"])), steps_per_epoch)
+        shared = shared_steps(config, from_stored(held["options"]), steps_per_epoch)
         for stem in (donor / "stems").glob("[0-9]*[0-9]"):
             if int(stem.name) <= shared and (longest is None or int(stem.name) > longest[1]):
                 longest = stem, int(stem.name)

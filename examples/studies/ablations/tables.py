@@ -38,7 +38,7 @@ class Compared:
 
     contrast: Contrast
     seeds: tuple[int, ...]
-    found: Estimate | None
+    estimate: Estimate | None
 
 
 def figures_of(scores: Sequence[Scores], space: LabelSpace) -> dict[str, float]:
@@ -124,7 +124,7 @@ def contrast_cells(compared: Sequence[Compared], titles: Mapping[str, str]) -> l
     """Return head and rows of the contrasts as text."""
     cells = [["contrast", "figure", "claim", "difference", f"{LEVEL:.0%} interval", "by seed", "the claim"]]
     for one in compared:
-        contrast, estimate, column = one.contrast, one.found, column_of(one.contrast.key)
+        contrast, estimate, column = one.contrast, one.estimate, column_of(one.contrast.key)
         digits = column.digits
 
         def show(value: float, column: Column = column, digits: int = digits) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelSpace
-from ntir2dc.config import TrainConfig, from_dict
+from ntir2dc.config import TrainConfig, from_stored
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError, list_images, read_thermal, save_image
 from ntir2dc.run.checkpoint import list_checkpoints
@@ -84,4 +84,4 @@ def continue_with_truth(
 
 def options_of(run: Path) -> TrainConfig:
     """Return the options that a run of the study was started with."""
-    return from_dict(json.loads((run / "options.json").read_text()))
+    return from_stored(json.loads((run / "options.json").read_text()))

@@ -155,12 +155,12 @@ def encoder_features(s: Standins, steps: int) -> Found:
     y_real, y_fake = labels_day[days], labels_night[nights]
 
     def compare(features: Tensor) -> tuple[float, ...]:
-        found = []
+        cosines = []
         for r, f, yr, yf in zip(real, features, y_real[:, ::4, ::4], y_fake[:, ::4, ::4], strict=True):
             for c in classes:
                 if int((yr == c).sum()) >= ENOUGH and int((yf == c).sum()) >= ENOUGH:
-                    found.append(alike(r[:, yr == c].T, f[:, yf == c].T))
-        return tuple(torch.tensor(found).mean(0).tolist())
+                    cosines.append(alike(r[:, yr == c].T, f[:, yf == c].T))
+        return tuple(torch.tensor(cosines).mean(0).tolist())
 
     result: Found = {BEFORE: compare(fake)}
     for k in CLUSTERS:
@@ -177,14 +177,14 @@ def study(options: Options, standins: Sequence[Standins]) -> Card:
     known = [known_components(seed, options.aca_steps) for seed in range(options.sets)]
     encoded = [encoder_features(s, options.aca_steps) for s in standins]
 
-    def cells(found: Sequence[Found], name: str) -> tuple[Values, ...]:
-        return tuple(zip(*(of_set[name] for of_set in found), strict=True))
+    def cells(sets: Sequence[Found], name: str) -> tuple[Values, ...]:
+        return tuple(zip(*(of_set[name] for of_set in sets), strict=True))
 
-    def rows(found: Sequence[Found]) -> tuple[tuple[str, tuple[Values, ...]], ...]:
-        return tuple((name if name == BEFORE else f"K = {name}", cells(found, name)) for name in found[0])
+    def rows(sets: Sequence[Found]) -> tuple[tuple[str, tuple[Values, ...]], ...]:
+        return tuple((name if name == BEFORE else f"K = {name}", cells(sets, name)) for name in sets[0])
 
-    def margin(found: Sequence[Found], more: str, less: str, part: int) -> Values:
-        return tuple(of_set[more][part] - of_set[less][part] for of_set in found)
+    def margin(sets: Sequence[Found], more: str, less: str, part: int) -> Values:
+        return tuple(of_set[more][part] - of_set[less][part] for of_set in sets)
 
     claims = [
         Claim("known components: K = 4 brings positions nearer to components", margin(known, "4", BEFORE, 0)),
@@ -224,10 +224,10 @@ def study(options: Options, standins: Sequence[Standins]) -> Card:
 
 
 def _picture(known: Sequence[Found], encoded: Sequence[Found]) -> Image.Image:
-    def means(found: Sequence[Found], part: int) -> tuple[list[float], list[float]]:
+    def means(sets: Sequence[Found], part: int) -> tuple[list[float], list[float]]:
         # K = 0 is the state before
         names = (BEFORE, *map(str, CLUSTERS))
-        return [0.0, *map(float, CLUSTERS)], [spread([s[n][part] for s in found])[0] for n in names]
+        return [0.0, *map(float, CLUSTERS)], [spread([s[n][part] for s in sets])[0] for n in names]
 
     label = "clusters K (0: before the optimisation)"
     return beside(

@@ -49,14 +49,14 @@ def write_report_card(folder: Path, options: Options, say: Say = print) -> list[
     Runs on the CPU with the number of threads it finds; the same options give the same numbers on the same machine.
     """
     start = time.perf_counter()
-    found = []
+    written = []
     for card in cards(options, say):
         verdicts = [claim.verdict() for claim in card.claims]
         say(f"  {card.title}: {verdicts.count('yes')} of {len(verdicts)} claims hold in every set")
-        found.append(card)
+        written.append(card)
     seconds = time.perf_counter() - start
     problems: list[str] = []
-    for card in found:
+    for card in written:
         path = folder / "pictures" / f"{card.key}.png"
         attempt(partial(save_png, card.picture, path), path, problems)
     machine = {
@@ -69,20 +69,20 @@ def write_report_card(folder: Path, options: Options, say: Say = print) -> list[
     result = {
         "options": asdict(options),
         "machine": machine,
-        "cards": {card.key: to_json(card) for card in found},
+        "cards": {card.key: to_json(card) for card in written},
     }
     texts = {
         "report_card.json": json.dumps(result, indent=1, allow_nan=False) + "\n",
-        "report_card.md": page(found, options, machine),
+        "report_card.md": page(written, options, machine),
     }
     for name, text in texts.items():
         attempt(partial(write_text, folder / name, text), folder / name, problems)
     if problems:
         raise OSError("; ".join(problems))
-    return found
+    return written
 
 
-def page(found: list[Card], options: Options, machine: dict[str, object]) -> str:
+def page(shown: list[Card], options: Options, machine: dict[str, object]) -> str:
     """Return the whole report as Markdown; comments mark the numbers of each card, for pages that copy them."""
     parts = [
         "# Module report card",
@@ -90,7 +90,7 @@ def page(found: list[Card], options: Options, machine: dict[str, object]) -> str
         f"0: yes means in every set, no in none. torch {machine['torch']}, {machine['threads']} thread(s), "
         f"{machine['seconds']} s.",
     ]
-    for card in found:
+    for card in shown:
         numbers = f"<!-- {card.key} -->\n\n{to_markdown(card)}\n<!-- end of {card.key} -->"
         parts += [f"## {card.title}", card.how, numbers, f"![{card.title}](pictures/{card.key}.png)"]
     return "\n\n".join(parts) + "\n"

@@ -54,15 +54,15 @@ def study(options: Options, standins: Sequence[Standins]) -> Card:
     contrast: dict[str, list[float]] = {n: [] for n in names}
     for s in standins:
         for name, translate in zip(names, (s.plain, s.robust), strict=True):
-            found = [inconsistency(translate, s.test.night, scale) for scale in SCALES]
-            levels[name].append([a for a, _ in found])
-            structure[name].append([b for _, b in found])
+            of_scales = [inconsistency(translate, s.test.night, scale) for scale in SCALES]
+            levels[name].append([a for a, _ in of_scales])
+            structure[name].append([b for _, b in of_scales])
             fake = run(translate, s.test.night)
             errors[name].append(float((fake - s.test.day).abs().mean()) * 127.5)
             contrast[name].append(float(fake.std((2, 3)).mean() / s.test.day.std((2, 3)).mean()))
 
-    def column(found: dict[str, list[list[float]]], name: str, at: int) -> Values:
-        return tuple(of_set[at] for of_set in found[name])
+    def column(measured: dict[str, list[list[float]]], name: str, at: int) -> Values:
+        return tuple(of_set[at] for of_set in measured[name])
 
     heads = tuple(f"scale {scale:g}{'' if scale in TRAINED else ' (unseen)'}" for scale in SCALES)
     tables = [

@@ -161,7 +161,7 @@ def class_shares(folder: Path, space: LabelSpace) -> list[dict[str, float]]:
     images, *maps = (by_name(list_images(folder / kind)) for kind in ("trainA", *kinds))
     if any(paths.keys() != maps[0].keys() for paths in maps):
         raise DataError(f"{folder}: expected maps of the same names in {' and '.join(kinds)}")
-    found = []
+    of_maps = []
     for name in maps[0]:
         paths = [of_kind[name] for of_kind in maps]
         image = read_picture(images[name]).source if name in images else None
@@ -171,8 +171,8 @@ def class_shares(folder: Path, space: LabelSpace) -> list[dict[str, float]]:
             raise DataError(f"{paths[-1]}: is not of the size of {paths[0]}")
         counts = np.bincount(np.where(first == last, first, space.ignore_index).ravel(), minlength=256)
         shares = {name: 100 * float(counts[i]) / first.size for i, name in enumerate(space.names)}
-        found.append({**shares, "none": 100 - sum(shares.values())})
-    return found
+        of_maps.append({**shares, "none": 100 - sum(shares.values())})
+    return of_maps
 
 
 def class_table(real: Sequence[Mapping[str, float]], scenes: Sequence[Mapping[str, float]]) -> Table:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelSpace
 from morn_losses.functional import mine_labels
-from ntir2dc.config import TrainConfig, from_dict, with_defaults
+from ntir2dc.config import TrainConfig, from_stored
 from ntir2dc.data.folders import Frame, TrainingData
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import find_cases, list_cases, read_case
@@ -53,11 +53,10 @@ def load_method(folder: Path, data: Path, space: LabelSpace = CITYSCAPES) -> Mor
         DataError: the run has no segmenters, or the folder no images.
     """
     state = load_newest(folder)
-    config: TrainConfig = from_dict(with_defaults(state["config"]))
+    config: TrainConfig = from_stored(state["config"])
     if not config.modules.sc:
         raise DataError(f"{folder}: the run has no segmenters (modules.sc is off)")
-    # it trains nothing, and reads no edges
-    frames = tuple(Frame(files["night"], files["night"], None) for files in find_cases(data, space))
+    frames = tuple(Frame(files["night"]) for files in find_cases(data, space))
     microbatches = Microbatches(World(), 1, config.batch_size, config.seed)
     method = MornGAN(config, TrainingData((), frames, ()), space, microbatches, say=lambda _: None)
     method.networks.load_state_dict(state["model"])

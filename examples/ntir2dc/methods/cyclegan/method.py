@@ -67,6 +67,11 @@ class CycleGAN:
         """Return that images alone are needed."""
         return False
 
+    @staticmethod
+    def needs_edges(config: TrainConfig) -> bool:
+        """Return that images alone are needed."""
+        return False
+
     def groups(self) -> dict[str, Group]:
         """Return one optimizer for both generators, one for both discriminators."""
         return {

@@ -71,6 +71,11 @@ class MornGAN:
         """Return that semantic consistency needs labels."""
         return config.modules.sc
 
+    @staticmethod
+    def needs_edges(config: TrainConfig) -> bool:
+        """Return that SGA needs edges."""
+        return config.losses.lambda_sga > 0
+
     def groups(self) -> dict[str, Group]:
         """Return what the optimizers of generators, segmenters (if there are any) and discriminators move."""
         config, networks = self.config, self.networks
