@@ -207,6 +207,17 @@ def test_the_diff_shown_is_that_of_the_recipe() -> None:
     assert "# morn" not in module.recipe_diff()
 
 
+def test_tests_that_pages_name_exist() -> None:
+    defined: set[str] = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        defined |= set(re.findall(r"^ *def (test_\w+)", path.read_text(), re.MULTILINE)) | {path.name}
+    for page in PAGES:
+        # names of functions, some cut short by dots
+        for name in re.findall(r"`(?:tests/(?:\w+/)*)?(test_[a-z\d_.]+)`", page.read_text()):
+            pattern = re.escape(name).replace(r"\.\.\.", r"\w*")
+            assert any(re.fullmatch(pattern, known) for known in defined), f"{page.name}: {name}"
+
+
 def test_commands_name_scripts_and_targets_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for page in PAGES:
