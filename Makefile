@@ -55,8 +55,8 @@ docs: $(VENV)/dev.done
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build
 	@echo "Open docs/_build/index.html"
 
-# the built wheel in an environment of its own: with nothing but the core packages, then with what the examples need
-# only what is imported is worth compiling here
+# the built wheel in an environment of its own: with nothing but the core packages, then with what the examples need;
+# README's first snippets and the notebooks run there too, and only what is imported is worth compiling
 WHEEL_PIP = build/wheel-venv/bin/python -m pip install --disable-pip-version-check --quiet --no-compile
 wheel: $(VENV)/dev.done
 	rm -rf dist build/wheel-venv
@@ -65,9 +65,11 @@ wheel: $(VENV)/dev.done
 	$(WHEEL_PIP) "$(TORCH)"
 	$(WHEEL_PIP) dist/*.whl
 	cd build && wheel-venv/bin/python ../tests/drills/check_installed.py
+	cd build && wheel-venv/bin/python ../tests/drills/check_front.py ../README.md
 	cd build && wheel-venv/bin/python ../tests/drills/check_examples.py --jobs $(WORKERS)
 	$(WHEEL_PIP) "$$(echo dist/*.whl)[train]"
 	cd build && wheel-venv/bin/python ../tests/drills/check_examples.py --jobs $(WORKERS) --installed train
+	cd build && wheel-venv/bin/python ../tests/drills/check_front.py ../examples/notebooks/*.ipynb
 
 # peers that are not installed are skipped: pip install faiss-cpu fast-pytorch-kmeans kmeans-pytorch
 benchmarks: $(VENV)/dev.done

@@ -22,14 +22,18 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_static"]
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
 
 # the extension marks the equations up; KaTeX renders them
 mathjax_path = "katex/auto-render.min.js"
 mathjax_options = {"defer": "defer"}
-html_js_files = [("katex/katex.min.js", {"defer": "defer", "priority": 100}), ("math.js", {"defer": "defer"})]
+html_js_files = [
+    ("katex/katex.min.js", {"defer": "defer", "priority": 100}),
+    ("math.js", {"defer": "defer"}),
+    "copy.js",
+]
 html_css_files = ["katex/katex.min.css", "page.css"]
 
 # single backticks in docstrings, which read well in help(), are links here
@@ -46,5 +50,6 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = "morn-losses"
 html_static_path = ["_static"]
+html_extra_path = ["llms.txt"]  # where programs that read for a model look: at the root
 html_copy_source = False
 html_show_sourcelink = False

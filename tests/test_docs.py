@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import morn_losses
 from morn_losses import edges, functional, label_spaces, metrics
@@ -140,6 +141,45 @@ def test_every_page_is_in_the_contents() -> None:
     assert listed == {str(p.relative_to(DOCS).with_suffix("")) for p in WRITTEN}
 
 
+def test_the_list_for_language_models_has_every_page() -> None:
+    text = (DOCS / "llms.txt").read_text()
+    assert re.match(r"# morn-losses\n\n> ", text)
+    listed = re.findall(r"^- \[[^\]]+\]\(([\w/]+)\.html\)", text, re.MULTILINE)
+    assert len(listed) == len(set(listed)) == len(re.findall(r"\]\(", text))
+    assert set(listed) == {str(p.relative_to(DOCS).with_suffix("")) for p in WRITTEN} - {"index"}
+
+
+def test_pictures_of_the_gallery_are_made_by_the_code_under_them() -> None:
+    text = (DOCS / "gallery.md").read_text()
+    source = (DOCS / "make_concept_pictures.py").read_text()
+    shown = re.findall(r"!\[.+\]\(pictures/(\w+)\.png\)\n\n```{literalinclude} (\S+)\n:pyobject: (\w+)\n```", text)
+    assert len(shown) == text.count("![") == text.count("literalinclude")
+    for picture, file, function in shown:
+        (body,) = re.findall(rf"^def {function}\(\).*?(?=^def |^CONCEPTS)", source, re.MULTILINE | re.DOTALL)
+        assert file == "make_concept_pictures.py"
+        assert re.search(rf'save\(\s*"{picture}"', body), function
+    notebooks = re.findall(r"\((\S+\.ipynb)\)", text)
+    assert {(DOCS / n).resolve() for n in notebooks} == set((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+def test_figures_on_failures_are_those_of_report_card_and_ablation() -> None:
+    text = (DOCS / "guides" / "failures.md").read_text()
+    measured = (DOCS / "report_card.md").read_text() + (DOCS / "ablation.md").read_text()
+    figures = re.findall(r"[\d.]+ ±[\d.]+\d", text)
+    assert len(figures) > 10
+    for figure in figures:
+        assert f"| {figure} |" in measured, figure
+
+
+def test_pictures_of_failures_are_cut_from_the_report_card() -> None:
+    failures = load("make_failures")
+    cut = failures.cut()
+    assert set(cut) | {"colors"} == {p.stem for p in (DOCS / "pictures" / "failures").glob("*.png")}
+    for name, picture in cut.items():
+        with Image.open(DOCS / "pictures" / "failures" / f"{name}.png") as committed:
+            assert picture.convert("RGB").tobytes() == committed.convert("RGB").tobytes(), "run docs/make_failures.py"
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     text = "".join(p.read_text() for p in sorted((DOCS / "api").glob("*.md")))
     documented = set(re.findall(r":: morn_losses\.(\S+)", text))
@@ -169,6 +209,17 @@ def test_the_diff_shown_is_that_of_the_recipe() -> None:
     module = load("make_diff")
     assert (DOCS / "guides" / "cyclegan.diff").read_text() == module.recipe_diff(), "run docs/make_diff.py"
     assert "# morn" not in module.recipe_diff()
+
+
+def test_tests_that_pages_name_exist() -> None:
+    defined: set[str] = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        defined |= set(re.findall(r"^ *def (test_\w+)", path.read_text(), re.MULTILINE)) | {path.name}
+    for page in PAGES:
+        # names of functions, some cut short by dots
+        for name in re.findall(r"`(?:tests/(?:\w+/)*)?(test_[a-z\d_.]+)`", page.read_text()):
+            pattern = re.escape(name).replace(r"\.\.\.", r"\w*")
+            assert any(re.fullmatch(pattern, known) for known in defined), f"{page.name}: {name}"
 
 
 def test_commands_name_scripts_and_targets_that_exist() -> None:

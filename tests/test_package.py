@@ -21,7 +21,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 COMPROMISED = ("2.6.2", "2.6.3")
 
@@ -113,3 +114,37 @@ def test_the_citation_is_that_of_this_version() -> None:
     flat = re.sub(r"\s+", " ", readme)
     assert paper["title"] in flat
     assert ", ".join(f"{a['given-names']} {a['family-names']}" for a in paper["authors"]) in flat
+
+
+def index_page(address: str | None) -> str:
+    """README as the build puts it into the wheel, from a repository at an address."""
+    text = (ROOT / "README.md").read_text()
+    for rule in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        of_address = rule["pattern"].startswith("BASE")
+        pattern, replacement = ("BASE", address) if of_address and address else (rule["pattern"], rule["replacement"])
+        text, count = re.subn(pattern, replacement, text)
+        assert count, f"{pattern} is nowhere in README"
+    return text.replace("$HFPR_PACKAGE_NAME", PROJECT["name"]).replace("$HFPR_VERSION", morn_losses.__version__)
+
+
+def test_readme_reads_on_an_index_page() -> None:
+    address, version = "https://forge.test/someone/morn", morn_losses.__version__
+    page = index_page(address)
+    assert not re.findall(r"\]\((?!https?://)[^)]*", page)
+    for shown, kind, path in re.findall(rf"(!?)\[[^\]]*\]\({address}/(\w+)/v{version}/([^)#]+)", page):
+        assert (ROOT / path).exists(), path
+        # a link to a picture may show the page about it
+        assert kind == ("raw" if shown else "blob"), path
+    assert f"![Night thermal input, its translation by a demo run, the true day image]({address}/raw/" in page
+    assert re.search(r"^pip install morn-losses$", page, re.MULTILINE)
+    # as long as the repository has no address, links stay as they are
+    without = index_page(None)
+    assert "BASE" not in without
+    assert "](docs/pictures/demo.png)" in without
+
+
+def test_torch_and_torchvision_are_named_as_a_pair() -> None:
+    (makes,) = re.findall(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for page in ("README.md", "docs/start.md"):
+        # each torchvision asks for one torch: 0.28.0 for 2.13.0
+        assert f"pip install {makes} torchvision==0.28.0 " in (ROOT / page).read_text(), page

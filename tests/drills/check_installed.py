@@ -19,6 +19,9 @@ root = Path(morn_losses.__file__).parent
 assert "site-packages" in root.parts, f"imported from {root}, not from the wheel"
 assert (root / "py.typed").is_file()
 assert importlib.metadata.version("morn-losses") == morn_losses.__version__
+page = importlib.metadata.metadata("morn-losses").get_payload()
+assert "\npip install morn-losses\n" in page, "README in the wheel is not that of an index page"
+assert "BASE" not in page, "the wheel's README holds a mark in the place of an address"
 
 core = {"torch", "numpy", "scipy", "pytorch_msssim", "sklearn"}
 for extra in ("torchmetrics", "PIL", "rich", "jsonargparse", "tensorboard", "pytest", "lightning_fabric"):

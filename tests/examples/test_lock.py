@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,6 +88,22 @@ def test_no_two_are_ever_inside(tmp_path: Path) -> None:
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0] * 4
+
+
+def test_a_process_that_holds_it_does_not_enter_twice(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        with ThreadPoolExecutor(1) as pool, pytest.raises(LockedError, match="this process trains in it already"):
+            pool.submit(locked(tmp_path / ".." / tmp_path.name).__enter__).result()
+        with locked(tmp_path / "another"):
+            pass
+        # the lock is not lost by that: a process that closes its file anywhere gives it up
+        context = multiprocessing.get_context("fork")
+        other = context.Process(target=contend, args=(tmp_path, 1))
+        other.start()
+        other.join(0.5)
+        assert other.is_alive()
+    other.join(120)
+    assert other.exitcode == 0
 
 
 def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

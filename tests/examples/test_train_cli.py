@@ -151,6 +151,13 @@ def test_what_to_type_reads_the_same_in_a_shell(name: str, tmp_path: Path, monke
     assert shown.stdout.splitlines() == arguments
 
 
+def test_no_state_is_named_where_there_is_none(tmp_path: Path) -> None:
+    assert how_to_go_on(tmp_path) == "There is no checkpoint yet: start the run again."
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step_best.pt").touch()
+    assert "--resume" not in how_to_go_on(tmp_path)
+
+
 def test_a_copy_among_the_checkpoints_does_not_turn_a_run_back(
     data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     resumed = Trainer(tiny_config(tmp_path), data, say=quiet)
     resumed.resume()
     assert resumed.fit()
+    assert rows_without_seconds(tmp_path) == rows_without_seconds(whole_run.out)
+
+
+def test_a_run_in_a_thread_is_the_same(whole_run: Trainer, data: TrainingData, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: Trainer(tiny_config(tmp_path), data, say=quiet).fit()).result()
     assert rows_without_seconds(tmp_path) == rows_without_seconds(whole_run.out)
 
 

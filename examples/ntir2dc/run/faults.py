@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,13 @@ def explained(out: Path, save: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request that the loop honours between two steps."""
+    """Turn the first Ctrl-C or SIGTERM into a request that the loop honours between two steps.
+
+    Only the main thread is told of signals. In another one nothing is ever requested.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     requested = False
     before: dict[signal.Signals, Any] = {}
 

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,6 +18,10 @@ if sys.platform != "win32":
     import fcntl
 
 NAME = ".lock"
+
+# the system's lock is the process's: its threads do not exclude each other by it
+_guard = threading.Lock()
+_held: set[tuple[int, Path]] = set()
 
 
 class LockedError(RuntimeError):
@@ -35,9 +40,24 @@ def locked(folder: Path, say: Callable[[str], None] = lambda _: None) -> Iterato
         say: is told where the file system has no locks.
 
     Raises:
-        LockedError: another process holds it; nothing was written.
+        LockedError: another process, or this one, holds it; nothing was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # a child starts with a copy of the set, in which its own number is not
+    own = os.getpid(), folder.resolve()
+    with _guard:
+        if own in _held:
+            raise LockedError(f"{folder}: this process trains in it already")
+        _held.add(own)
+    try:
+        with _locked_by_process(folder, say):
+            yield
+    finally:
+        _held.discard(own)
+
+
+@contextmanager
+def _locked_by_process(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     path = folder / NAME
     while True:
         with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
