@@ -44,9 +44,7 @@ class Crops:
         keep: keep all pairs in memory, 4 bytes a pixel, instead of reading files again.
     """
 
-    def __init__(
-        self, pairs: Sequence[Pair], space: LabelSpace, crop: int, seed: int, *, keep: bool = False
-    ) -> None:
+    def __init__(self, pairs: Sequence[Pair], space: LabelSpace, crop: int, seed: int, *, keep: bool = False) -> None:
         self.pairs, self.space, self.crop = pairs, space, crop
         self.rng = np.random.default_rng(seed)
         self.kept: list[tuple[Tensor, Tensor]] | None = [] if keep else None

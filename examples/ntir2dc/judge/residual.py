@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +35,7 @@ class ResidualUNet(nn.Module):
         self.stem = block(5, widths[0])
         self.down = nn.ModuleList(
             nn.Sequential(block(before, after, stride=2), residual(after), residual(after))
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            for before, after in itertools.pairwise(widths)
         )
         self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(widths[-1], widths[-1], 1), nn.ReLU())
         self.narrow = nn.ModuleList(

@@ -228,5 +228,5 @@ def update_docs(page: str, results: Path, docs: Path) -> None:
 
 def save_base(out: Path, base: Base) -> None:
     """Write the base of the study, ``base.json``, for whoever reads the tables later."""
-    text = json.dumps({"judge_steps": base.judge_steps, "config": to_dict(base.config)}, indent=2)
+    text = json.dumps({"judge": base.judge, "judge_steps": base.judge_steps, "config": to_dict(base.config)}, indent=2)
     write_atomically(out / "base.json", (text + "\n").encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import time
@@ -15,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from morn_losses import LabelSpace
+from morn_losses import CITYSCAPES, LabelSpace
 from ntir2dc.files import write_atomically
 from ntir2dc.judge.crops import Crops
+from ntir2dc.judge.shipped import SHIPPED
 from ntir2dc.networks.init import init_weights
+from studies.judging.scenes import training_pairs
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,44 @@ class Options:
     decay: float = 0.4
     ema_decay: float = 0.995
     seconds_between_checkpoints: float = 90.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one of the judges that are shipped came about.
+
+    Args:
+        judge: its name.
+        seed: of its first weights and of the crops.
+        options: of its training.
+    """
+
+    judge: str
+    seed: int
+    options: Options
+
+
+RECIPES = {"a": Recipe("a", 1, Options(steps=4000)), "b": Recipe("b", 2, Options(steps=2600))}
+
+
+def train_from_scenes(
+    recipe: Recipe, folder: Path, *, steps: int, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Tensor]:
+    """Render the scenes and train a judge on them, or go on; return its state.
+
+    Args:
+        recipe: of the judge.
+        folder: holds the scenes and the checkpoint.
+        steps: of training, in place of the recipe's.
+        say: is told how far it is.
+    """
+    say(f"scenes: rendered into {folder / 'scenes'} unless they are there")
+    pairs = training_pairs(folder / "scenes", recipe.judge)
+    crops = Crops(pairs, CITYSCAPES, recipe.options.crop, recipe.seed, keep=True)
+    network = SHIPPED[recipe.judge].make(len(CITYSCAPES))
+    options = dataclasses.replace(recipe.options, steps=steps)
+    checkpoint = folder / f"checkpoint_{recipe.judge}.pt"
+    return train(network, crops, CITYSCAPES, checkpoint, options, seed=recipe.seed, say=say)
 
 
 class RunningAverage:
