@@ -104,6 +104,8 @@ def main(
                 raise DataError(f"{out}: another call, or a run that it left behind, is at work here") from None
             frozen = freeze(out, study, CITYSCAPES, data=data, device=study.config.device, say=say)
             say(f"scenes {frozen.scenes_sha256}\njudge  {frozen.judge_sha256}")
+            if frozen.second_sha256:
+                say(f"second judge {frozen.second_sha256}")
             save_base(out, study)
             runs = make_runs(out, study.config, chosen, range(seeds), frozen)
             if dry_run:

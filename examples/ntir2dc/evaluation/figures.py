@@ -38,13 +38,13 @@ COLUMNS = (
     Column("miou_a", "mIoU.A %", 100, 1),
     Column("miou_s", "mIoU.S %", 100, 1),
     Column("miou_all", "mIoU.all %", 100, 1),
-    Column("miou_a_second", "mIoU.A %, judge b", 100, 1),
-    Column("miou_s_second", "mIoU.S %, judge b", 100, 1),
     Column("apce", "APCE"),
     Column("edge_precision", "edge precision"),
     Column("edge_f1", "edge F1"),
     Column("psnr", "PSNR dB", 1, 2),
     Column("ssim", "SSIM"),
+    Column("miou_a_second", "mIoU.A %, judge b", 100, 1),
+    Column("miou_s_second", "mIoU.S %, judge b", 100, 1),
 )
 
 

@@ -37,8 +37,10 @@ class Shipped:
 
 
 SHIPPED = {
-    "a": Shipped("judge_a.safetensors", "", ResidualUNet),
-    "b": Shipped("judge_b.safetensors", "", DilatedNet),
+    "a": Shipped(
+        "judge_a.safetensors", "abb311c91421e644d6589de3bbb41f11c89907bfe5f69ed23d1049704d6341ca", ResidualUNet
+    ),
+    "b": Shipped("judge_b.safetensors", "1b2b31e72b5ac8bbb4e0cad39b0f7705e011f919184a0c2e445be2d25f615820", DilatedNet),
 }
 
 

@@ -85,6 +85,7 @@ def facts(base: Base, frozen: Frozen, found: Found) -> list[str]:
     records = [record for by_seed in found.records.values() for record in by_seed.values()]
     options = base.config
     judge = "no judge" if frozen.judge_sha256 is None else f"judge {frozen.judge_sha256[:12]}"
+    judge += "" if frozen.second_sha256 is None else f", second judge {frozen.second_sha256[:12]}"
     budget = ", ".join(f"{steps} steps" for steps in sorted({record["steps"] for record in records}))
     code = sorted({record["identity"]["code_sha256"][:12] for record in records})
     lines = [
