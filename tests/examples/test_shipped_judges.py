@@ -40,15 +40,11 @@ SCENES = (5, 8, 10, 16, 19, 24)
 @pytest.fixture(scope="module")
 def unseen() -> list[tuple[torch.Tensor, torch.Tensor]]:
     scenes = [render_scene(UNSEEN, index, (96, 128)) for index in SCENES]
-    return [
-        (torch.from_numpy(s.color).permute(2, 0, 1) / 127.5 - 1, torch.from_numpy(s.labels).long()) for s in scenes
-    ]
+    return [(torch.from_numpy(s.color).permute(2, 0, 1) / 127.5 - 1, torch.from_numpy(s.labels).long()) for s in scenes]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_each_judge_reads_scenes_that_it_never_saw(
-    name: str, unseen: list[tuple[torch.Tensor, torch.Tensor]]
-) -> None:
+def test_each_judge_reads_scenes_that_it_never_saw(name: str, unseen: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     judge = load_shipped(name)
     assert not judge.training
     assert not any(p.requires_grad for p in judge.parameters())
