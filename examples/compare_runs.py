@@ -22,6 +22,7 @@ from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import (
     COLUMNS,
+    SECOND,
     UNTRAINED,
     Scores,
     data_of,
@@ -35,7 +36,7 @@ from ntir2dc.evaluation.comparison import LEVEL, cells, compare, over_frames, to
 from ntir2dc.evaluation.formats import to_csv, to_markdown
 from ntir2dc.evaluation.showing import check_options, show, tell_written, wide_console
 from ntir2dc.files import attempt, check_writable, write_text
-from ntir2dc.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
+from ntir2dc.judge import STEPS, Choice, find_judges, hash_files
 from ntir2dc.methods import METHODS
 from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError, load_translator
@@ -82,6 +83,7 @@ def main(
     against: Path,
     data: Path | None = None,
     out: Path | None = None,
+    judge: Choice = "auto",
     judge_steps: int = STEPS,
     judge_seed: int = 0,
     limit: int = 0,
@@ -90,13 +92,14 @@ def main(
     """Compare two runs; writes comparison.md, comparison.json and, with every frame, comparison.csv.
 
     Args:
-        run: folder of the first run; the network that judges is kept in it, as evaluate.py does.
+        run: folder of the first run; a judge that is trained is kept in it, as evaluate.py does.
         against: folder of the second, which is subtracted.
         data: folder with valB and, where known, valB_day, valB_labels, judgeA and judgeA_labels; the runs' own data
             if it is not given.
         out: where to write; the folder of the first run if it is not given.
-        judge_steps: training steps of the segmentation network that judges.
-        judge_seed: seed of that network.
+        judge: which segmentation network reads the translations, as in evaluate.py: auto, shipped or trained.
+        judge_steps: training steps of a judge that is trained.
+        judge_seed: seed of such a judge.
         limit: compare only the first frames; 0 is all of them.
         device: auto, cpu, cuda, cuda:1, mps.
 
@@ -114,18 +117,14 @@ def main(
         untrained = METHODS[config.method].untrained_translator(config, len(CITYSCAPES)).eval().to(place)
         ways = {UNTRAINED: untrained}
         ways |= {name: load_translator(path).to(place) for name, path in zip(names, (run, against), strict=True)}
-        judge = None
-        if (pairs := judge_pairs(folder)) and "labels" in files[0]:
-            judge, _ = load_or_train_judge(
-                pairs,
-                run / "judge.safetensors",
-                CITYSCAPES,
-                steps=judge_steps,
-                seed=judge_seed,
-                device=place,
-                say=print,
-            )
-        scores = {name: score(files, run_network(way, place), judge, CITYSCAPES) for name, way in ways.items()}
+        judges = None
+        if "labels" in files[0]:
+            judges = find_judges(
+                folder, run / "judge.safetensors", CITYSCAPES,
+                choice=judge, steps=judge_steps, seed=judge_seed, device=place, say=print,
+            )  # fmt: skip
+        first, second = (judges.first, judges.second) if judges else (None, None)
+        scores = {name: score(files, run_network(way, place), first, CITYSCAPES, second) for name, way in ways.items()}
     except (DataError, WeightsError, OSError) as error:
         print(f"compare_runs: {error}", file=sys.stderr)
         return 1
@@ -133,7 +132,7 @@ def main(
     differences = compare(scores[names[0]], scores[names[1]], CITYSCAPES)
     table = cells(differences, names, {UNTRAINED: scores[UNTRAINED]}, CITYSCAPES)
     keys = [one.column.key for one in differences]
-    left_out = [c.title.removesuffix(" %").removesuffix(" dB") for c in COLUMNS if c.key not in keys]
+    left_out = [c.title.removesuffix(" %").removesuffix(" dB") for c in COLUMNS if c.key not in (*keys, *SECOND)]
     n = len(files)
     spread = f"± is the standard error over the frames, and the interval is a {LEVEL:.0%} t-interval over them."
     notes = [

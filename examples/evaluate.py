@@ -18,7 +18,7 @@ from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import evaluate_run, format_cells, format_classes
 from ntir2dc.evaluation.showing import check_options, show, tell_written, wide_console
-from ntir2dc.judge import STEPS
+from ntir2dc.judge import STEPS, Choice
 from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError
 
@@ -26,6 +26,7 @@ from ntir2dc.run.weights import WeightsError
 def main(
     run: Path,
     data: Path | None = None,
+    judge: Choice = "auto",
     judge_steps: int = STEPS,
     judge_seed: int = 0,
     limit: int = 0,
@@ -37,8 +38,10 @@ def main(
         run: folder of the run.
         data: folder with valB and, where known, valB_day, valB_labels, judgeA and judgeA_labels; the run's own data
             if it is not given.
-        judge_steps: training steps of the segmentation network that judges; it is kept in the run's folder.
-        judge_seed: seed of that network.
+        judge: which segmentation network reads the translations: shipped (two of them, trained on procedural scenes),
+            trained (on judgeA, kept in the run's folder), or auto: shipped for procedural scenes, else trained.
+        judge_steps: training steps of a judge that is trained.
+        judge_seed: seed of such a judge.
         limit: evaluate only the first images; 0 is all of them.
         device: auto, cpu, cuda, cuda:1, mps.
 
@@ -50,7 +53,7 @@ def main(
     try:
         check_options(judge_steps, judge_seed, limit)
         result = evaluate_run(
-            run, CITYSCAPES, data=data, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit,
+            run, CITYSCAPES, data=data, choice=judge, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit,
             device=choose_device(device), say=print, problems=problems,
         )  # fmt: skip
     except (DataError, WeightsError, OSError) as error:

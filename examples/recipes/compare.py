@@ -40,7 +40,7 @@ from ntir2dc.evaluation import (
     true_day,
 )
 from ntir2dc.files import write_text
-from ntir2dc.judge import STEPS, judge_pairs, load_or_train_judge
+from ntir2dc.judge import load_shipped
 from ntir2dc.run.contact_sheet import save_sheet
 from scenes import write_scenes
 
@@ -103,8 +103,6 @@ def main(arguments: list[str] | None = None) -> None:
         "--rows", type=choose, default="base,both", help=f"of {', '.join(ROWS)}; the first is what others differ from"
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--judge_steps", type=int, default=STEPS, help="training steps of the network that judges")
-    parser.add_argument("--judge_images", type=int, default=240)
     parser.add_argument("--n_train", type=int, default=160, help="training images of each domain")
     parser.add_argument("--images", type=int, default=24, help="unseen night images that are measured")
     options, training = parser.parse_known_args(arguments)
@@ -119,11 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
         n_train_a=options.n_train,
         n_train_b=options.n_train,
         n_val=options.images,
-        n_judge=options.judge_images,
+        n_judge=0,
         size=(96, 128),
-    )
-    judge, _ = load_or_train_judge(
-        judge_pairs(scenes), options.out / "judge.safetensors", CITYSCAPES, steps=options.judge_steps, say=say
     )
     translators: dict[str, Translate] = {INPUT: lambda case: case.night}
     seconds: dict[str, float] = {}
@@ -151,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
         if index in shown:
             columns.append(list(images.values()))
 
-    rows = evaluate((read_case(f) for f in files), translators, judge, CITYSCAPES, look)
+    rows = evaluate((read_case(f) for f in files), translators, load_shipped("a"), CITYSCAPES, look, load_shipped("b"))
     kinds = [ROWS[row][0] for row in options.rows]
     text = table(rows, options.seeds, kinds)
     write_text(options.out / "compare.md", text)

@@ -48,8 +48,8 @@ def read_base(name: str, options: Path | None, device: str) -> Base:
         raise ValueError(f"base: expected one of {', '.join(BASES)}, got {name!r}")
     base = BASES[name]
     changes = flatten(json.loads(options.read_text())) if options is not None else {}
-    steps = int(changes.pop("judge_steps", base.judge_steps))
-    return Base(dataclasses.replace(apply(base.config, changes), device=device), steps)
+    steps, judge = int(changes.pop("judge_steps", base.judge_steps)), changes.pop("judge", base.judge)
+    return Base(dataclasses.replace(apply(base.config, changes), device=device), steps, judge)
 
 
 def main(
@@ -79,11 +79,12 @@ def main(
         seeds: the seeds 0, 1, ... up to this number of them.
         jobs: runs at a time, each a process of one thread; 0 trains nothing and writes what is there.
         data: a folder of real frames instead of procedural scenes.
-        options: a JSON file of trainer options (and judge_steps) over the base.
+        options: a JSON file of trainer options (and judge, judge_steps) over the base.
         device: auto, cpu, cuda, cuda:1.
         same_code: set aside and run again what was made before library or trainer changed; otherwise the tables say
             that rows were made by different code.
-        dry_run: say how far each run is and train nothing (but scenes and judge, where they are missing).
+        dry_run: say how far each run is and train nothing (but render scenes and train the judge of real frames, where
+            they are missing).
         docs: the docs folder whose ablation.md is to show the results.
 
     Returns:
@@ -103,6 +104,8 @@ def main(
                 raise DataError(f"{out}: another call, or a run that it left behind, is at work here") from None
             frozen = freeze(out, study, CITYSCAPES, data=data, device=study.config.device, say=say)
             say(f"scenes {frozen.scenes_sha256}\njudge  {frozen.judge_sha256}")
+            if frozen.second_sha256:
+                say(f"second judge {frozen.second_sha256}")
             save_base(out, study)
             runs = make_runs(out, study.config, chosen, range(seeds), frozen)
             if dry_run:

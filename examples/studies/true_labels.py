@@ -28,7 +28,7 @@ from ntir2dc.data.images import DataError  # noqa: E402
 from ntir2dc.evaluation import list_cases, run_network, score  # noqa: E402
 from ntir2dc.evaluation.formats import to_markdown  # noqa: E402
 from ntir2dc.files import attempt, write_text  # noqa: E402
-from ntir2dc.judge import judge_pairs, load_or_train_judge  # noqa: E402
+from ntir2dc.judge import find_judges  # noqa: E402
 from ntir2dc.methods.morngan.schedule import Phase  # noqa: E402
 from ntir2dc.run.checkpoint import CheckpointError  # noqa: E402
 from ntir2dc.run.weights import load_translator  # noqa: E402
@@ -110,10 +110,10 @@ def complete(study: Path, name: str, seed: int, clusters: int | None = None) -> 
     assert config.data is not None
     data = Path(config.data)
     base = json.loads((study / "base.json").read_text())
-    judge, _ = load_or_train_judge(
-        judge_pairs(data), study / "judge.safetensors", CITYSCAPES, steps=base["judge_steps"]
-    )
-    save_scores(out / "scores.npz", score(list_cases(data), run_network(load_translator(out)), judge, CITYSCAPES))
+    judges = find_judges(data, study / "judge.safetensors", CITYSCAPES, steps=base["judge_steps"], choice=base["judge"])
+    first, second = (judges.first, judges.second) if judges else (None, None)
+    found = score(list_cases(data), run_network(load_translator(out)), first, CITYSCAPES, second)
+    save_scores(out / "scores.npz", found)
 
 
 def summarize(study: Path, names: Sequence[str], seeds: Sequence[int]) -> str:

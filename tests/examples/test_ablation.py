@@ -137,7 +137,7 @@ def test_a_study_grows_goes_on_and_runs_again_what_has_changed(
     assert "0 of 1 runs are done, 1 to go" in said
     assert (out / "rows" / "full" / "seed_0_outdated_0" / "weights.safetensors").is_file()
 
-    options.write_text(json.dumps({**TINY, "judge_steps": 3}))
+    options.write_text(json.dumps({**TINY, "judge": "trained"}))
     assert run(out, options, seeds=1, jobs=1, dry_run=True) == 0
     said = capsys.readouterr().out
     assert "full seed 0: outdated" in said
@@ -248,7 +248,7 @@ def test_runs_share_the_steps_before_what_sets_them_apart(tmp_path: Path) -> Non
 
 def test_a_run_waits_for_the_steps_that_another_is_about_to_save_it(tmp_path: Path) -> None:
     base = BASES["small"].config
-    frozen = Frozen(tmp_path, "a", None, None, 0)
+    frozen = Frozen(tmp_path, "a", "auto", tmp_path / "judge", 0, None, None)
     rows = make_rows(base)
     runs = {
         (run.row.name, run.seed): run

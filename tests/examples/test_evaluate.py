@@ -47,11 +47,22 @@ from ntir2dc.evaluation import (
     true_day,
     weighted_figures,
 )
-from ntir2dc.judge import Crops, class_iou, confusion_matrix, judge_pairs, load_or_train_judge, mean_iou, predict
+from ntir2dc.judge import (
+    Crops,
+    class_iou,
+    confusion_matrix,
+    judge_pairs,
+    load_or_train_judge,
+    load_shipped,
+    mean_iou,
+    predict,
+)
 from ntir2dc.methods.morngan.networks import Networks
+from ntir2dc.report.tables import metric_tables
 from ntir2dc.run.contact_sheet import colorize_labels
 from ntir2dc.run.weights import save_weights
 from scenes import render_scene
+from scenes import write_scenes as render_folder
 
 H, W = 48, 64
 
@@ -189,6 +200,31 @@ def test_again_gives_the_same_with_the_kept_judge(evaluated: Path, capsys: pytes
     assert "judge: taken from" in printed
     for text in ("tinted input", "untrained generator", "true day image", "mIoU.A %", "edge F1", "±", "motorcycle"):
         assert text in printed
+
+
+def test_scenes_are_read_by_the_judges_that_are_shipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run")
+    render_folder(run / "scenes", seed=0, n_train_a=0, n_train_b=0, n_val=2, n_judge=0, size=(H, W))
+    assert command.main(run, device="cpu") == 0
+    result = json.loads((run / "metrics.json").read_text())
+    keys = [column["key"] for column in result["columns"]]
+    assert keys == [column.key for column in COLUMNS]
+    for row in result["rows"]:
+        assert list(row["figures"]) == keys
+    truth = figures(result, TRUTH)
+    assert truth["miou_a"] != truth["miou_a_second"]
+    cases = [read_case(files) for files in list_cases(run / "scenes")]
+    for key, name in (("miou_a", "a"), ("miou_a_second", "b")):
+        judge = load_shipped(name)
+        confusion = np.sum([confusion_matrix(predict(judge, c.day), c.labels, CITYSCAPES) for c in cases], axis=0)
+        assert truth[key] == pytest.approx(float(mean_iou(confusion, CITYSCAPES.ids(*CLASSES_A))))
+    printed = capsys.readouterr().out
+    assert "judge: step" not in printed
+    assert "Judge b is a network of another architecture" in printed
+    assert not (run / "judge.safetensors").exists()
+    assert metric_tables(result, []) is not None
+    assert command.main(run, judge="trained", device="cpu") == 0
+    assert json.loads((run / "metrics.json").read_text())["judge"] is None  # there is no judgeA
 
 
 def test_data_without_truth_leaves_columns_out_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -367,7 +367,7 @@ def test_the_table_shows_means_and_paired_differences() -> None:
 
 @pytest.mark.slow
 def test_a_comparison_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--judge_steps=1", "--judge_images=2", "--images=2", "--n_train=2"]
+    sizes = ["--images=2", "--n_train=2"]
     compare.main([f"--out={tmp_path}", "--seeds=1", "--rows=base,aca,cgr,both", *sizes, *TINY])
     result = json.loads((tmp_path / "compare.json").read_text())
     assert set(result["figures"]) == {INPUT, TRUTH, *(f"{kind}, seed 0" for kind, _ in compare.ROWS.values())}

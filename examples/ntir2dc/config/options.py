@@ -72,7 +72,8 @@ class DataOptions:
         scenes_a: number of daytime training scenes.
         scenes_b: number of night thermal training scenes.
         scenes_val: number of night thermal scenes with ground truth, for evaluation.
-        scenes_judge: number of daytime scenes that train the segmentation network of ``evaluate.py``.
+        scenes_judge: number of daytime scenes for ``evaluate.py --judge trained``; the judges that are shipped need
+            none.
         scene_seed: seed of the procedural scenes, apart from the run's own.
         workers: data-loader processes; 0 loads in the training process.
     """
@@ -87,7 +88,7 @@ class DataOptions:
     scenes_a: int = 160
     scenes_b: int = 160
     scenes_val: int = 24
-    scenes_judge: int = 240
+    scenes_judge: int = 0
     scene_seed: int = 0
     workers: int = 0
 

@@ -43,7 +43,13 @@ COLUMNS = (
     Column("edge_f1", "edge F1"),
     Column("psnr", "PSNR dB", 1, 2),
     Column("ssim", "SSIM"),
+    Column("miou_a_second", "mIoU.A %, judge b", 100, 1),
+    Column("miou_s_second", "mIoU.S %, judge b", 100, 1),
 )
+
+
+SECOND = ("miou_a_second", "miou_s_second")
+"""Columns of the second judge, which a claim has to hold by as well; left out where there is none."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Scores:
-    """What was measured on one image: three edge curves, distances to the true day image, the judge's confusion."""
+    """What was measured on one image: three edge curves, distances to the true day image, the judges' confusions."""
 
     edges: NDArray[np.float64]
     psnr: float
     ssim: float
     confusion: NDArray[np.int64]
+    second: NDArray[np.int64] | None = None
 
 
-def measure(case: Case, translated: Tensor, judge: nn.Module | None, space: LabelSpace) -> Scores:
-    """Measure one translation; what cannot be measured is NaN, or a confusion of zeros."""
+def measure(
+    case: Case, translated: Tensor, judge: nn.Module | None, space: LabelSpace, second: nn.Module | None = None
+) -> Scores:
+    """Measure one translation; what cannot be measured is NaN, a confusion of zeros, or None without second judge."""
     if translated.shape != case.night.shape:
         raise ValueError(f"{case.name}: expected a translation of {tuple(case.night.shape)}, got {translated.shape}")
     translated = translated.clamp(-1, 1)
@@ -89,18 +98,25 @@ def measure(case: Case, translated: Tensor, judge: nn.Module | None, space: Labe
     confusion = np.zeros((len(space), len(space)), np.int64)
     if judge is not None and case.labels is not None:
         confusion = confusion_matrix(predict(judge, translated), case.labels, space)
+    again = None
+    if second is not None and case.labels is not None:
+        again = confusion_matrix(predict(second, translated), case.labels, space)
     curves = np.stack((edges.recall_curve, edges.precision_curve, edges.f1_curve))
-    return Scores(curves, psnr, structure, confusion)
+    return Scores(curves, psnr, structure, confusion, again)
 
 
 def score(
-    cases: Sequence[Mapping[str, Path]], translate: Translate, judge: nn.Module | None, space: LabelSpace
+    cases: Sequence[Mapping[str, Path]],
+    translate: Translate,
+    judge: nn.Module | None,
+    space: LabelSpace,
+    second: nn.Module | None = None,
 ) -> list[Scores]:
     """Translate and measure every test image."""
     scores = []
     for files in cases:
         case = read_case(files)
-        scores.append(measure(case, translate(case), judge, space))
+        scores.append(measure(case, translate(case), judge, space, second))
     return scores
 
 
@@ -129,10 +145,14 @@ def weighted_figures(
     )
     usable = ~np.isnan(curves)
     apce, precision, f1 = _mean(np.where(usable, curves, 0).sum(-1), usable.sum(-1) * 1.0).T
-    confusion = np.einsum("rn,nij->rij", counts, np.stack([s.confusion for s in scores]).astype(np.float64))
     figures = {"apce": apce, "edge_precision": precision, "edge_f1": f1}
-    for key, classes in (("a", CLASSES_A), ("s", CLASSES_S), ("all", space.names)):
-        figures[f"miou_{key}"] = mean_iou(confusion, [space.index(name) for name in classes])
+    confusions = np.stack([s.confusion for s in scores])
+    # of two judges or of one
+    others = [np.zeros_like(s.confusion) if s.second is None else s.second for s in scores]
+    for suffix, of_images in (("", confusions), ("_second", np.stack(others))):
+        confusion = np.einsum("rn,nij->rij", counts, of_images.astype(np.float64))
+        for key, classes in (("a", CLASSES_A), ("s", CLASSES_S), ("all", space.names)):
+            figures[f"miou_{key}{suffix}"] = mean_iou(confusion, [space.index(name) for name in classes])
     for key in ("psnr", "ssim"):
         values = np.array([getattr(s, key) for s in scores])
         finite = np.isfinite(values)
@@ -168,6 +188,7 @@ def evaluate(
     judge: nn.Module | None,
     space: LabelSpace,
     look: Callable[[int, Case, dict[str, Tensor]], None] = lambda *_: None,
+    second: nn.Module | None = None,
 ) -> list[Row]:
     """Translate every case in every way and measure the results.
 
@@ -177,11 +198,12 @@ def evaluate(
         judge: the segmentation network; None leaves mIoU out.
         space: its label space.
         look: is shown each case with its translations, for pictures.
+        second: another judge, whose figures are columns of their own.
     """
     scores: dict[str, list[Scores]] = {name: [] for name in translators}
     for index, case in enumerate(cases):
         images = {name: translate(case) for name, translate in translators.items()}
         for name, image in images.items():
-            scores[name].append(measure(case, image, judge, space))
+            scores[name].append(measure(case, image, judge, space, second))
         look(index, case, images)
     return [summarize(name, of_images, space) for name, of_images in scores.items()]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig, from_stored, to_dict
-from ntir2dc.data.images import DataError
+from ntir2dc.data.images import DataError, list_images
 from ntir2dc.evaluation.cases import (
     INPUT,
     TINTED,
@@ -31,10 +31,10 @@ from ntir2dc.evaluation.cases import (
     tint,
     true_day,
 )
-from ntir2dc.evaluation.figures import CLASSES_A, COLUMNS, Row, evaluate
+from ntir2dc.evaluation.figures import CLASSES_A, COLUMNS, SECOND, Row, evaluate
 from ntir2dc.evaluation.tables import to_markdown
 from ntir2dc.files import attempt, check_writable, write_text
-from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge, predict
+from ntir2dc.judge import Choice, Judges, find_judges, hash_files, predict
 from ntir2dc.methods import METHODS
 from ntir2dc.run.contact_sheet import colorize_labels, save_sheet
 from ntir2dc.run.weights import load_translator
@@ -77,6 +77,7 @@ def evaluate_run(
     space: LabelSpace,
     *,
     data: Path | None = None,
+    choice: Choice = "auto",
     judge_steps: int,
     judge_seed: int = 0,
     limit: int = 0,
@@ -87,12 +88,14 @@ def evaluate_run(
     """Evaluate a run and write ``metrics.json``, ``metrics.md`` and ``panels/evaluation.png`` into its folder.
 
     Args:
-        run: holds ``config.json`` and ``weights.safetensors``; the judge is kept here as ``judge.safetensors``.
+        run: holds ``config.json`` and ``weights.safetensors``; a judge that is trained is kept here as
+            ``judge.safetensors``.
         space: the label space of the data.
         data: holds ``valB`` and, where known, ``valB_day``, ``valB_labels``, ``judgeA``, ``judgeA_labels``; None is the
             data the run was trained on.
-        judge_steps: training steps of the judge.
-        judge_seed: of the judge.
+        choice: of the judge, see :func:`ntir2dc.judge.find_judges`.
+        judge_steps: training steps of a judge that is trained.
+        judge_seed: of such a judge.
         limit: evaluate only the first images; 0 is all of them.
         device: where networks run.
         say: is told what is being done.
@@ -120,14 +123,16 @@ def evaluate_run(
     if "day" in files[0]:
         translators[TRUTH] = true_day
 
-    pairs = judge_pairs(folder)
-    missing = [name for name, there in (("judgeA", pairs), ("valB_labels", "labels" in files[0])) if not there]
-    judge, settings = None, None
-    if not missing:
-        judge, trained_with = load_or_train_judge(
-            pairs, run / "judge.safetensors", space, steps=judge_steps, seed=judge_seed, device=device, say=say
-        )
-        settings = {**trained_with, "weights_sha256": hash_weights(judge)}
+    labeled = "labels" in files[0]
+    judges = None
+    if labeled:
+        judges = find_judges(
+            folder, run / "judge.safetensors", space,
+            choice=choice, steps=judge_steps, seed=judge_seed, device=device, say=say,
+        )  # fmt: skip
+    needed = {"judgeA": bool(list_images(folder / "judgeA")), "valB_labels": labeled}
+    missing = [] if judges else [name for name, there in needed.items() if not there]
+    judge, second = (judges.first, judges.second) if judges else (None, None)
 
     stride = max(1, len(files) // PANEL_ROWS)
     rows: list[list[Tensor | Image.Image]] = []
@@ -146,8 +151,8 @@ def evaluate_run(
         titles[:] = list(shown)
 
     say(f"evaluating {len(files)} night images of {folder / 'valB'}")
-    table = evaluate((read_case(f) for f in files), translators, judge, space, look)
-    result = _result(config, folder, files, table, settings, _notes(missing, "day" in files[0], judge is not None))
+    table = evaluate((read_case(f) for f in files), translators, judge, space, look, second)
+    result = _result(config, folder, files, table, judges, _notes(missing, "day" in files[0], judges))
     outputs: dict[str, Callable[[Path], None]] = {
         "metrics.json": partial(write_text, text=json.dumps(result, indent=2, allow_nan=False) + "\n"),
         "metrics.md": partial(write_text, text=to_markdown(result)),
@@ -163,14 +168,19 @@ def evaluate_run(
     return result
 
 
-def _notes(missing: Sequence[str], has_day: bool, judged: bool) -> list[str]:
+def _notes(missing: Sequence[str], has_day: bool, judges: Judges | None) -> list[str]:
     notes = ["± is the standard error over the images (bootstrap). More is better in every column."]
-    if judged:
+    if judges:
         notes.append(
             "mIoU: a segmentation network trained apart, on true day images and labels only, reads the translations. "
             "mIoU.A is over " + ", ".join(CLASSES_A) + "; mIoU.S over the last five; mIoU.all over all classes. "
             "Classes in neither truth nor prediction are skipped."
         )
+        if judges.second:
+            notes.append(
+                "Judge b is a network of another architecture, trained on other scenes: what one judge alone says of a "
+                "difference is not to be trusted. The other columns, the classes and the picture are of judge a."
+            )
         if has_day:
             notes.append(
                 f"The row '{TRUTH}' is what that network scores on the real thing, to compare the other rows with."
@@ -193,9 +203,10 @@ def _result(
     folder: Path,
     files: Sequence[Mapping[str, Path]],
     table: Sequence[Row],
-    judge: Mapping[str, str | int] | None,
+    judges: Judges | None,
     notes: Sequence[str],
 ) -> dict[str, Any]:
+    columns = [c for c in COLUMNS if c.key not in SECOND or (judges and judges.second)]
     parameters = json.dumps(to_dict(config)["dataset"], sort_keys=True)
     return {
         "preset": config.preset,
@@ -207,13 +218,14 @@ def _result(
             "parameters_sha256": hashlib.sha256(parameters.encode()).hexdigest(),
             "images_sha256": hash_files(path for case in files for path in case.values()),
         },
-        "judge": judge,
-        "columns": [{"key": c.key, "title": c.title, "scale": c.scale, "digits": c.digits} for c in COLUMNS],
+        "judge": judges.facts if judges else None,
+        "columns": [{"key": c.key, "title": c.title, "scale": c.scale, "digits": c.digits} for c in columns],
         "rows": [
             {
                 "name": row.name,
                 "figures": {
-                    key: {"value": _finite(f.value), "error": _finite(f.error)} for key, f in row.figures.items()
+                    c.key: {"value": _finite(row.figures[c.key].value), "error": _finite(row.figures[c.key].error)}
+                    for c in columns
                 },
                 "iou": {name: _finite(value) for name, value in row.iou.items()},
             }

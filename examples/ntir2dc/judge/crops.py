@@ -35,11 +35,19 @@ class Crops:
     """Training crops. Every other one is centred on a class drawn evenly from those present, the rest are anywhere.
 
     Choice: a class that covers a thousandth of the pixels in a tenth of the images is hardly met otherwise.
+
+    Args:
+        pairs: day images and label maps.
+        space: the label space of the maps.
+        crop: side of the crops; an image that is smaller gives what it has.
+        seed: of all draws.
+        keep: keep all pairs in memory, 4 bytes a pixel, instead of reading files again.
     """
 
-    def __init__(self, pairs: Sequence[Pair], space: LabelSpace, crop: int, seed: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], space: LabelSpace, crop: int, seed: int, *, keep: bool = False) -> None:
         self.pairs, self.space, self.crop = pairs, space, crop
         self.rng = np.random.default_rng(seed)
+        self.kept: list[tuple[Tensor, Tensor]] | None = [] if keep else None
         counts = np.stack([self._count(*pair) for pair in pairs])
         self.holders = {c: np.flatnonzero(counts[:, c]) for c in range(len(space)) if counts[:, c].any()}
         if not self.holders:
@@ -47,7 +55,10 @@ class Crops:
         self.pixels = counts.sum(0)
 
     def _count(self, image: Path, path: Path) -> NDArray[np.int64]:
-        labels = read_known_labels(path, load_color(image)[1], self.space)
+        pixels, source = load_color(image)
+        labels = read_known_labels(path, source, self.space)
+        if self.kept is not None:
+            self.kept.append((((pixels + 1) * 127.5).round().to(torch.uint8), labels.to(torch.uint8)))
         counts: NDArray[np.int64] = torch.bincount(labels.flatten(), minlength=256).numpy()[: len(self.space)]
         return counts
 
@@ -67,12 +78,9 @@ class Crops:
     def _cut(self, *, centred: bool) -> tuple[Tensor, Tensor]:
         wanted = int(self.rng.choice(list(self.holders))) if centred else None
         candidates = np.arange(len(self.pairs)) if wanted is None else self.holders[wanted]
-        image_path, labels_path = self.pairs[int(self.rng.choice(candidates))]
-        image, source = load_color(image_path)
-        labels = read_labels(labels_path, source)
+        image, labels = self._read(int(self.rng.choice(candidates)))
         if self.rng.random() < 0.5:
             image, labels = image.flip(-1), labels.flip(-1)
-        image = add_coordinates(self._jittered(image)[None])[0]
         corner = []
         places = (labels == wanted).nonzero() if wanted is not None else None
         place = places[int(self.rng.integers(len(places)))].tolist() if places is not None else None
@@ -83,11 +91,21 @@ class Crops:
                 start = min(max(0, place[axis] - int(self.rng.integers(1, self.crop))), room)
             corner.append(start)
         top, left = corner
-        window = (slice(top, top + self.crop), slice(left, left + self.crop))
-        return image[:, window[0], window[1]], labels[window]
+        rows, columns = (slice(start, start + self.crop) for start in corner)
+        window = torch.tensor([[top, left, *labels.shape]])
+        cut = add_coordinates(self._jittered(image[:, rows, columns])[None], window)[0]
+        return cut, labels[rows, columns].long()
+
+    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+        if self.kept is not None:
+            return self.kept[index]
+        image, source = load_color(self.pairs[index][0])
+        return image, read_labels(self.pairs[index][1], source)
 
     def _jittered(self, image: Tensor) -> Tensor:
         """Vary brightness, contrast and the balance of the channels."""
+        if image.dtype == torch.uint8:
+            image = image / 127.5 - 1
         contrast = 1 + 0.2 * self.rng.uniform(-1, 1)
         offset = torch.from_numpy(0.2 * self.rng.uniform(-1, 1) + 0.1 * self.rng.uniform(-1, 1, (3, 1, 1))).float()
         return (image * contrast + offset).clamp(-1, 1)

@@ -10,8 +10,9 @@ from ntir2dc.networks.segmenters import add_coordinates
 WIDTH = 16
 
 
-def _block(channels_in: int, channels: int) -> nn.Sequential:
-    convolution = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+def block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
+    """A 3x3 convolution, its norm and a ReLU."""
+    convolution = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
@@ -30,13 +31,13 @@ class Judge(nn.Module):
         super().__init__()
         widths = [width * 2**level for level in range(4)]
         self.down = nn.ModuleList(
-            nn.Sequential(_block(before, after), _block(after, after))
+            nn.Sequential(block(before, after), block(after, after))
             for before, after in zip([5, *widths[:-1]], widths, strict=True)
         )
         self.narrow = nn.ModuleList(
             nn.Conv2d(deep, skip, 1) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.up = nn.ModuleList(_block(skip, skip) for skip in widths[-2::-1])
+        self.up = nn.ModuleList(block(skip, skip) for skip in widths[-2::-1])
         self.head = nn.Conv2d(width, n_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,11 +49,11 @@ class Judge(nn.Module):
         """Map an image with its coordinates, ``(B, 5, H, W)``, to logits of the size rounded up to multiples of 8."""
         x = F.pad(x, (0, -x.shape[-1] % 8, 0, -x.shape[-2] % 8), mode="replicate")
         skips: list[Tensor] = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
+        for level, layers in enumerate(self.down):
+            x = layers(F.max_pool2d(x, 2) if level else x)
             skips.append(x)
         x = skips.pop()
-        for narrow, block in zip(self.narrow, self.up, strict=True):
-            x = block(F.interpolate(narrow(x), scale_factor=2.0) + skips.pop())
+        for narrow, layers in zip(self.narrow, self.up, strict=True):
+            x = layers(F.interpolate(narrow(x), scale_factor=2.0) + skips.pop())
         logits: Tensor = self.head(x)
         return logits

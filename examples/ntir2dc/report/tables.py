@@ -88,7 +88,10 @@ def metric_tables(result: Mapping[str, Any], missing: list[str]) -> dict[str, An
         judge, data = result["judge"], result["data"]
         notes = [str(note) for note in result["notes"]]
         notes.append(f"Measured on {data['images']} images of {data['folder']}.")
-        if judge:
+        if judge and "shipped" in judge:
+            hashes = ", ".join(judge[key][:12] for key in ("weights_sha256", "second_weights_sha256"))
+            notes.append(f"The segmentation networks are those that are shipped: {judge['shipped']}, weights {hashes}.")
+        elif judge:
             notes.append(
                 f"The segmentation network: {judge['steps']} training steps on {judge['images']} images, "
                 f"seed {judge['seed']}, weights {judge['weights_sha256'][:12]}."

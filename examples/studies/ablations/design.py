@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict
+from ntir2dc.judge import Choice
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Base:
 
     Args:
         config: the full model; a row changes some of its options.
-        judge_steps: training steps of the judge.
+        judge_steps: training steps of a judge that is trained.
+        judge: which one reads the translations, see ``find_judges``.
     """
 
     config: TrainConfig
     judge_steps: int
+    judge: Choice = "auto"
 
 
 _DEMO, _MINI = make_config("demo"), make_config("mini")
@@ -61,7 +64,6 @@ BASES = {
                 scenes_a=400,
                 scenes_b=400,
                 scenes_val=120,
-                scenes_judge=400,
             ),
         ),
         judge_steps=2400,

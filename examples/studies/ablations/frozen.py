@@ -15,7 +15,7 @@ from ntir2dc.data.folders import check_training_data
 from ntir2dc.data.images import list_images
 from ntir2dc.evaluation import INPUT, TINTED, TRUTH, Translate, find_cases, score, tint, true_day
 from ntir2dc.files import write_atomically
-from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge
+from ntir2dc.judge import Choice, find_judges, hash_files
 from scenes import write_scenes
 from studies.ablations.design import Base
 from studies.ablations.scoring import save_scores
@@ -39,20 +39,28 @@ class Frozen:
     Args:
         data: folder of the scenes.
         scenes_sha256: of all their files.
-        judge: its weights; None where the data has no labels to judge by.
-        judge_sha256: of its weights.
-        judge_steps: it was trained for.
+        judge: which one it is, as ``find_judges`` takes it.
+        judge_file: where one that is trained is kept.
+        judge_steps: those of one that is trained.
+        judge_sha256: of its weights; None where the data has no labels to judge by.
+        second_sha256: of the second judge's weights; None without one.
     """
 
     data: Path
     scenes_sha256: str
-    judge: Path | None
-    judge_sha256: str | None
+    judge: Choice
+    judge_file: Path
     judge_steps: int
+    judge_sha256: str | None
+    second_sha256: str | None
 
     def hashes(self) -> dict[str, str | None]:
-        """Return what identifies scenes and judge."""
-        return {"scenes_sha256": self.scenes_sha256, "judge_sha256": self.judge_sha256}
+        """Return what identifies scenes and judges."""
+        return {
+            "scenes_sha256": self.scenes_sha256,
+            "judge_sha256": self.judge_sha256,
+            "second_judge_sha256": self.second_sha256,
+        }
 
 
 def render(folder: Path, base: Base, say: Callable[[str], None]) -> None:
@@ -80,10 +88,10 @@ def freeze(
 
     Args:
         out: folder of the study: ``scenes``, ``judge.safetensors``, ``frozen.json`` and ``references`` are in it.
-        base: sizes of the scenes, and steps of the judge.
+        base: sizes of the scenes, and the judge.
         space: the label space.
         data: a folder of real frames instead of scenes.
-        device: where the judge is trained.
+        device: where judges run.
         say: is told what is being done.
 
     Raises:
@@ -97,13 +105,14 @@ def freeze(
         check_training_data(data, space, crop=base.config.dataset.crop, need_labels=labeled)
     files = [path for name in FOLDERS for path in list_images(folder / name)]
     cases = find_cases(folder, space)
-    pairs = judge_pairs(folder)
-    judge, judge_path, judge_hash = None, None, None
-    if pairs and "labels" in cases[0]:
-        judge_path = out / "judge.safetensors"
-        judge, _ = load_or_train_judge(pairs, judge_path, space, steps=base.judge_steps, device=device, say=say)
-        judge_hash = hash_weights(judge)
-    frozen = Frozen(folder, hash_files(files), judge_path, judge_hash, base.judge_steps)
+    kept, judges = out / "judge.safetensors", None
+    if "labels" in cases[0]:
+        judges = find_judges(folder, kept, space, choice=base.judge, steps=base.judge_steps, device=device, say=say)
+    first, second = (judges.first, judges.second) if judges else (None, None)
+    hashes = judges.facts if judges else {}
+    names = ("weights_sha256", "second_weights_sha256")
+    known = (str(hashes[name]) if name in hashes else None for name in names)
+    frozen = Frozen(folder, hash_files(files), base.judge, kept, base.judge_steps, *known)
 
     record = out / "frozen.json"
     text = json.dumps(frozen.hashes(), indent=2) + "\n"
@@ -112,7 +121,7 @@ def freeze(
             path = reference_path(out, name)
             path.unlink(missing_ok=True)
             if name != TRUTH or "day" in cases[0]:
-                save_scores(path, score(cases, translate, judge, space))
+                save_scores(path, score(cases, translate, first, space, second))
         write_atomically(record, text.encode())
     return frozen
 

@@ -85,6 +85,7 @@ def facts(base: Base, frozen: Frozen, scored: Found) -> list[str]:
     records = [record for by_seed in scored.records.values() for record in by_seed.values()]
     options = base.config
     judge = "no judge" if frozen.judge_sha256 is None else f"judge {frozen.judge_sha256[:12]}"
+    judge += "" if frozen.second_sha256 is None else f", second judge {frozen.second_sha256[:12]}"
     budget = ", ".join(f"{steps} steps" for steps in sorted({record["steps"] for record in records}))
     code = sorted({record["identity"]["code_sha256"][:12] for record in records})
     lines = [
@@ -228,5 +229,5 @@ def update_docs(page: str, results: Path, docs: Path) -> None:
 
 def save_base(out: Path, base: Base) -> None:
     """Write the base of the study, ``base.json``, for whoever reads the tables later."""
-    text = json.dumps({"judge_steps": base.judge_steps, "config": to_dict(base.config)}, indent=2)
+    text = json.dumps({"judge": base.judge, "judge_steps": base.judge_steps, "config": to_dict(base.config)}, indent=2)
     write_atomically(out / "base.json", (text + "\n").encode())

@@ -213,7 +213,8 @@ def complete(run: Run, frozen: Frozen, children: Children, n_images: int) -> dic
         "steps": total_steps(run.config, n_images),
         "stems": stem_steps(run.config, steps_an_epoch(run, n_images)),
         "data": str(frozen.data),
-        "judge": str(frozen.judge) if frozen.judge else None,
+        "judge": frozen.judge if frozen.judge_sha256 else None,
+        "judge_file": str(frozen.judge_file),
         "judge_steps": frozen.judge_steps,
         "device": run.config.device,
     }

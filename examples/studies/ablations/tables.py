@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from morn_losses import LabelSpace
-from ntir2dc.evaluation import CLASSES_A, COLUMNS, Column, Scores, weighted_figures
+from ntir2dc.evaluation import CLASSES_A, COLUMNS, SECOND, Column, Scores, weighted_figures
 from ntir2dc.evaluation.formats import to_csv
 from ntir2dc.judge import class_iou
 from studies.ablations.contrasts import LEVEL, Estimate, paired, verdict
@@ -69,9 +70,11 @@ def make_lines(table: Table, titles: Mapping[str, str], results: Results, space:
 
 
 def compare(results: Results, space: LabelSpace) -> list[Compared]:
-    """Return the contrasts that were stated beforehand."""
+    """Return the contrasts that were stated beforehand; those in mIoU also by the second judge where there is one."""
     compared = []
-    for contrast in CONTRASTS:
+    twice = any(s.second is not None for by_seed in results.values() for scores in by_seed.values() for s in scores)
+    again = [dataclasses.replace(c, key=f"{c.key}_second") for c in CONTRASTS if f"{c.key}_second" in SECOND]
+    for contrast in (*CONTRASTS, *(again if twice else ())):
         row, against = results.get(contrast.row, {}), results.get(contrast.against, {})
         seeds = tuple(sorted(set(row) & set(against)))
         estimate = None
@@ -104,9 +107,12 @@ def format_cell(column: Column, values: Sequence[float]) -> str:
 
 def table_cells(lines: Sequence[Line], references: Sequence[Line]) -> list[list[str]]:
     """Return head and rows as text; references have no seeds."""
-    cells = [["", "seeds", *(c.title for c in SHOWN)]]
+    judged = [line.figures[key] for line in (*lines, *references) for key in SECOND]
+    twice = any(math.isfinite(value) for values in judged for value in values)
+    shown = [c for c in SHOWN if twice or c.key not in SECOND]
+    cells = [["", "seeds", *(c.title for c in shown)]]
     for line, seeds in [(x, str(len(x.seeds))) for x in lines] + [(x, "") for x in references]:
-        cells.append([line.title, seeds, *(format_cell(c, line.figures[c.key]) for c in SHOWN)])
+        cells.append([line.title, seeds, *(format_cell(c, line.figures[c.key]) for c in shown)])
     return cells
 
 

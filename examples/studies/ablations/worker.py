@@ -8,7 +8,7 @@ from pathlib import Path
 
 from morn_losses import CITYSCAPES
 from ntir2dc.evaluation import list_cases, run_network, score
-from ntir2dc.judge import judge_pairs, load_or_train_judge
+from ntir2dc.judge import find_judges
 from ntir2dc.run.checkpoint import list_checkpoints
 from ntir2dc.run.weights import load_translator
 from studies.ablations.scoring import save_scores
@@ -27,7 +27,8 @@ def main(text: str) -> int:
 
     Args:
         text: JSON with ``run``, a folder that holds ``options.json``; its ``steps``; ``stems``, the steps after which
-            its state is kept; ``data``; the path of the ``judge`` (or null) with its ``judge_steps``; ``device``.
+            its state is kept; ``data``; the ``judge`` (null without labels), as ``find_judges`` takes it, with its
+            ``judge_file`` and ``judge_steps``; ``device``.
 
     Returns:
         0, or 1 where training failed or was stopped.
@@ -42,12 +43,15 @@ def main(text: str) -> int:
                 return 1
         if stop != given["steps"]:
             save_stem(run, stop)
-    judge = None
+    judges = None
     if given["judge"] is not None:
-        pairs, path = judge_pairs(data), Path(given["judge"])
-        judge, _ = load_or_train_judge(pairs, path, CITYSCAPES, steps=given["judge_steps"], device=device)
+        judges = find_judges(
+            data, Path(given["judge_file"]), CITYSCAPES,
+            choice=given["judge"], steps=given["judge_steps"], device=device,
+        )  # fmt: skip
+    first, second = (judges.first, judges.second) if judges else (None, None)
     translate = run_network(load_translator(run).to(device), device)
-    save_scores(run / "scores.npz", score(list_cases(data), translate, judge, CITYSCAPES))
+    save_scores(run / "scores.npz", score(list_cases(data), translate, first, CITYSCAPES, second))
     return 0
 
 

@@ -1,0 +1,63 @@
+"""The first of the two shipped judges: a U-Net of residual blocks."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ntir2dc.judge.network import block
+from ntir2dc.networks.blocks import ResidualBlock
+from ntir2dc.networks.segmenters import add_coordinates
+
+WIDTHS = (16, 32, 64, 128)
+
+
+def residual(channels: int) -> nn.Sequential:
+    """A residual block with batch norm and zero padding, and a ReLU after its sum."""
+    return nn.Sequential(ResidualBlock(channels, nn.ZeroPad2d, nn.BatchNorm2d, nn.ReLU, bias=False), nn.ReLU())
+
+
+class ResidualUNet(nn.Module):
+    """A U-Net with residual blocks from half the size down and the image's mean at its lowest level.
+
+    Choice: batch norm, so that in eval mode an image is judged by its own colors; few channels at full size, where most
+    of the time goes.
+
+    Args:
+        n_classes: channels of the logits.
+        widths: channels at full, half, a quarter and an eighth of the size.
+    """
+
+    def __init__(self, n_classes: int, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        self.stem = block(5, widths[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(block(before, after, stride=2), residual(after), residual(after))
+            for before, after in itertools.pairwise(widths)
+        )
+        self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(widths[-1], widths[-1], 1), nn.ReLU())
+        self.narrow = nn.ModuleList(
+            nn.Conv2d(deep, skip, 1) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.up = nn.ModuleList(block(skip, skip) for skip in widths[-2::-1])
+        self.head = nn.Conv2d(widths[0], n_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, 3, H, W)`` in [-1, 1], any H and W, to logits ``(B, n_classes, H, W)``."""
+        H, W = x.shape[-2:]
+        return self.classify(add_coordinates(x))[..., :H, :W]
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Map an image with its coordinates, ``(B, 5, H, W)``, to logits of the size rounded up to multiples of 8."""
+        x = F.pad(x, (0, -x.shape[-1] % 8, 0, -x.shape[-2] % 8), mode="replicate")
+        skips = [self.stem(x)]
+        for layers in self.down:
+            skips.append(layers(skips[-1]))
+        x = skips.pop()
+        x = x + self.context(x)
+        for narrow, layers in zip(self.narrow, self.up, strict=True):
+            x = layers(F.interpolate(narrow(x), scale_factor=2.0) + skips.pop())
+        logits: Tensor = self.head(x)
+        return logits
