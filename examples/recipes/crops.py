@@ -47,16 +47,16 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     parser.add_argument("--aca", type=float, default=1.0, help="weight of ACA, with --morn")
     parser.add_argument("--cgr", type=float, default=1.0, help="weight of CGR, with --morn")
     parser.add_argument("--segmenter", type=Path, help="weights of the day segmenter; trained where there is no file")
-    parser.add_argument("--segmenter_steps", type=int, default=600, help="of its training, batches of 8")
+    parser.add_argument("--segmenter_steps", type=int, default=900, help="of its training, batches of 8")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--crop", type=int, default=96, help="side of the crops, a multiple of 8 of at least 32")
+    parser.add_argument("--crop", type=int, default=96, help="side of the crops, a multiple of 16 of at least 32")
     parser.add_argument("--width", type=int, default=16, help="channels of the first layers")
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    if options.crop % 8 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
-        parser.error("expected --crop a multiple of 8 of at least 32, and --steps, --batch, --width of at least 1")
+    if options.crop % 16 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
+        parser.error("expected --crop a multiple of 16 of at least 32, and --steps, --batch, --width of at least 1")
     if not (0 <= options.aca < math.inf and 0 <= options.cgr < math.inf):
         parser.error("expected --aca and --cgr of at least 0")
     if not options.morn and (options.aca, options.cgr) != (1, 1):

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> Generator:
     opt_d = torch.optim.Adam(d.parameters(), options.lr, betas=(0.5, 0.999))
     if options.morn:
         label = night_labeler(options)
-        opt_label = torch.optim.Adam(label.student.parameters(), 5e-4)
+        opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)
         aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)
         cgr, shares = CGRLoss(), Shares(aca)
 

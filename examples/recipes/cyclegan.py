@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> Generator:
     pool_a, pool_b = ImagePool(), ImagePool()
     if options.morn:  # morn
         label = night_labeler(options)  # morn
-        opt_label = torch.optim.Adam(label.student.parameters(), 5e-4)  # morn
+        opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)  # morn
         aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)  # morn
         cgr, shares = CGRLoss(), Shares(aca)  # morn
 

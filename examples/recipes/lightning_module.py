@@ -61,7 +61,7 @@ class CycleGANModule(lightning.LightningModule):
         parameters = [generators, discriminators]
         optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(p, self.lr, betas=(0.5, 0.999)) for p in parameters]
         if self.morn:
-            optimizers.append(torch.optim.Adam(self.label.student.parameters(), 5e-4))
+            optimizers.append(torch.optim.Adam(self.label.student.parameters(), 1e-4))
         return optimizers
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:

@@ -42,17 +42,17 @@ def _block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
 
 
 class Segmenter(nn.Module):
-    """A small U-Net; any segmentation network of your own can take its place.
+    """A small U-Net of half the resolution; any segmentation network of your own can take its place.
 
     The row is its fourth channel: sky is above and road below, which a small network cannot see from a crop alone.
     """
 
-    def __init__(self, n_classes: int, width: int = 16) -> None:
+    def __init__(self, n_classes: int, width: int = 24) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(4)]
         self.down = nn.ModuleList(
             nn.Sequential(_block(before, after, stride), _block(after, after))
-            for before, after, stride in zip([4, *widths], widths, (1, 2, 2, 2), strict=False)
+            for before, after, stride in zip([4, *widths], widths, (2, 2, 2, 2), strict=False)
         )
         self.up = nn.ModuleList(
             _block(deep + skip, skip) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
@@ -60,7 +60,7 @@ class Segmenter(nn.Module):
         self.head = nn.Conv2d(width, n_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)``, H and W multiples of 8, to logits ``(B, n_classes, H, W)``."""
+        """Map ``(B, 3, H, W)``, H and W multiples of 16, to logits ``(B, n_classes, H / 2, W / 2)``."""
         rows = torch.linspace(-1, 1, x.shape[2], device=x.device)[:, None].expand_as(x[:, :1])
         x = torch.cat((x, rows), 1)
         skips = []
@@ -86,8 +86,8 @@ def train_segmenter(
 ) -> Segmenter:
     """Train a segmenter on a folder of images and label maps, and return it.
 
-    Half of the crops lose their color, by a random mixture of channels and a random tone curve that may be a
-    negative: a copy of the segmenter then starts from what it sees in thermal images, not from nothing.
+    Half of the crops become gray negatives: as in a thermal image the sky is dark and persons are bright, so that a
+    copy reads thermal images before it has seen one.
 
     Args:
         folder: with ``trainA``, ``labels_pred1``, ``labels_pred2``, as :class:`crops.Crops` reads them.
@@ -104,9 +104,10 @@ def train_segmenter(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1, pct_start=0.2)
     criterion = SegmentationLoss()
     for step, (images, labels, _) in enumerate(DataLoader(crops, batch, generator=generator), start=1):
-        colorless = torch.rand(len(images), generator=generator) < 0.5
-        images = torch.where(colorless[:, None, None, None], without_color(images, generator), images)
-        loss = criterion(segmenter(images.to(device)), labels.to(device))
+        chosen = torch.rand(len(images), generator=generator) < 0.5
+        images = torch.where(chosen[:, None, None, None], negatives(images, generator), images)
+        logits = nn.functional.interpolate(segmenter(images.to(device)), scale_factor=2.0, mode="bilinear")
+        loss = criterion(logits, labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,12 +117,11 @@ def train_segmenter(
     return segmenter
 
 
-def without_color(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return gray images of three channels: each a random mixture of the channels, its contrast and sign random."""
+def negatives(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return gray negatives of three channels: of a random mixture of the channels, with a random tone."""
     mixture, contrast, offset = (torch.rand(len(images), n, 1, 1, generator=generator) for n in (3, 1, 1))
-    sign = 1 - 2 * torch.randint(2, contrast.shape, generator=generator)
     gray = (images * mixture).sum(1, keepdim=True) / mixture.sum(1, keepdim=True)
-    return (gray * sign * (0.5 + contrast) + 0.8 * (offset - 0.5)).clamp(-1, 1).expand_as(images)
+    return (-gray * (0.5 + contrast) + 0.8 * (offset - 0.5)).clamp(-1, 1).expand_as(images)
 
 
 def day_segmenter(options: argparse.Namespace) -> Segmenter:
@@ -144,7 +144,9 @@ def night_labeler(options: argparse.Namespace) -> PseudoLabeler:
     """Return what labels night images: the day segmenter, and a copy of it that learns beside the GAN."""
     miner = LabelMiner([THRESHOLDS.get(name, UNTRIED) for name in CITYSCAPES.names])
     distill = OnlineSemanticDistillation(miner, SemanticDenoiser.thermal(CITYSCAPES))
-    return PseudoLabeler(day_segmenter(options), distill).to(options.device)
+    label = PseudoLabeler(day_segmenter(options), distill).to(options.device)
+    label.student.eval()  # batch norm would take over the statistics of single translations
+    return label
 
 
 class Shares:

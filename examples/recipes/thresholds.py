@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import cyclegan
@@ -27,6 +28,7 @@ from scenes import write_scenes
 from segmenters import night_labeler
 
 GRID = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+SHOWN = (0.1, 0.3, 0.5, 0.7, 0.9)
 RULES = ("student alone", "both agree")
 SCENES_SEED = 1
 """compare.py draws its scenes from seed 0."""
@@ -59,9 +61,9 @@ def choose(counts: Counts, rule: str, label: int, precision: float) -> float | N
 
 def table(counts: Counts, rule: str, precision: float) -> list[list[str]]:
     """Return lines of precision / recall in % by class and threshold, of the classes that occur, and the choice."""
-    lines = [[rule, *(f"{t:g}" for t in GRID), "chosen"], ["---", *["---:"] * (len(GRID) + 1)]]
+    lines = [[rule, *(f"{t:g}" for t in SHOWN), "chosen"], ["---", *["---:"] * (len(SHOWN) + 1)]]
     for label, name in enumerate(CITYSCAPES.names):
-        cells = [counts[rule, t][:, label] for t in GRID]
+        cells = [counts[rule, t][:, label] for t in SHOWN]
         if cells[0][2]:
             pairs = ((share(right, labeled), share(right, true)) for right, labeled, true in cells)
             numbers = ["-" if p is None else f"{100 * p:.0f} / {100 * (r or 0):.0f}" for p, r in pairs]
@@ -79,7 +81,11 @@ def count(night: torch.nn.Module, day: torch.nn.Module, g_ba: torch.nn.Module, s
         case = read_case(files)
         assert case.labels is not None
         thermal = case.night[None]
-        of_night, of_day = night(thermal), day(g_ba(thermal))
+        height, width = thermal.shape[2:]
+        of_night, of_day = (
+            F.interpolate(network(x), size=(height, width), mode="bilinear")
+            for network, x in ((night, thermal), (day, g_ba(thermal)))
+        )
         for rule, other in zip(RULES, (of_night, of_day), strict=True):
             for threshold in GRID:
                 labels = denoise(LabelMiner(threshold)(of_night, other), thermal)[0]
