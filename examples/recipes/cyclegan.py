@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crops import crop_loader, parse, save_pictures, start
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss  # morn
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import VEHICLES, Shares, night_labeler  # morn
+from segmenters import VEHICLES, Shares, negatives, night_labeler  # morn
 
 
 class ResidualBlock(nn.Module):
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> Generator:
         opt_g.step()
         if options.morn:  # morn
             opt_label.zero_grad()  # morn
-            label.student_loss(fake_b, labels_a).backward()  # morn
+            (label.student_loss(fake_b, labels_a) + label.student_loss(negatives(real_a), labels_a)).backward()  # morn
             opt_label.step()  # morn
 
         loss_d = should_be(d_a(real_a), 1) + should_be(d_a(pool_a.query(fake_a)), 0)

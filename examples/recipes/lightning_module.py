@@ -26,7 +26,7 @@ from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import VEHICLES, Shares, night_labeler
+from segmenters import VEHICLES, Shares, negatives, night_labeler
 
 
 class CycleGANModule(lightning.LightningModule):
@@ -84,7 +84,8 @@ class CycleGANModule(lightning.LightningModule):
         opt_g.step()
         for optimizer in opt_label:
             optimizer.zero_grad()
-            self.manual_backward(self.label.student_loss(fake_b, labels_a))
+            of_negatives = self.label.student_loss(negatives(real_a), labels_a)
+            self.manual_backward(self.label.student_loss(fake_b, labels_a) + of_negatives)
             optimizer.step()
 
         loss_d = should_be(self.d_a(real_a), 1) + should_be(self.d_a(self.pool_a.query(fake_a)), 0)

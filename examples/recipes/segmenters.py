@@ -34,6 +34,7 @@ UNTRIED = 0.99
 """Threshold of all other classes, the paper's largest."""
 
 THRESHOLDS: dict[str, float] = dict.fromkeys(CITYSCAPES.names, 0.5)
+"""By class; in runs this short no threshold makes labels of objects precise, as thresholds.py shows."""
 
 
 def _block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
@@ -117,9 +118,9 @@ def train_segmenter(
     return segmenter
 
 
-def negatives(images: Tensor, generator: torch.Generator) -> Tensor:
+def negatives(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return gray negatives of three channels: of a random mixture of the channels, with a random tone."""
-    mixture, contrast, offset = (torch.rand(len(images), n, 1, 1, generator=generator) for n in (3, 1, 1))
+    mixture, contrast, offset = (torch.rand(len(images), n, 1, 1, generator=generator).to(images) for n in (3, 1, 1))
     gray = (images * mixture).sum(1, keepdim=True) / mixture.sum(1, keepdim=True)
     return (-gray * (0.5 + contrast) + 0.8 * (offset - 0.5)).clamp(-1, 1).expand_as(images)
 
