@@ -70,6 +70,7 @@ wheel: $(VENV)/dev.done
 	$(WHEEL_PIP) "$$(echo dist/*.whl)[train]"
 	cd build && wheel-venv/bin/python ../tests/drills/check_examples.py --jobs $(WORKERS) --installed train
 	cd build && wheel-venv/bin/python ../tests/drills/check_front.py ../examples/notebooks/*.ipynb
+	cd build && OMP_NUM_THREADS=1 wheel-venv/bin/python -W error ../tests/drills/check_guide.py
 
 # peers that are not installed are skipped: pip install faiss-cpu fast-pytorch-kmeans kmeans-pytorch
 benchmarks: $(VENV)/dev.done

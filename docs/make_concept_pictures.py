@@ -258,8 +258,11 @@ def pseudo_labeler() -> None:
             loss(torch.randperm(len(scenes))[:4]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
+    def logits(network: torch.nn.Module, x: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(network(x), size=SIZE, mode="bilinear")
+
     teacher = Segmenter(len(CITYSCAPES))
-    train(teacher, lambda i: class_balanced_cross_entropy(teacher(days[i]), predicted[i]))
+    train(teacher, lambda i: class_balanced_cross_entropy(logits(teacher, days[i]), predicted[i]))
     miner = LabelMiner.from_label_space(CITYSCAPES, foreground=0.5, background=0.6)
     label = PseudoLabeler(teacher, OnlineSemanticDistillation(miner, SemanticDenoiser.thermal(CITYSCAPES)))
     scene = render_scene(0, 2, SIZE)
@@ -267,7 +270,9 @@ def pseudo_labeler() -> None:
 
     @torch.no_grad()
     def reads(network: torch.nn.Module, x: Tensor) -> Image.Image:
-        return painted(network(x).argmax(1))
+        read = painted(logits(network.eval(), x).argmax(1))
+        network.train()
+        return read
 
     before = reads(label.student, night)
     train(label.student, lambda i: label.student_loss(nights[i], predicted[i]))

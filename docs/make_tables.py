@@ -2,12 +2,15 @@
 
 python docs/make_tables.py --comparison runs/mini                    # of examples/compare_runs.py
 python docs/make_tables.py --recipes runs/compare                    # of examples/recipes/compare.py
+python docs/make_tables.py --thresholds runs/thresholds              # of examples/recipes/thresholds.py
+python docs/make_tables.py --shares runs/aca                         # of runs of examples/recipes/cyclegan.py --morn
 python docs/make_tables.py --scene_statistics runs/scene_statistics  # of examples/studies/scene_statistics.py
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -36,6 +39,24 @@ def recipes(folder: Path, docs: Path) -> None:
         picture.convert("RGB").quantize(256).save(docs / "pictures" / "recipe.png", optimize=True)
 
 
+def thresholds(folder: Path, docs: Path) -> None:
+    """Show how right the recipes' night labels are at which threshold."""
+    fill_page(docs / "guides" / "gan.md", {"thresholds of recipes": (folder / "thresholds.md").read_text()})
+
+
+def shares(folder: Path, docs: Path) -> None:
+    """Show in which share of the steps ACA found its classes, for every run in a folder."""
+    runs = {file.parent.name: json.loads(file.read_text()) for file in sorted(folder.glob("*/aca.json"))}
+    names = list(next(iter(runs.values()))["all"])
+    lines = [["run", "steps", *names], ["---", *["---:"] * (len(names) + 1)]]
+    for name, run in runs.items():
+        for part, found in (("", run["all"]), (", last tenth", run["tenths"][-1])):
+            steps = run["steps"] // (len(run["tenths"]) if part else 1)
+            lines.append([name + part, str(steps), *(f"{100 * found[n]:.0f}%" for n in names)])
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    fill_page(docs / "guides" / "gan.md", {"shares of recipes": text})
+
+
 def scene_statistics(folder: Path, docs: Path) -> None:
     """Show statistics of procedural scenes and real frames, and their curves."""
     fill_page(docs / "ablation.md", {"scene statistics": (folder / "scene_statistics.md").read_text()})
@@ -43,7 +64,13 @@ def scene_statistics(folder: Path, docs: Path) -> None:
         picture.convert("RGB").quantize(64).save(docs / "pictures" / "scene_statistics.png", optimize=True)
 
 
-SOURCES = {"comparison": comparison, "recipes": recipes, "scene_statistics": scene_statistics}
+SOURCES = {
+    "comparison": comparison,
+    "recipes": recipes,
+    "thresholds": thresholds,
+    "shares": shares,
+    "scene_statistics": scene_statistics,
+}
 """By their names on the command line."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,24 @@ def test_recipes_get_between_their_marks_with_their_picture(tmp_path: Path, docs
         assert picture.convert("RGB").getpixel((0, 0)) == (250, 3, 7)
 
 
+def test_thresholds_and_shares_of_recipes_get_between_their_marks(tmp_path: Path, docs: Path) -> None:
+    (tmp_path / "thresholds.md").write_text("ZZ\n")
+    for seed, share in enumerate((0.25, 0.75)):
+        run = {"steps": 20, "all": {"any": share, "person": 0.05}, "tenths": [{"any": 1.0, "person": 0.5}] * 10}
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / "aca.json").write_text(json.dumps(run))
+    load("make_tables").main(["--thresholds", str(tmp_path), "--docs", str(docs)])
+    ((name, (old, new)),) = changed(docs).items()
+    assert name == "guides/gan.md"
+    assert new == "ZZ"
+    assert "| person |" in old
+    shutil.copyfile(DOCS / name, docs / name)
+    load("make_tables").main(["--shares", str(tmp_path), "--docs", str(docs)])
+    page = (docs / name).read_text()
+    assert "| run | steps | any | person |\n| --- | ---: | ---: | ---: |\n| 0 | 20 | 25% | 5% |" in page
+    assert "| 0, last tenth | 2 | 100% | 50% |\n| 1 | 20 | 75% | 5% |" in page
+
+
 def test_statistics_of_scenes_get_between_their_marks_with_their_curves(tmp_path: Path, docs: Path) -> None:
     (tmp_path / "scene_statistics.md").write_text("ZZ\n")
     Image.new("RGB", (30, 20), (250, 3, 7)).save(tmp_path / "scene_statistics.png")
@@ -75,4 +94,7 @@ def test_statistics_of_scenes_get_between_their_marks_with_their_curves(tmp_path
 def test_no_folder_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         load("make_tables").main([])
-    assert "expected at least one of --comparison, --recipes, --scene_statistics" in capsys.readouterr().err
+    assert (
+        "expected at least one of --comparison, --recipes, --thresholds, --shares, --scene_statistics"
+        in capsys.readouterr().err
+    )

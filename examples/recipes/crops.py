@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if importlib.util.find_spec("PIL") is None:
@@ -24,8 +24,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from ntir2dc.console import escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError, check_size, list_images, load_color, load_thermal, read_thermal
 from ntir2dc.data.maps import read_known_labels, read_labels
-from ntir2dc.data.pairing import cut, random_corner
+from ntir2dc.data.pairing import corner_at_class, cut
 from ntir2dc.data.partners import partners_of
+from ntir2dc.data.samples import Source
 from ntir2dc.files import check_writable
 from ntir2dc.run.contact_sheet import save_sheet
 from ntir2dc.seeds import seeded
@@ -46,16 +47,16 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     parser.add_argument("--aca", type=float, default=1.0, help="weight of ACA, with --morn")
     parser.add_argument("--cgr", type=float, default=1.0, help="weight of CGR, with --morn")
     parser.add_argument("--segmenter", type=Path, help="weights of the day segmenter; trained where there is no file")
-    parser.add_argument("--segmenter_steps", type=int, default=600, help="of its training, batches of 4")
+    parser.add_argument("--segmenter_steps", type=int, default=900, help="of its training, batches of 8")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--crop", type=int, default=96, help="side of the crops, a multiple of 8 of at least 32")
+    parser.add_argument("--crop", type=int, default=96, help="side of the crops, a multiple of 16 of at least 32")
     parser.add_argument("--width", type=int, default=16, help="channels of the first layers")
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    if options.crop % 8 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
-        parser.error("expected --crop a multiple of 8 of at least 32, and --steps, --batch, --width of at least 1")
+    if options.crop % 16 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
+        parser.error("expected --crop a multiple of 16 of at least 32, and --steps, --batch, --width of at least 1")
     if not (0 <= options.aca < math.inf and 0 <= options.cgr < math.inf):
         parser.error("expected --aca and --cgr of at least 0")
     if not options.morn and (options.aca, options.cgr) != (1, 1):
@@ -85,15 +86,18 @@ class Crops(Dataset[Batch]):
     """Pairs of random crops; ``len`` is the number of pairs that a run sees.
 
     The labels of a day image are those that two pretrained networks predicted, fused (section 3.3.2) and denoised by
-    the image (Eq. 5-7). Without ``labels`` no label file is read, and all pixels are unlabeled.
+    the image (Eq. 5-7), both before the crop: a crop has other means, or lacks the class that another is confused with.
+    Without ``labels`` no label file is read, and all pixels are unlabeled.
+
+    With ``seeking`` every second crop of a day image holds a small-sample class, if its image does.
 
     Raises:
         DataError: names the first file that is missing, unreadable, of the wrong size or with unknown ids.
     """
 
-    def __init__(self, folder: Path, length: int, *, crop: int, seed: int, labels: bool) -> None:
+    def __init__(self, folder: Path, length: int, *, crop: int, seed: int, labels: bool, seeking: bool = False) -> None:
         self.a, self.b = list_images(folder / "trainA"), list_images(folder / "trainB")
-        self.length, self.crop, self.seed, self.labels = length, crop, seed, labels
+        self.length, self.crop, self.seed, self.labels, self.seeking = length, crop, seed, labels, seeking
         for name, images in (("trainA", self.a), ("trainB", self.b)):
             if not images:
                 raise DataError(f"{folder / name}: expected a folder with images, found none")
@@ -101,6 +105,8 @@ class Crops(Dataset[Batch]):
         maps = [partners_of(self.a, folder / kind, complete=True) for kind in kinds]
         self.predictions = [[path for path in of_image if path] for of_image in zip(*maps, strict=True)]
         self._check(folder)
+        # made once for each image, of a byte a pixel
+        self.fused: dict[int, Tensor] = {}
         self.fuse = LabelFusion.visible(CITYSCAPES)
         self.denoise = SemanticDenoiser.visible(CITYSCAPES)
 
@@ -124,17 +130,22 @@ class Crops(Dataset[Batch]):
         generator = seeded(self.seed, index)
         index_a, index_b = (int(torch.randint(len(x), (), generator=generator)) for x in (self.a, self.b))
         (real_a, source), real_b = load_color(self.a[index_a]), read_thermal(self.b[index_b])
-        if self.labels:
-            first, second = (read_labels(path, source)[None] for path in self.predictions[index_a])
-            labels_a = self.denoise(self.fuse(first, second), real_a[None])[0]
-        else:
-            labels_a = torch.full(real_a.shape[1:], CITYSCAPES.ignore_index)
-        real_a, labels_a = self._cut(generator, real_a, labels_a)
-        (real_b,) = self._cut(generator, real_b)
+        labels_a = self._labels(index_a, real_a, source)
+        sought = CITYSCAPES.small_sample if self.seeking and index % 2 else ()
+        real_a, labels_a = self._cut(generator, labels_a, sought, real_a, labels_a)
+        (real_b,) = self._cut(generator, real_b[0], (), real_b)
         return real_a, labels_a, real_b
 
-    def _cut(self, generator: torch.Generator, *maps: Tensor) -> list[Tensor]:
-        corner = random_corner((maps[0].shape[-2], maps[0].shape[-1]), self.crop, generator)
+    def _labels(self, index: int, image: Tensor, source: Source) -> Tensor:
+        if not self.labels:
+            return torch.full(image.shape[1:], CITYSCAPES.ignore_index)
+        if index not in self.fused:
+            first, second = (read_labels(path, source)[None] for path in self.predictions[index])
+            self.fused[index] = self.denoise(self.fuse(first, second), image[None])[0].byte()
+        return self.fused[index].long()
+
+    def _cut(self, generator: torch.Generator, labels: Tensor, classes: Sequence[int], *maps: Tensor) -> list[Tensor]:
+        corner = corner_at_class(labels, classes, self.crop, generator)
         mirrored = bool(torch.rand((), generator=generator) < 0.5)
         return [cut(x, corner, self.crop, mirrored) for x in maps]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
-from segmenters import ACA_CLASSES, MinedLabels, day_segmenter
+from segmenters import VEHICLES, Shares, night_labeler
 
 LAYERS = (3, 6, 9, 12)
 """Where the encoder is looked into: after each of its first three activations, and deep inside."""
@@ -70,8 +70,10 @@ def main(arguments: list[str] | None = None) -> Generator:
     opt_g = torch.optim.Adam(itertools.chain(g.parameters(), nce.parameters()), options.lr, betas=(0.5, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), options.lr, betas=(0.5, 0.999))
     if options.morn:
-        mine = MinedLabels(CITYSCAPES, day_segmenter(options)).to(options.device)
-        aca, cgr = ACALoss(ACA_CLASSES), CGRLoss()
+        label = night_labeler(options)
+        opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)
+        aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)
+        cgr, shares = CGRLoss(), Shares(aca)
 
     for step, batch in enumerate(crop_loader(options), start=1):
         real_a, labels_a, real_b = (x.to(options.device) for x in batch)
@@ -84,17 +86,27 @@ def main(arguments: list[str] | None = None) -> Generator:
         # a day image is its own translation
         loss = should_be(d(fake_a), 1) + (nce(g.encode, real_b, fake_a) + nce(g.encode, real_a, same_a)) / 2
         if options.morn:
-            labels_b = mine(labels_a, real_b, fake_a)
-            loss = loss + options.aca * aca(g.encode(real_a), g.encode(fake_a), labels_a, labels_b)
-            loss = loss + options.cgr * cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
+            labels_b = label(real_b, fake_a)
+            loss_aca, terms = aca(g.encode(real_a), g.encode(fake_a), labels_a, labels_b)
+            loss_cgr = cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
+            loss = loss + options.aca * loss_aca + options.cgr * loss_cgr
+            shares.add(terms)
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()
+        if options.morn:  # there is no fake night image to learn from
+            opt_label.zero_grad()
+            label.student_loss_from_teacher(real_b, fake_a.detach()).backward()
+            opt_label.step()
         if step % 50 == 0 or step == options.steps:
             print(f"step {step}/{options.steps}: generator {loss.item():.3f}, discriminator {loss_d.item():.3f}")
+            if options.morn:
+                print(f"  ACA {loss_aca.item():.3f}, CGR {loss_cgr.item():.3f}; {shares.say(50)}")
 
     options.out.mkdir(parents=True, exist_ok=True)
     torch.save(g.state_dict(), options.out / "generator.pt")
+    if options.morn:
+        shares.save(options.out / "aca.json")
     save_pictures(options, g)
     print(f"written: {options.out / 'generator.pt'}, {options.out / 'translations.png'}")
     return g

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crops import crop_loader, parse, save_pictures, start
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss  # morn
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import ACA_CLASSES, MinedLabels, day_segmenter  # morn
+from segmenters import VEHICLES, Shares, negatives, night_labeler  # morn
 
 
 class ResidualBlock(nn.Module):
@@ -100,7 +100,7 @@ def should_be(scores: Tensor, target: float) -> Tensor:
 
 
 def main(arguments: list[str] | None = None) -> Generator:
-    """Train, write ``generator.pt`` and ``translations.png``, and return the generator from B to A."""
+    """Train, write the generator from B to A and ``translations.png``, and return that generator."""
     options = parse(__doc__, arguments)
     torch.manual_seed(options.seed)
     g_ab, g_ba = (Generator(options.width).to(options.device) for _ in range(2))
@@ -109,8 +109,10 @@ def main(arguments: list[str] | None = None) -> Generator:
     opt_d = torch.optim.Adam(itertools.chain(d_a.parameters(), d_b.parameters()), options.lr, betas=(0.5, 0.999))
     pool_a, pool_b = ImagePool(), ImagePool()
     if options.morn:  # morn
-        mine = MinedLabels(CITYSCAPES, day_segmenter(options)).to(options.device)  # morn
-        aca, cgr = ACALoss(ACA_CLASSES), CGRLoss()  # morn
+        label = night_labeler(options)  # morn
+        opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)  # morn
+        aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)  # morn
+        cgr, shares = CGRLoss(), Shares(aca)  # morn
 
     for step, batch in enumerate(crop_loader(options), start=1):
         real_a, labels_a, real_b = (x.to(options.device) for x in batch)
@@ -118,13 +120,18 @@ def main(arguments: list[str] | None = None) -> Generator:
         cycle = F.l1_loss(g_ba(fake_b), real_a) + F.l1_loss(g_ab(fake_a), real_b)
         loss = should_be(d_a(fake_a), 1) + should_be(d_b(fake_b), 1) + 10 * cycle
         if options.morn:  # morn
-            labels_b = mine(labels_a, real_b, fake_a, fake_b)  # morn
-            loss_aca = aca(g_ab.encode(real_a), g_ab.encode(fake_a), labels_a, labels_b)  # morn
+            labels_b = label(real_b, fake_a)  # morn
+            loss_aca, terms = aca(g_ab.encode(real_a), g_ab.encode(fake_a), labels_a, labels_b)  # morn
             loss_cgr = cgr(real_b, fake_a, CITYSCAPES.background(labels_b))  # morn
             loss = loss + options.aca * loss_aca + options.cgr * loss_cgr  # morn
+            shares.add(terms)  # morn
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()
+        if options.morn:  # morn
+            opt_label.zero_grad()  # morn
+            (label.student_loss(fake_b, labels_a) + label.student_loss(negatives(real_a), labels_a)).backward()  # morn
+            opt_label.step()  # morn
 
         loss_d = should_be(d_a(real_a), 1) + should_be(d_a(pool_a.query(fake_a)), 0)
         loss_d = loss_d + should_be(d_b(real_b), 1) + should_be(d_b(pool_b.query(fake_b)), 0)
@@ -134,10 +141,13 @@ def main(arguments: list[str] | None = None) -> Generator:
         if step % 50 == 0 or step == options.steps:
             print(f"step {step}/{options.steps}: generators {loss.item():.3f}, discriminators {loss_d.item():.3f}")
             if options.morn:  # morn
-                print(f"  ACA {loss_aca.item():.3f}, CGR {loss_cgr.item():.3f}")  # morn
+                print(f"  ACA {loss_aca.item():.3f}, CGR {loss_cgr.item():.3f}; {shares.say(50)}")  # morn
 
     options.out.mkdir(parents=True, exist_ok=True)
     torch.save(g_ba.state_dict(), options.out / "generator.pt")
+    if options.morn:  # morn
+        torch.save(label.student.state_dict(), options.out / "night_segmenter.pt")  # morn
+        shares.save(options.out / "aca.json")  # morn
     save_pictures(options, g_ba)
     print(f"written: {options.out / 'generator.pt'}, {options.out / 'translations.png'}")
     return g_ba

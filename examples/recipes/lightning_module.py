@@ -3,8 +3,8 @@
 pip install 'morn-losses[lightning,train]'
 python examples/recipes/lightning_module.py --out runs/lightning --morn
 
-Two optimizers take turns, so that Lightning cannot step them by itself. The losses hold no parameters and need nothing
-of Lightning; the night segmenter has an optimizer of its own, which a real project would register as a third.
+The optimizers take turns, so that Lightning cannot step them by itself. The losses hold no parameters and need nothing
+of Lightning; the labeler is a part of the module, and its student has a third optimizer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import ACA_CLASSES, MinedLabels, day_segmenter
+from segmenters import VEHICLES, Shares, negatives, night_labeler
 
 
 class CycleGANModule(lightning.LightningModule):
@@ -44,9 +44,10 @@ class CycleGANModule(lightning.LightningModule):
         self.g_ab, self.g_ba = Generator(options.width), Generator(options.width)
         self.d_a, self.d_b = discriminator(options.width), discriminator(options.width)
         self.pool_a, self.pool_b = ImagePool(), ImagePool()
-        self.aca, self.cgr = ACALoss(ACA_CLASSES), CGRLoss()
+        self.aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)
+        self.cgr, self.shares = CGRLoss(), Shares(self.aca)
         if self.morn:
-            self.mine = MinedLabels(CITYSCAPES, day_segmenter(options))
+            self.label = night_labeler(options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate night thermal images."""
@@ -54,27 +55,38 @@ class CycleGANModule(lightning.LightningModule):
         return translated
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return the optimizer of the generators and that of the discriminators."""
+        """Return the optimizers of the generators, of the discriminators and, with labels, of the student."""
         generators = itertools.chain(self.g_ab.parameters(), self.g_ba.parameters())
         discriminators = itertools.chain(self.d_a.parameters(), self.d_b.parameters())
-        return [torch.optim.Adam(p, self.lr, betas=(0.5, 0.999)) for p in (generators, discriminators)]
+        parameters = [generators, discriminators]
+        optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(p, self.lr, betas=(0.5, 0.999)) for p in parameters]
+        if self.morn:
+            optimizers.append(torch.optim.Adam(self.label.student.parameters(), 1e-4))
+        return optimizers
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Generators, then discriminators."""
+        """Generators, the student of the labeler, then discriminators."""
         real_a, labels_a, real_b = batch
-        opt_g, opt_d = self.optimizers()
+        opt_g, opt_d, *opt_label = self.optimizers()
         fake_b, fake_a = self.g_ab(real_a), self.g_ba(real_b)
         cycle = F.l1_loss(self.g_ba(fake_b), real_a) + F.l1_loss(self.g_ab(fake_a), real_b)
         loss = should_be(self.d_a(fake_a), 1) + should_be(self.d_b(fake_b), 1) + 10 * cycle
         if self.morn:
-            labels_b = self.mine(labels_a, real_b, fake_a, fake_b)
-            aca = self.aca(self.g_ab.encode(real_a), self.g_ab.encode(fake_a), labels_a, labels_b)
+            labels_b = self.label(real_b, fake_a)
+            aca, terms = self.aca(self.g_ab.encode(real_a), self.g_ab.encode(fake_a), labels_a, labels_b)
             cgr = self.cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
-            self.log_dict({"aca": aca.detach(), "cgr": cgr.detach()}, prog_bar=True)
+            self.shares.add(terms)
+            found = self.shares.last(50)["any"]
+            self.log_dict({"aca": aca.detach(), "cgr": cgr.detach(), "aca_found": found}, prog_bar=True)
             loss = loss + self.weight_aca * aca + self.weight_cgr * cgr
         opt_g.zero_grad()
         self.manual_backward(loss)
         opt_g.step()
+        for optimizer in opt_label:
+            optimizer.zero_grad()
+            of_negatives = self.label.student_loss(negatives(real_a), labels_a)
+            self.manual_backward(self.label.student_loss(fake_b, labels_a) + of_negatives)
+            optimizer.step()
 
         loss_d = should_be(self.d_a(real_a), 1) + should_be(self.d_a(self.pool_a.query(fake_a)), 0)
         loss_d = loss_d + should_be(self.d_b(real_b), 1) + should_be(self.d_b(self.pool_b.query(fake_b)), 0)
@@ -90,7 +102,7 @@ def main(arguments: list[str] | None = None) -> CycleGANModule:
     lightning.seed_everything(options.seed, verbose=False)
     module = CycleGANModule(options)
     trainer = lightning.Trainer(
-        max_steps=2 * options.steps,  # manual optimisation counts the steps of every optimizer
+        max_steps=(3 if options.morn else 2) * options.steps,  # manual optimisation counts the steps of every optimizer
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,

@@ -1,9 +1,11 @@
-"""Labels of night images for which there are none: a day segmenter, a night one trained beside the GAN, and mining."""
+"""A small U-Net, its training on a folder of images and label maps, and the labeler of night images that it makes."""
 
 from __future__ import annotations
 
 import argparse
-import copy
+import json
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,39 +14,46 @@ from torch.utils.data import DataLoader
 from crops import Crops
 from morn_losses import (
     CITYSCAPES,
+    ACALoss,
+    ACATerms,
     LabelMiner,
     LabelSpace,
     OnlineSemanticDistillation,
+    PseudoLabeler,
     SegmentationLoss,
     SemanticDenoiser,
 )
 from ntir2dc.data.images import DataError
+from ntir2dc.files import write_text
 from ntir2dc.seeds import seeded
 
-ACA_CLASSES: tuple[int | tuple[int, ...], ...] = (
-    *CITYSCAPES.ids("traffic light", "traffic sign", "person", "motorcycle"),
-    CITYSCAPES.ids("car", "truck", "bus", "train"),
-)
-"""What ACA looks at: the small-sample classes, with all vehicles as one class, as small segmenters mix them up."""
+VEHICLES = ("car", "truck", "bus", "train")
+"""One class for ACA: small segmenters mix them up."""
+
+UNTRIED = 0.99
+"""Threshold of all other classes, the paper's largest."""
+
+THRESHOLDS: dict[str, float] = dict.fromkeys(CITYSCAPES.names, 0.5)
+"""By class; in runs this short no threshold makes labels of objects precise, as thresholds.py shows."""
 
 
 def _block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1)
-    return nn.Sequential(convolution, nn.GroupNorm(4, channels), nn.ReLU())
+    convolution = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 class Segmenter(nn.Module):
-    """A small U-Net; any segmentation network of your own can take its place.
+    """A small U-Net of half the resolution; any segmentation network of your own can take its place.
 
     The row is its fourth channel: sky is above and road below, which a small network cannot see from a crop alone.
     """
 
-    def __init__(self, n_classes: int, width: int = 16) -> None:
+    def __init__(self, n_classes: int, width: int = 24) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(4)]
         self.down = nn.ModuleList(
             nn.Sequential(_block(before, after, stride), _block(after, after))
-            for before, after, stride in zip([4, *widths], widths, (1, 2, 2, 2), strict=False)
+            for before, after, stride in zip([4, *widths], widths, (2, 2, 2, 2), strict=False)
         )
         self.up = nn.ModuleList(
             _block(deep + skip, skip) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
@@ -52,7 +61,7 @@ class Segmenter(nn.Module):
         self.head = nn.Conv2d(width, n_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)``, H and W multiples of 8, to logits ``(B, n_classes, H, W)``."""
+        """Map ``(B, 3, H, W)``, H and W multiples of 16, to logits ``(B, n_classes, H / 2, W / 2)``."""
         rows = torch.linspace(-1, 1, x.shape[2], device=x.device)[:, None].expand_as(x[:, :1])
         x = torch.cat((x, rows), 1)
         skips = []
@@ -66,77 +75,112 @@ class Segmenter(nn.Module):
         return logits
 
 
-def day_segmenter(options: argparse.Namespace) -> Segmenter:
-    """Return the segmenter of day images, from the file ``options.segmenter`` or trained and kept there.
-
-    It learns from the day images and their predicted labels, before the GAN and independently of it.
-    """
-    # apart from the global generator, so that a run is the same whether this trains or loads
+def _new_segmenter(seed: int) -> Segmenter:
+    # apart from the global generator, so that a run is the same whether it trains a segmenter or loads one
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        segmenter = Segmenter(len(CITYSCAPES)).to(options.device)
-    if options.segmenter.is_file():
-        try:
-            segmenter.load_state_dict(torch.load(options.segmenter, map_location=options.device, weights_only=True))
-        except Exception as error:  # a file of anything else makes torch raise nearly anything
-            raise DataError(f"{options.segmenter}: holds no weights of the day segmenter") from error
-        return segmenter
-    steps, batch = options.segmenter_steps, 4
-    crops = Crops(options.data, steps * batch, crop=options.crop, seed=options.seed, labels=True)
+        torch.manual_seed(seed)
+        return Segmenter(len(CITYSCAPES))
+
+
+def train_segmenter(
+    folder: Path, *, steps: int, crop: int = 64, batch: int = 8, seed: int = 0, device: torch.device | None = None
+) -> Segmenter:
+    """Train a segmenter on a folder of images and label maps, and return it.
+
+    Half of the crops become gray negatives: as in a thermal image the sky is dark and persons are bright, so that a
+    copy reads thermal images before it has seen one.
+
+    Args:
+        folder: with ``trainA``, ``labels_pred1``, ``labels_pred2``, as :class:`crops.Crops` reads them.
+        steps: of the training.
+        crop: side of the crops, a multiple of 8.
+        batch: crops of a step.
+        seed: of weights and crops.
+        device: where to; None is the CPU.
+    """
+    segmenter = _new_segmenter(seed).to(device)
+    generator = seeded(seed)
+    crops = Crops(folder, steps * batch, crop=crop, seed=seed, labels=True, seeking=True)
     optimizer = torch.optim.AdamW(segmenter.parameters(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1, pct_start=0.2)
     criterion = SegmentationLoss()
-    for step, (real_a, labels_a, _) in enumerate(DataLoader(crops, batch, generator=seeded(options.seed)), start=1):
-        loss = criterion(segmenter(real_a.to(options.device)), labels_a.to(options.device))
+    for step, (images, labels, _) in enumerate(DataLoader(crops, batch, generator=generator), start=1):
+        chosen = torch.rand(len(images), generator=generator) < 0.5
+        images = torch.where(chosen[:, None, None, None], negatives(images, generator), images)
+        logits = nn.functional.interpolate(segmenter(images.to(device)), scale_factor=2.0, mode="bilinear")
+        loss = criterion(logits, labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         if step % 100 == 0 or step == steps:
             print(f"day segmenter: step {step}/{steps}, loss {loss.item():.3f}")
-    options.segmenter.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(segmenter.state_dict(), options.segmenter)
     return segmenter
 
 
-class MinedLabels(nn.Module):
-    """Trains a night segmenter by one step and mines the labels of night images (section 3.3.3).
+def negatives(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return gray negatives of three channels: of a random mixture of the channels, with a random tone."""
+    mixture, contrast, offset = (torch.rand(len(images), n, 1, 1, generator=generator).to(images) for n in (3, 1, 1))
+    gray = (images * mixture).sum(1, keepdim=True) / mixture.sum(1, keepdim=True)
+    return (-gray * (0.5 + contrast) + 0.8 * (offset - 0.5)).clamp(-1, 1).expand_as(images)
 
-    It starts as a copy of the day segmenter and learns from translated day images ``fake_b`` with the labels of their
-    source. A model that translates one way only has none: there it learns from what the day segmenter is sure of in
-    ``fake_a``. Where both segmenters are sure of a class, it is the label. No gradient reaches the generators.
+
+def day_segmenter(options: argparse.Namespace) -> Segmenter:
+    """Return the segmenter of day images, from the file ``options.segmenter`` or trained and kept there."""
+    if not options.segmenter.is_file():
+        steps, crop = options.segmenter_steps, min(options.crop, 64)
+        trained = train_segmenter(options.data, steps=steps, crop=crop, seed=options.seed, device=options.device)
+        options.segmenter.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(trained.state_dict(), options.segmenter)
+        return trained
+    segmenter = _new_segmenter(options.seed).to(options.device)
+    try:
+        segmenter.load_state_dict(torch.load(options.segmenter, map_location=options.device, weights_only=True))
+    except Exception as error:  # a file of anything else makes torch raise nearly anything
+        raise DataError(f"{options.segmenter}: holds no weights of the day segmenter") from error
+    return segmenter
+
+
+def night_labeler(options: argparse.Namespace) -> PseudoLabeler:
+    """Return what labels night images: the day segmenter, and a copy of it that learns beside the GAN."""
+    miner = LabelMiner([THRESHOLDS.get(name, UNTRIED) for name in CITYSCAPES.names])
+    distill = OnlineSemanticDistillation(miner, SemanticDenoiser.thermal(CITYSCAPES))
+    label = PseudoLabeler(day_segmenter(options), distill).to(options.device)
+    label.student.eval()  # batch norm would take over the statistics of single translations
+    return label
+
+
+class Shares:
+    """In which share of the steps ACA found its classes in both images.
 
     Args:
-        space: the label space.
-        day: the day segmenter, any network that gives logits ``(B, K, H, W)``; it is left as it is.
-        lr: learning rate of the night segmenter.
-        foreground: mining threshold of foreground classes. The paper's 0.95 (0.99 for the others) needs segmenters
-            that are trained for longer than a short run takes.
-        background: mining threshold of the other classes.
+        aca: the loss, with ``return_terms``.
+        space: what its classes are called in.
     """
 
-    def __init__(
-        self, space: LabelSpace, day: nn.Module, *, lr: float = 5e-4, foreground: float = 0.5, background: float = 0.6
-    ) -> None:
-        super().__init__()
-        self.day = copy.deepcopy(day).requires_grad_(False).eval()
-        self.night = copy.deepcopy(day)
-        self.optimizer = torch.optim.Adam(self.night.parameters(), lr=lr)
-        self.criterion = SegmentationLoss()
-        self.distill = OnlineSemanticDistillation(
-            LabelMiner.from_label_space(space, foreground=foreground, background=background),
-            SemanticDenoiser.thermal(space),
-        )
+    def __init__(self, aca: ACALoss[Literal[True]], space: LabelSpace = CITYSCAPES) -> None:
+        groups = [(c,) if isinstance(c, int) else c for c in aca.classes]
+        self.names = ["/".join(space.names[i] for i in group) for group in groups]
+        self.found: list[Tensor] = []
 
-    def forward(self, labels_a: Tensor, real_b: Tensor, fake_a: Tensor, fake_b: Tensor | None = None) -> Tensor:
-        """Return labels of ``real_b``, and so of its translation ``fake_a``: int64 ``(B, h, w)``, 255 where unsure."""
-        logits_a, logits_b = self.day(fake_a.detach()), self.night(real_b)
-        labels_b: Tensor = self.distill(logits_b, logits_a, real_b)
-        if fake_b is not None:
-            loss = self.criterion(self.night(fake_b.detach()), labels_a)
-        else:
-            loss = self.criterion(logits_b, self.distill.miner(logits_a, logits_a))
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return labels_b
+    def add(self, terms: ACATerms) -> None:
+        """Count a step."""
+        self.found.append(terms.present.any(0))
+
+    def last(self, steps: int = 0) -> dict[str, float]:
+        """Return the share of each class, and of any of them, in the last steps; 0 is all of them."""
+        return self._of(torch.stack(self.found[-steps:]))
+
+    def say(self, steps: int = 0) -> str:
+        """Return these shares as text."""
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.last(steps).items())
+
+    def save(self, file: Path) -> None:
+        """Write the shares of the whole run, and of every tenth of it, as JSON."""
+        parts = torch.stack(self.found).tensor_split(min(10, len(self.found)))
+        shares = {"steps": len(self.found), "all": self.last(), "tenths": [self._of(part) for part in parts]}
+        write_text(file, json.dumps(shares, indent=1) + "\n")
+
+    def _of(self, found: Tensor) -> dict[str, float]:
+        of_class = found.float().mean(0).tolist()
+        return {"any": found.any(1).float().mean().item(), **dict(zip(self.names, of_class, strict=True))}
