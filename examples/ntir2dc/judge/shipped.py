@@ -38,9 +38,9 @@ class Shipped:
 
 SHIPPED = {
     "a": Shipped(
-        "judge_a.safetensors", "abb311c91421e644d6589de3bbb41f11c89907bfe5f69ed23d1049704d6341ca", ResidualUNet
+        "judge_a.safetensors", "2040ad0699c0c98029ada86ccea4e91c1440bb7d4034aefcb7c3868445b739de", ResidualUNet
     ),
-    "b": Shipped("judge_b.safetensors", "1b2b31e72b5ac8bbb4e0cad39b0f7705e011f919184a0c2e445be2d25f615820", DilatedNet),
+    "b": Shipped("judge_b.safetensors", "d70247afc9c272b3756357f10574f6be8e4518804c8a4318da6b1939fa22a290", DilatedNet),
 }
 
 
