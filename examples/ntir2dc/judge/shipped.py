@@ -40,7 +40,7 @@ SHIPPED = {
     "a": Shipped(
         "judge_a.safetensors", "2040ad0699c0c98029ada86ccea4e91c1440bb7d4034aefcb7c3868445b739de", ResidualUNet
     ),
-    "b": Shipped("judge_b.safetensors", "64f51ddba2e2ebb9cd97ea91b7e96856c46c6d38c77db797f1eebc1579b2a775", DilatedNet),
+    "b": Shipped("judge_b.safetensors", "d70247afc9c272b3756357f10574f6be8e4518804c8a4318da6b1939fa22a290", DilatedNet),
 }
 
 
