@@ -213,6 +213,7 @@ def test_the_smallest_pairs_and_numpys_numbers_train_a_judge(tmp_path: Path) -> 
     Image.new("L", (1, 1), 1).save(tmp_path / "labels.png")
     pairs = [(tmp_path / "image.png", tmp_path / "labels.png")]
     first = train_judge(pairs, SPACE, steps=2, seed=3)
+    assert all(bool(torch.isfinite(value).all()) for value in first.state_dict().values())
     assert hash_weights(train_judge(pairs, SPACE, steps=np.int64(2), seed=np.int64(3))) == hash_weights(first)
     _, settings = load_or_train_judge(pairs, tmp_path / "kept", SPACE, steps=np.int64(1), seed=np.int32(3))
     assert load_or_train_judge(pairs, tmp_path / "kept", SPACE, steps=1, seed=3)[1] == settings

@@ -92,7 +92,8 @@ class Crops:
             corner.append(start)
         top, left = corner
         rows, columns = (slice(start, start + self.crop) for start in corner)
-        window = torch.tensor([[top, left, *labels.shape]])
+        # a single row or column lies at -1
+        window = torch.tensor([[top, left, *(max(2, length) for length in labels.shape)]])
         cut = add_coordinates(self._jittered(image[:, rows, columns])[None], window)[0]
         return cut, labels[rows, columns].long()
 
