@@ -59,7 +59,7 @@ def same_anyhow(out: Path, **changes: Any) -> TrainConfig:
     base = dataclasses.replace(
         base,
         out=str(out),
-        epochs=len(Phase),
+        epochs=len(PAPER_PHASES),
         steps_per_epoch=STEPS,
         batch_size=2,
         pool=1000,

@@ -55,7 +55,7 @@ def long_run(work: Path, steps: int) -> list[Sample]:
         samples.append(look(self.step, Phase(self.method.phase(epoch))))
         return step_of(self, batch, epoch)
 
-    each = max(1, steps // len(Phase))
+    each = max(1, steps // len(PAPER_PHASES))
     write_folder(work / "data")
     every = [f"--{name}_every={max(1, steps // 50)}" for name in ("checkpoint", "panel")]
     Trainer.training_step = watched  # type: ignore[method-assign]

@@ -111,7 +111,7 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
         "networks.decoder_norm": "instance",
         "networks.discriminator_norm": "instance",
         "losses.lambda_tv": 0.0,
-        **{f"phases.{f.name}": base.epochs for f in dataclasses.fields(base.phases)},
+        **{f"phases.{f.name}": base.epochs for f in dataclasses.fields(base.phases) if f.name != "baseline"},
     }
     cyclegan = {**todaygan, "networks.discriminator_views": "color", "losses.adversarial": "least_squares"}
     published = published_readings()

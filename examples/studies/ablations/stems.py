@@ -14,7 +14,7 @@ from typing import Any
 
 from ntir2dc.config import TrainConfig, from_stored, to_dict, what_matters
 from ntir2dc.files import write_atomically
-from ntir2dc.methods.morngan.schedule import Phase, Schedule
+from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Phase, Schedule
 from ntir2dc.run.checkpoint import load_newest, save_checkpoint
 from studies.ablations.design import flatten
 
@@ -22,6 +22,7 @@ from studies.ablations.design import flatten
 # losses.aca_merge_vehicles does
 _ACTS_FROM = {
     "modules.sr": Phase.DISTILL,
+    "modules.early_fa": Phase.DISTILL,
     "modules.mgca": Phase.COLLABORATE,
     "modules.cgr": Phase.COLLABORATE,
     "losses.aca_clusters": Phase.COLLABORATE,
@@ -38,9 +39,9 @@ _ACTS_FROM = {
 
 
 def first_steps(config: TrainConfig, steps_per_epoch: int) -> dict[Phase, int]:
-    """Return the first step of each phase."""
+    """Return the first step of each of the paper's phases."""
     starts = Schedule.from_options(config.phases, config.epochs).starts
-    return {phase: start * steps_per_epoch for phase, start in zip(Phase, starts, strict=True)}
+    return {phase: start * steps_per_epoch for phase, start in zip(PAPER_PHASES, starts, strict=True)}
 
 
 def shared_steps(one: TrainConfig, other: TrainConfig, steps_per_epoch: int) -> int:
