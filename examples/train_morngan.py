@@ -72,7 +72,8 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     except ValueError as error:
         parser.error(str(error))
     if known.resume:
-        base = options_of(Path(known.out or base.out)) or base
+        kept = options_of(Path(known.out or base.out)) or base
+        base = dataclasses.replace(kept, max_steps=0)  # of the call that it was given
     parser.set_defaults(to_dict(base))
     options = parser.parse_args(arguments)
     resume = bool(options.pop("resume"))

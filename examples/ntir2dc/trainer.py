@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, LabelSpace
-from ntir2dc.config import TrainConfig, differences, to_dict, what_matters, with_defaults
+from ntir2dc.config import TrainConfig, differences, of_the_run, to_dict, what_matters, with_defaults
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.loading import load
 from ntir2dc.files import write_atomically
@@ -94,7 +93,7 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run; ``max_steps`` only stops earlier."""
+        """Steps of the whole run; ``max_steps`` only stops a call earlier."""
         return self.config.epochs * self.steps_per_epoch
 
     @property
@@ -137,10 +136,9 @@ class Trainer:
             if log is not None:
                 log.close()
         if self.step < self.total_steps:
-            interrupted = self.step < self.last_step
-            why, options = ("interrupted", []) if interrupted else ("max_steps reached", ["--max_steps 0"])
+            why = "interrupted" if self.step < self.last_step else "max_steps reached"
             done = f"{why} after {self.step} of {self.total_steps} steps; everything is saved"
-            self.say(f"{done}. {how_to_go_on(self.out, *options)}")
+            self.say(f"{done}. {how_to_go_on(self.out)}")
         return self.step >= self.total_steps
 
     def loader(self, epoch: int, first: int) -> DataLoader[dict[str, Any]]:
@@ -255,7 +253,7 @@ class Trainer:
         if not self.world.is_first:
             return
         state = {
-            "config": to_dict(self.config),
+            "config": of_the_run(self.config),
             "step": self.step,
             **states_of(self.held()),
             "rng": random_states(self.device),
@@ -285,8 +283,8 @@ class Trainer:
         self.say(f"resumed after step {self.step} of {self.total_steps}")
 
     def save_config(self) -> None:
-        """Write the resolved options as ``config.json``."""
-        text = json.dumps(dataclasses.asdict(self.config), indent=2)
+        """Write the run's resolved options as ``config.json``."""
+        text = json.dumps(of_the_run(self.config), indent=2)
         write_atomically(self.out / "config.json", text.encode())
 
 

@@ -11,7 +11,7 @@ from ntir2dc.config.options import (
     NetworkOptions,
     PhaseOptions,
 )
-from ntir2dc.config.plain import differences, from_dict, to_dict, what_matters, with_defaults
+from ntir2dc.config.plain import differences, from_dict, of_the_run, to_dict, what_matters, with_defaults
 from ntir2dc.config.presets import make_config
 from ntir2dc.config.train import PresetName, TrainConfig, VariantName
 
@@ -28,6 +28,7 @@ __all__ = [
     "differences",
     "from_dict",
     "make_config",
+    "of_the_run",
     "to_dict",
     "what_matters",
     "with_defaults",

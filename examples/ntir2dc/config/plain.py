@@ -24,7 +24,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(plain: dict[str, Any]) -> TrainConfig:
-    """Return the configuration that :func:`to_dict` gave."""
+    """Return the configuration that :func:`to_dict` or :func:`of_the_run` gave."""
     values = dict(plain)
     networks = dict(values["networks"])
     networks["discriminator_layers"] = tuple(networks["discriminator_layers"])
@@ -35,6 +35,13 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["losses"] = LossOptions(**values["losses"])
     values["cyclegan"] = CycleGANOptions(**values["cyclegan"])
     return TrainConfig(**values)
+
+
+def of_the_run(config: TrainConfig) -> dict[str, Any]:
+    """Return what ``config.json`` and checkpoints hold of a run's options: all but those of a single call."""
+    plain = to_dict(config)
+    del plain["max_steps"]
+    return plain
 
 
 def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:

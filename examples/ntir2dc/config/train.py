@@ -36,7 +36,8 @@ class TrainConfig:
             procedural scenes into ``out``.
         epochs: length of the run; the phases are compressed with it.
         steps_per_epoch: steps an epoch; 0 is one pass over the larger domain.
-        max_steps: stop after this many steps in all without moving the phases; 0 is no limit.
+        max_steps: stop this call after so many steps of the run in all, without moving the phases; 0 is no limit. It is
+            not kept: ``--resume`` alone goes on to the end.
         batch_size: images of each domain a step, on all devices together.
         seed: seed of everything.
         lr: learning rate of Adam at the start.

@@ -18,11 +18,10 @@ class RunError(RuntimeError):
     """A run that had to stop; the message says why, and how to go on."""
 
 
-def how_to_go_on(out: Path, *options: str) -> str:
-    """Return what to type into a shell to continue the run in ``out``, with further options."""
-    command = f"python examples/train_morngan.py --out {shlex.quote(str(out))}"
+def how_to_go_on(out: Path) -> str:
+    """Return what to type into a shell to continue the run in ``out``."""
     if list_checkpoints(out / "checkpoints"):
-        return f"Go on with\n  {' '.join((command, '--resume', *options))}"
+        return f"Go on with\n  python examples/train_morngan.py --out {shlex.quote(str(out))} --resume"
     return "There is no checkpoint yet: start the run again."
 
 
