@@ -24,6 +24,7 @@ from ntir2dc.networks.discriminators import ImagePool
 from ntir2dc.optimizers import lr_factor, make_optimizers, set_lr
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World, be_deterministic, device_of
+from ntir2dc.run.beginning import Origin, take_networks
 from ntir2dc.run.checkpoint import (
     CheckpointError,
     Held,
@@ -34,7 +35,7 @@ from ntir2dc.run.checkpoint import (
     save_checkpoint,
     states_of,
 )
-from ntir2dc.run.faults import explained, how_to_go_on, stop_on_signals
+from ntir2dc.run.faults import explained, how_to_begin_from, how_to_go_on, stop_on_signals
 from ntir2dc.run.finite import check_terms, check_weights
 from ntir2dc.run.log import RunLog
 from ntir2dc.run.panels import save_panel
@@ -104,7 +105,7 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the end, to ``max_steps`` or to the first Ctrl-C; return whether the whole run is done."""
         if self.step >= self.total_steps:
-            self.say(f"the run is finished: all {self.total_steps} steps are done")
+            self.say(f"the run is finished: all {self.total_steps} steps are done. {how_to_begin_from(self.out)}")
             return True
         self.say(self.method.plan())
         log = RunLog(self.out, self.method.log.columns(), last_step=self.step - 1) if self.world.is_first else None
@@ -272,7 +273,10 @@ class Trainer:
         changed = differences(what_matters(with_defaults(state["config"])), what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
-            raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
+            raise CheckpointError(
+                f"{self.out}: the run was started with other options, and keeps them:\n  {listed}\n"
+                f"{how_to_begin_from(self.out)}"
+            )
         load_states(self.held(), state)
         load_random_states(state["rng"], self.device)
         self.step = int(state["step"])
@@ -281,6 +285,16 @@ class Trainer:
                 f"{self.out}: expected a folder that all processes share, they found other checkpoints"
             )
         self.say(f"resumed after step {self.step} of {self.total_steps}")
+
+    def begin_with(self, origin: Origin) -> None:
+        """Take the networks of another run that fit; optimizers, pools, memory, random numbers and steps start anew.
+
+        Raises:
+            CheckpointError: none of them fits.
+        """
+        self.say(take_networks(self.method.networks, origin, to_dict(self.config)["networks"]))
+        if self.averaged is not None:  # a run that is stopped before its first step saves it
+            self.averaged.module.load_state_dict(self.method.generators().state_dict())
 
     def save_config(self) -> None:
         """Write the run's resolved options as ``config.json``."""

@@ -152,7 +152,27 @@ def test_a_run_says_how_it_goes_on_and_that_it_is_finished(
     assert "config.json: passed over" in capsys.readouterr().err
     assert json.loads((out / "config.json").read_text())["preset"] == "mini"
     assert main([f"--out={out}", "--resume"]) == 0
-    assert "the run is finished: all 12 steps are done" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "the run is finished: all 12 steps are done" in told
+    assert f"--init_from {out} --out ANOTHER" in told
+    before = outcome(out)
+    assert main([f"--out={out}", "--resume", "--epochs=9"]) == 1  # a finished run is not made longer
+    error = capsys.readouterr().err
+    assert "epochs: 6 in the run, 9 asked for" in error
+    assert f"--init_from {out} --out ANOTHER" in error
+    assert outcome(out) == before
+
+
+@pytest.mark.parametrize("preset", ["flir", "kaist"])
+def test_a_preset_of_a_data_set_never_trains_on_scenes(
+    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"--preset={preset}", f"--out={tmp_path / 'run'}"]) == 2
+    captured = capsys.readouterr()
+    assert f"--preset {preset} needs --data" in captured.err
+    assert f"--output data/{preset}\n" in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="asks a shell")
@@ -187,7 +207,9 @@ def test_a_run_is_never_overwritten(data_folder: Path, tmp_path: Path, capsys: p
     assert main(arguments) == 1
     assert "holds a run already; go on with --resume" in capsys.readouterr().err
     assert main([*arguments, "--resume", "--lr=1"]) == 1
-    assert "lr: 0.0004 in the run, 1" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "lr: 0.0004 in the run, 1" in error
+    assert f"--init_from {tmp_path / 'run'} --out ANOTHER" in error
 
 
 def test_batches_of_two_from_images_of_odd_size(tmp_path: Path) -> None:

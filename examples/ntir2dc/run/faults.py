@@ -25,6 +25,12 @@ def how_to_go_on(out: Path) -> str:
     return "There is no checkpoint yet: start the run again."
 
 
+def how_to_begin_from(out: Path) -> str:
+    """Return what to type into a shell to train on from the run in ``out`` with other options or data."""
+    command = f"python examples/train_morngan.py --init_from {shlex.quote(str(out))} --out ANOTHER"
+    return f"Begin another run with its networks, with options or data of its own:\n  {command}"
+
+
 @contextmanager
 def explained(out: Path, save: Callable[[], None]) -> Iterator[None]:
     """Save what can be saved and raise :class:`RunError` when an image cannot be read or a loader process dies."""
