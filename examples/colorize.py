@@ -2,6 +2,7 @@
 
 python examples/colorize.py --input night.png --output day.png --checkpoint runs/mini
 python examples/colorize.py --input night/ --output day/ --checkpoint weights.safetensors --batch_size 4
+python examples/colorize.py --input night/ --output day/ --checkpoint runs/mini --compile
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 python examples/train_morngan.py --preset demo --out runs/demo
 python examples/train_morngan.py --preset mini --data DIR --out runs/mini
 python examples/train_morngan.py --out runs/mini --resume
+python examples/train_morngan.py --init_from runs/mini --data OTHER --out runs/tuned --epochs 10
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if importlib.util.find_spec("jsonargparse") is None:
 from jsonargparse import ArgumentParser
 
 from morn_losses import CITYSCAPES
+from ntir2dc.arguments import ALONE, switches, usage_of, with_values
 from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict, with_defaults
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
@@ -66,7 +68,11 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     known, _ = first.parse_known_args(arguments)
 
     parser = Parser(
-        prog="train_morngan.py", description=__doc__.splitlines()[0] if __doc__ else None, allow_abbrev=False
+        prog="train_morngan.py",
+        usage=usage_of(__doc__),
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        epilog=ALONE,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--config", action="config", help="YAML or JSON file with options; config.json of a run is one."
@@ -84,7 +90,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     except ValueError as error:
         parser.error(str(error))
     parser.set_defaults(to_dict(base))
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(with_values(arguments, switches(TrainConfig)))
     resume = bool(options.pop("resume"))
     options.pop("config", None)
     try:
