@@ -52,7 +52,7 @@ def read_networks(path: Path, say: Callable[[str], None] = lambda _: None) -> Or
     state = load_newest(path / "checkpoints", say)
     average = {
         name.removeprefix("module."): value
-        for name, value in (state["averaged"] or {}).items()
+        for name, value in (state.get("averaged") or {}).items()
         if name.startswith("module.")
     }
     networks = {**by_network(state["model"]), **by_network(average)}

@@ -28,7 +28,7 @@ def how_to_go_on(out: Path) -> str:
 def how_to_begin_from(out: Path) -> str:
     """Return what to type into a shell to train on from the run in ``out`` with other options or data."""
     command = f"python examples/train_morngan.py --init_from {shlex.quote(str(out))} --out ANOTHER"
-    return f"Begin another run with its networks, with options or data of its own:\n  {command}"
+    return f"To train on with other options or data, begin another run with its networks:\n  {command}"
 
 
 @contextmanager

@@ -84,15 +84,15 @@ def import_network(path: Path, role: str) -> Imported:
     network: nn.Module = Encoder(width, int(FORM["encoder_blocks"]))
     if half == "decoder":
         network = Decoder(width, int(FORM["decoder_blocks"]))
-    theirs = {published_name(name): name for name in network.state_dict()}
-    state = read_state(path)
-    problems = misfits(state, {key: network.state_dict()[name] for key, name in theirs.items()})
+    ours, state = network.state_dict(), read_state(path)
+    theirs = {published_name(name): name for name in ours}
+    problems = misfits(state, {key: ours[name] for key, name in theirs.items()})
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise WeightsError(f"{path}: is no {half} of the published form: {', '.join(problems[:3])}{more}")
-    endless = [key for key, value in state.items() if not value.isfinite().all()]
-    if endless:
-        raise WeightsError(f"{path}: holds values that are not finite ({endless[0]})")
+    bad = [key for key, value in state.items() if not value.isfinite().all()]
+    if bad:
+        raise WeightsError(f"{path}: holds values that are not finite ({bad[0]})")
     network.load_state_dict({name: state[key].float() for key, name in theirs.items()})
     return Imported(path, hashlib.sha256(path.read_bytes()).hexdigest(), network)
 
