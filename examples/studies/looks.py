@@ -2,7 +2,7 @@
 
 python examples/studies/looks.py --out runs/looks
 python examples/studies/looks.py --images 320 --tested 96
-python examples/studies/looks.py --options.steps 100
+python examples/studies/looks.py --options '{steps: 100}'
 """
 
 from __future__ import annotations

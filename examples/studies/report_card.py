@@ -2,7 +2,7 @@
 
 python examples/studies/report_card.py
 python examples/studies/report_card.py --out runs/report_card
-python examples/studies/report_card.py --options.sets 2 --options.draws 10 --out runs/try
+python examples/studies/report_card.py --options '{sets: 2, draws: 10}' --out runs/try
 """
 
 from __future__ import annotations
