@@ -85,8 +85,8 @@ def test_what_is_no_switch_needs_its_value(line: str, monkeypatch: pytest.Monkey
 
 def test_switches_of_the_trainer_stand_alone() -> None:
     assert {"--compile", "--modules.sc", "--networks.checkpointing"} <= switches(TrainConfig)
-    config, resume = parse(["--compile", "--modules.looks", "--deterministic", "false", "--seed", "3"])
-    assert (config.compile, config.modules.looks, config.deterministic, config.seed) == (True, True, False, 3)
+    config, resume = parse(["--compile", "--networks.checkpointing", "--deterministic", "false", "--seed", "3"])
+    assert (config.compile, config.networks.checkpointing, config.deterministic, config.seed) == (True, True, False, 3)
     assert not resume
 
 
