@@ -2,6 +2,7 @@
 
 python examples/colorize.py --input night.png --output day.png --checkpoint runs/mini
 python examples/colorize.py --input night/ --output day/ --checkpoint weights.safetensors --batch_size 4
+python examples/colorize.py --input night/ --output day/ --checkpoint runs/mini --compile
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("colorize.py needs: pip install 'morn-losses[train]'")
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +42,14 @@ def translate(translator: nn.Module, x: Tensor) -> Tensor:
     """Return the translation of ``(B, 3, H, W)`` of any size."""
     translated: Tensor = translator(pad(x))
     return translated[..., : x.shape[-2], : x.shape[-1]]
+
+
+def stretched(x: Tensor) -> Image.Image:
+    """Return ``(3, H, W)`` as the authors write it: its own extremes over all channels to 0 and 255, truncated."""
+    low, high = x.aminmax()
+    # a picture of one value is black
+    pixels = (x - low) / (high - low).clamp_min(1e-12) * 255
+    return Image.fromarray(pixels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
 def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
@@ -102,7 +112,13 @@ def batches(
 
 
 def main(
-    input: Path, output: Path, checkpoint: Path, device: str = "auto", batch_size: int = 1, compile: bool = False
+    input: Path,
+    output: Path,
+    checkpoint: Path,
+    device: str = "auto",
+    batch_size: int = 1,
+    compile: bool = False,
+    stretch: bool = False,
 ) -> int:
     """Translate a night thermal image, or each one in a folder, to daytime color.
 
@@ -114,6 +130,8 @@ def main(
         batch_size: images of equal size that are translated together.
         compile: pass the network through ``torch.compile``: minutes at first, for each size and number of images, then
             about a fifth faster on a CPU; for hundreds of images.
+        stretch: write each picture from its own minimum to its own maximum, as the published code does, and not from -1
+            to 1; frames of a sequence then differ in brightness and contrast.
 
     Returns:
         0, or 1 where an image could not be translated or written; the others are all the same.
@@ -132,7 +150,7 @@ def main(
             translator.compile()
         for images, targets in batches(pairs, batch_size, problems):
             for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
-                save = partial(save_image, to_image(image), target)
+                save = partial(save_image, stretched(image) if stretch else to_image(image), target)
                 written += attempt(save, target, problems, one_of_many=True)
     except (DataError, WeightsError, OSError) as error:
         problems.append(str(error))

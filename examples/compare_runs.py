@@ -1,6 +1,8 @@
 """Compare two runs on the same frames: the difference in every figure, frame by frame, with its interval.
 
 python examples/compare_runs.py --run runs/mini --against runs/mini_baseline
+python examples/compare_runs.py --run runs/mini --against runs/mini_baseline --data DIR --out runs/comparison
+python examples/compare_runs.py --run runs/mini --against runs/mini_baseline --limit 20 --device cpu
 """
 
 from __future__ import annotations

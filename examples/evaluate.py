@@ -2,6 +2,7 @@
 
 python examples/evaluate.py --run runs/demo
 python examples/evaluate.py --run runs/mini --data DIR
+python examples/evaluate.py --run runs/mini --limit 20 --device cpu
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Write OUT/report.html: one self-contained page with the curves, panels and metrics of a run.
 
 python examples/report.py --run runs/demo
+python examples/report.py --run runs/ablation/rows/full/seed_0
+python examples/report.py --run /shared/runs/flir
 """
 
 from __future__ import annotations

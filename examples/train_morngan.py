@@ -3,6 +3,7 @@
 python examples/train_morngan.py --preset demo --out runs/demo
 python examples/train_morngan.py --preset mini --data DIR --out runs/mini
 python examples/train_morngan.py --out runs/mini --resume
+python examples/train_morngan.py --init_from runs/mini --data OTHER --out runs/tuned --epochs 10
 """
 
 from __future__ import annotations
@@ -24,20 +25,29 @@ if importlib.util.find_spec("jsonargparse") is None:
 from jsonargparse import ArgumentParser
 
 from morn_losses import CITYSCAPES
+from ntir2dc.arguments import ALONE, switches, usage_of, with_values
 from ntir2dc.config import TrainConfig, from_dict, from_stored, make_config, to_dict
 from ntir2dc.data.folders import TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
 from ntir2dc.methods import METHODS
 from ntir2dc.parallel.launching import GONE, end_with_launcher, is_launched, launch
 from ntir2dc.parallel.world import LostError, World, check_launched, connect, speaks, started_by_launcher
+from ntir2dc.run.beginning import read_networks
 from ntir2dc.run.checkpoint import CheckpointError, list_checkpoints, load_newest
 from ntir2dc.run.faults import RunError, how_to_go_on
 from ntir2dc.run.finite import NonFiniteLossError
 from ntir2dc.run.inventory import check_inventory
 from ntir2dc.run.lock import LockedError, locked
 from ntir2dc.run.streams import speak_anyhow
+from ntir2dc.run.weights import WeightsError
 from ntir2dc.trainer import Trainer
 from scenes import write_scenes
+
+PREPARING = {
+    "flir": "python examples/prepare_data.py --dataset flir_v2 --input FLIR_ADAS_v2 --output data/flir",
+    "kaist": "python examples/prepare_data.py --dataset kaist --input KAIST --output data/kaist",
+}
+"""What makes the data folder of a preset that has a data set of its own."""
 
 
 class Parser(ArgumentParser):
@@ -50,17 +60,19 @@ class Parser(ArgumentParser):
 
 
 def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
-    """Return the configuration and whether to resume: a preset (or the run's own options), then the flags over it."""
+    """Return the configuration and whether to resume: a preset (or a run's own options), then the flags over it."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default="demo")
-    first.add_argument("--variant", default="paper")
-    first.add_argument("--method", default="morngan")
-    first.add_argument("--out")
+    for name in ("preset", "variant", "method", "out", "init_from"):
+        first.add_argument(f"--{name}")
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(arguments)
 
     parser = Parser(
-        prog="train_morngan.py", description=__doc__.splitlines()[0] if __doc__ else None, allow_abbrev=False
+        prog="train_morngan.py",
+        usage=usage_of(__doc__),
+        description=__doc__.splitlines()[0] if __doc__ else None,
+        epilog=ALONE,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--config", action="config", help="YAML or JSON file with options; config.json of a run is one."
@@ -68,13 +80,17 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     parser.add_argument("--resume", action="store_true", help="Go on from the newest checkpoint in --out.")
     parser.add_class_arguments(TrainConfig)
     try:
-        base = make_config(known.preset, known.variant, known.method)
+        base = make_config(known.preset or "demo", known.variant or "paper", known.method or "morngan")
+        if known.resume:
+            kept = options_of(Path(known.out or base.out)) or base
+            base = dataclasses.replace(kept, max_steps=0)  # of the call that it was given
+        elif known.init_from and not (known.preset or known.variant or known.method):
+            kept = options_of(Path(known.init_from)) or base
+            base = dataclasses.replace(kept, out=known.out or base.out, max_steps=0)
     except ValueError as error:
         parser.error(str(error))
-    if known.resume:
-        base = options_of(Path(known.out or base.out)) or base
     parser.set_defaults(to_dict(base))
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(with_values(arguments, switches(TrainConfig)))
     resume = bool(options.pop("resume"))
     options.pop("config", None)
     try:
@@ -104,6 +120,14 @@ def options_of(out: Path) -> TrainConfig | None:
     if speaks() and not is_launched():  # whoever has launched it has said so
         print(f"{file}: passed over ({why})", file=sys.stderr)
     return config
+
+
+def how_to_prepare(preset: str) -> str:
+    """Return what a preset that trains on a data set needs before it can, and what to type."""
+    return (
+        f"--preset {preset} needs --data, a folder of prepared frames. Make it with\n  {PREPARING[preset]}\n"
+        f"and begin with --data data/{preset}; docs/guides/{preset}.md says where labels come from"
+    )
 
 
 def data_folder(config: TrainConfig) -> Path:
@@ -152,6 +176,10 @@ def run(config: TrainConfig, resume: bool, world: World) -> int:
 
     try:
         with ExitStack() as held:
+            origin = None
+            if config.init_from is not None and not resume:
+                source = Path(config.init_from)
+                origin = world.together(lambda: read_networks(source, say))
             world.first_alone(lambda: held.enter_context(locked(out, say)))
             data = world.first_then_others(lambda: prepare(config, resume, say))
             world.first_alone(lambda: check_inventory(out, data_folder(config), say, resume=resume))
@@ -161,11 +189,13 @@ def run(config: TrainConfig, resume: bool, world: World) -> int:
                 return fail(f"error: {error}", 2)
             if resume:
                 trainer.resume()
+            elif origin is not None:
+                trainer.begin_with(origin)
             if world.is_first:
                 trainer.save_config()
             trainer.fit()
             world.wait()
-    except (LockedError, DataError, CheckpointError, NonFiniteLossError, RunError) as error:
+    except (LockedError, DataError, CheckpointError, WeightsError, NonFiniteLossError, RunError) as error:
         return fail(f"error: {error}")
     except OSError as error:  # a full disk, most of the time
         return fail(f"error: {error}\n{how_to_go_on(out)}")
@@ -182,8 +212,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the trainer, in several processes if asked for; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     config, resume = parse(arguments)
-    if config.data is not None:  # the run is gone on with, and evaluated, from any folder
-        config = dataclasses.replace(config, data=os.path.abspath(config.data))
+    # the run is gone on with, and evaluated, from any folder
+    data, init_from = (path and os.path.abspath(path) for path in (config.data, config.init_from))
+    config = dataclasses.replace(config, data=data, init_from=init_from)
+    if config.data is None and config.preset in PREPARING and not resume:
+        if speaks():
+            print(f"error: {how_to_prepare(config.preset)}", file=sys.stderr)
+        return 2
     if resume and not list_checkpoints(Path(config.out) / "checkpoints"):  # before anything is made there
         print(f"error: {config.out}: no checkpoint to resume from", file=sys.stderr)
         return 1

@@ -22,11 +22,24 @@ def tell(problems: Sequence[str]) -> int:
 
 
 def call(main: Callable[..., int]) -> int:
-    """Call a command with the options of the command line and return its exit status."""
+    """Call a command with the options of the command line and return its exit status.
+
+    Its help starts with the examples in the docstring of its script.
+    """
     from jsonargparse import auto_cli
+
+    from ntir2dc.arguments import ALONE, switches, usage_of, with_values
 
     escape_what_cannot_be_shown()
     # its YAML reader refuses names that are no text
     is_text = not any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument)
-    status: int = auto_cli(main, as_positional=False, parser_mode="yaml" if is_text else "json")
+    status: int = auto_cli(
+        main,
+        args=with_values(sys.argv[1:], switches(main)),
+        as_positional=False,
+        parser_mode="yaml" if is_text else "json",
+        usage=usage_of(sys.modules[main.__module__].__doc__),
+        epilog=ALONE,
+        allow_abbrev=False,
+    )
     return status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from morn_losses import CITYSCAPES, LabelSpace
-from ntir2dc.config import TrainConfig, differences, to_dict, what_matters, with_defaults
+from ntir2dc.config import TrainConfig, differences, of_the_run, to_dict, what_matters, with_defaults
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.loading import load
 from ntir2dc.files import write_atomically
@@ -25,6 +24,7 @@ from ntir2dc.networks.discriminators import ImagePool
 from ntir2dc.optimizers import lr_factor, make_optimizers, set_lr
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World, be_deterministic, device_of
+from ntir2dc.run.beginning import Origin, take_networks
 from ntir2dc.run.checkpoint import (
     CheckpointError,
     Held,
@@ -35,7 +35,7 @@ from ntir2dc.run.checkpoint import (
     save_checkpoint,
     states_of,
 )
-from ntir2dc.run.faults import explained, how_to_go_on, stop_on_signals
+from ntir2dc.run.faults import explained, how_to_begin_from, how_to_go_on, stop_on_signals
 from ntir2dc.run.finite import check_terms, check_weights
 from ntir2dc.run.log import RunLog
 from ntir2dc.run.panels import save_panel
@@ -94,7 +94,7 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run; ``max_steps`` only stops earlier."""
+        """Steps of the whole run; ``max_steps`` only stops a call earlier."""
         return self.config.epochs * self.steps_per_epoch
 
     @property
@@ -105,7 +105,7 @@ class Trainer:
     def fit(self) -> bool:
         """Train to the end, to ``max_steps`` or to the first Ctrl-C; return whether the whole run is done."""
         if self.step >= self.total_steps:
-            self.say(f"the run is finished: all {self.total_steps} steps are done")
+            self.say(f"the run is finished: all {self.total_steps} steps are done. {how_to_begin_from(self.out)}")
             return True
         self.say(self.method.plan())
         log = RunLog(self.out, self.method.log.columns(), last_step=self.step - 1) if self.world.is_first else None
@@ -137,10 +137,9 @@ class Trainer:
             if log is not None:
                 log.close()
         if self.step < self.total_steps:
-            interrupted = self.step < self.last_step
-            why, options = ("interrupted", []) if interrupted else ("max_steps reached", ["--max_steps 0"])
+            why = "interrupted" if self.step < self.last_step else "max_steps reached"
             done = f"{why} after {self.step} of {self.total_steps} steps; everything is saved"
-            self.say(f"{done}. {how_to_go_on(self.out, *options)}")
+            self.say(f"{done}. {how_to_go_on(self.out)}")
         return self.step >= self.total_steps
 
     def loader(self, epoch: int, first: int) -> DataLoader[dict[str, Any]]:
@@ -257,7 +256,7 @@ class Trainer:
         if not self.world.is_first:
             return
         state = {
-            "config": to_dict(self.config),
+            "config": of_the_run(self.config),
             "step": self.step,
             **states_of(self.held()),
             "rng": random_states(self.device),
@@ -276,7 +275,10 @@ class Trainer:
         changed = differences(what_matters(with_defaults(state["config"])), what_matters(to_dict(self.config)))
         if changed:
             listed = "\n  ".join(changed)
-            raise CheckpointError(f"{self.out}: the run was started with other options:\n  {listed}")
+            raise CheckpointError(
+                f"{self.out}: the run was started with other options, and keeps them:\n  {listed}\n"
+                f"{how_to_begin_from(self.out)}"
+            )
         load_states(self.held(), state)
         load_random_states(state["rng"], self.device)
         self.step = int(state["step"])
@@ -286,9 +288,19 @@ class Trainer:
             )
         self.say(f"resumed after step {self.step} of {self.total_steps}")
 
+    def begin_with(self, origin: Origin) -> None:
+        """Take the networks of another run that fit; optimizers, pools, memory, random numbers and steps start anew.
+
+        Raises:
+            CheckpointError: none of them fits.
+        """
+        self.say(take_networks(self.method.networks, origin, to_dict(self.config)["networks"]))
+        if self.averaged is not None:  # a run that is stopped before its first step saves it
+            self.averaged.module.load_state_dict(self.method.generators().state_dict())
+
     def save_config(self) -> None:
-        """Write the resolved options as ``config.json``."""
-        text = json.dumps(dataclasses.asdict(self.config), indent=2)
+        """Write the run's resolved options as ``config.json``."""
+        text = json.dumps(of_the_run(self.config), indent=2)
         write_atomically(self.out / "config.json", text.encode())
 
 

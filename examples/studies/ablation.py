@@ -2,6 +2,7 @@
 
 python examples/studies/ablation.py --rows baseline,sdp,mgca,full --seeds 3 --jobs 2
 python examples/studies/ablation.py --tables table5,table7,lineage --seeds 5 --jobs 2
+python examples/studies/ablation.py --tables table5 --data DIR --out runs/ablation_frames --dry_run
 """
 
 from __future__ import annotations

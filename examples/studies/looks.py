@@ -1,6 +1,8 @@
 """How well S_B reads thermal images before any is translated: trained on color images in gray, or in a thermal look.
 
 python examples/studies/looks.py --out runs/looks
+python examples/studies/looks.py --images 320 --tested 96
+python examples/studies/looks.py --options '{steps: 100}'
 """
 
 from __future__ import annotations

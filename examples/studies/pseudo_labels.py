@@ -1,6 +1,8 @@
 """How right the labels are that trained segmenters give thermal images, class by class, on scenes with ground truth.
 
-python examples/studies/pseudo_labels.py --runs '[runs/demo]' --data runs/demo/scenes --out runs/pseudo_labels
+python examples/studies/pseudo_labels.py --runs '[runs/demo]' --data runs/demo/scenes
+python examples/studies/pseudo_labels.py --runs '[runs/a, runs/b]' --data runs/a/scenes --out runs/pseudo_labels
+python examples/studies/pseudo_labels.py --runs '[runs/mini/checkpoints]' --data DIR
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """One experiment for each module of the paper: does it do what the paper says?
 
+python examples/studies/report_card.py
 python examples/studies/report_card.py --out runs/report_card
+python examples/studies/report_card.py --options '{sets: 2, draws: 10}' --out runs/try
 """
 
 from __future__ import annotations

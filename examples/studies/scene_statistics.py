@@ -1,6 +1,8 @@
 """How like real frames procedural scenes are: gray levels, gradients, noise, warm blobs, colors and classes of both.
 
+python examples/studies/scene_statistics.py --real DIR --scenes runs/demo/scenes
 python examples/studies/scene_statistics.py --real DIR --scenes runs/ablation/scenes --out runs/scene_statistics
+python examples/studies/scene_statistics.py --real runs/demo/scenes --scenes runs/ablation/scenes --out runs/worlds
 """
 
 from __future__ import annotations

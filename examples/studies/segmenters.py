@@ -1,6 +1,8 @@
 """What a short training of the segmenter S_A depends on, one option at a time, scored on held-out frames.
 
 python examples/studies/segmenters.py --data DIR --out runs/segmenters
+python examples/studies/segmenters.py --data DIR --preset demo
+python examples/studies/segmenters.py --data DIR --crop 96
 """
 
 from __future__ import annotations

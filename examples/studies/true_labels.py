@@ -1,6 +1,7 @@
 """What the modules of the last phase add when the labels of the thermal images are the true ones instead of mined ones.
 
 python examples/studies/true_labels.py --study runs/ablation --rows sdp,mgca --seeds '[0,1,2]'
+python examples/studies/true_labels.py --study runs/ablation --rows sdp --seeds '[0]'
 python examples/studies/true_labels.py --study runs/ablation --clusters '[1,2,3,4,5,6,0]'
 """
 

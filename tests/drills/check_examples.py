@@ -55,7 +55,8 @@ def flags_in_use(script: Path, root: Path = EXAMPLES.parent) -> list[str]:
 def verdict(status: int, out: str, err: str, flags: Sequence[str], installed: Sequence[str]) -> tuple[bool, str]:
     """Whether an example that was asked for help is right, and why."""
     if status == 0:
-        options = set(re.findall(r"--[\w.]+", out)) - {"--help"}
+        # the examples before them show options as well
+        options = set(re.findall(r"--[\w.]+", out.partition("\noptions:")[2])) - {"--help"}
         missing = [flag for flag in flags if flag not in options]
         if not out.startswith("usage:") or not options:
             return False, "status 0, but no help"

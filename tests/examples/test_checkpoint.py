@@ -29,7 +29,7 @@ def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path: Path) -> None:
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="start without --resume"):
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
         load_newest(tmp_path)
 
 

@@ -43,6 +43,12 @@ def test_a_start_from_one_on_is_an_epoch() -> None:
     assert "collaborate none" in schedule.describe()
 
 
+def test_a_run_with_trained_segmenters_may_begin_in_distill() -> None:
+    options = PhaseOptions(structure=0, segment_a=0, segment_b=0, distill=0, collaborate=5)
+    schedule = Schedule.from_options(options, 10)
+    assert [int(schedule.phase(e)) for e in range(10)] == [5] * 5 + [6] * 5
+
+
 def test_wrong_orders_are_refused() -> None:
     with pytest.raises(ValueError, match=r"phases\.segment_b"):
         Schedule.from_options(PhaseOptions(segment_a=0.5, segment_b=0.4), 80)

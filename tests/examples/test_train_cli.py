@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.small_folder import write_folder
-from helpers.tiny_run import TINY, finish, rows_without_seconds, start, wait_for_rows
+from helpers.tiny_run import TINY, finish, outcome, rows_without_seconds, start, wait_for_rows
 from ntir2dc.config import to_dict
 from ntir2dc.run.checkpoint import save_checkpoint
 from ntir2dc.run.faults import how_to_go_on
@@ -124,18 +124,55 @@ def test_options_that_do_not_go_together_end_before_the_first_step(
     assert message in capsys.readouterr().err
 
 
+def test_max_steps_belongs_to_a_call_and_not_to_the_run(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--preset=mini", f"--data={data_folder}", *TINY]
+    assert main([*common, f"--out={tmp_path / 'whole'}"]) == 0
+    out = tmp_path / "parts"
+    for arguments in ([*common, "--max_steps=2"], ["--resume", "--max_steps=7"]):
+        assert main([f"--out={out}", *arguments]) == 0
+        assert "max_steps" not in json.loads((out / "config.json").read_text())
+    # a run of an earlier trainer kept it
+    (out / "config.json").write_text(json.dumps({**json.loads((out / "config.json").read_text()), "max_steps": 7}))
+    capsys.readouterr()
+    assert main([f"--out={out}", "--resume"]) == 0
+    assert "resumed after step 7 of 12" in capsys.readouterr().out
+    assert outcome(out) == outcome(tmp_path / "whole")
+
+
 def test_a_run_says_how_it_goes_on_and_that_it_is_finished(
     data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
     assert main(["--preset=mini", f"--data={data_folder}", f"--out={out}", *TINY, "--max_steps=1"]) == 0
-    assert f"--out {out} --resume --max_steps 0" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith(f"--out {out} --resume\n")
     (out / "config.json").unlink()
-    assert main([f"--out={out}", "--resume", "--max_steps=0"]) == 0
+    assert main([f"--out={out}", "--resume"]) == 0
     assert "config.json: passed over" in capsys.readouterr().err
     assert json.loads((out / "config.json").read_text())["preset"] == "mini"
     assert main([f"--out={out}", "--resume"]) == 0
-    assert "the run is finished: all 12 steps are done" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "the run is finished: all 12 steps are done" in told
+    assert f"--init_from {out} --out ANOTHER" in told
+    before = outcome(out)
+    assert main([f"--out={out}", "--resume", "--epochs=9"]) == 1  # a finished run is not made longer
+    error = capsys.readouterr().err
+    assert "epochs: 6 in the run, 9 asked for" in error
+    assert f"--init_from {out} --out ANOTHER" in error
+    assert outcome(out) == before
+
+
+@pytest.mark.parametrize("preset", ["flir", "kaist"])
+def test_a_preset_of_a_data_set_never_trains_on_scenes(
+    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"--preset={preset}", f"--out={tmp_path / 'run'}"]) == 2
+    captured = capsys.readouterr()
+    assert f"--preset {preset} needs --data" in captured.err
+    assert f"--output data/{preset}\n" in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="asks a shell")
@@ -143,12 +180,11 @@ def test_a_run_says_how_it_goes_on_and_that_it_is_finished(
 def test_what_to_type_reads_the_same_in_a_shell(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_checkpoint(Path(name) / "checkpoints", {"step": 1}, keep=1)
-    command = how_to_go_on(Path(name), "--max_steps 0").splitlines()[-1]
+    command = how_to_go_on(Path(name)).splitlines()[-1]
     shown = subprocess.run(
         ["sh", "-c", command.replace("python", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
     )
-    arguments = ["examples/train_morngan.py", "--out", name, "--resume", "--max_steps", "0"]
-    assert shown.stdout.splitlines() == arguments
+    assert shown.stdout.splitlines() == ["examples/train_morngan.py", "--out", name, "--resume"]
 
 
 def test_no_state_is_named_where_there_is_none(tmp_path: Path) -> None:
@@ -178,7 +214,9 @@ def test_a_run_is_never_overwritten(data_folder: Path, tmp_path: Path, capsys: p
     assert main(arguments) == 1
     assert "holds a run already; go on with --resume" in capsys.readouterr().err
     assert main([*arguments, "--resume", "--lr=1"]) == 1
-    assert "lr: 0.0004 in the run, 1" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "lr: 0.0004 in the run, 1" in error
+    assert f"--init_from {tmp_path / 'run'} --out ANOTHER" in error
 
 
 def test_batches_of_two_from_images_of_odd_size(tmp_path: Path) -> None:

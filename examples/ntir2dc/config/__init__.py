@@ -11,7 +11,15 @@ from ntir2dc.config.options import (
     NetworkOptions,
     PhaseOptions,
 )
-from ntir2dc.config.plain import differences, from_dict, from_stored, to_dict, what_matters, with_defaults
+from ntir2dc.config.plain import (
+    differences,
+    from_dict,
+    from_stored,
+    of_the_run,
+    to_dict,
+    what_matters,
+    with_defaults,
+)
 from ntir2dc.config.presets import make_config
 from ntir2dc.config.train import PresetName, TrainConfig, VariantName
 
@@ -29,6 +37,7 @@ __all__ = [
     "from_dict",
     "from_stored",
     "make_config",
+    "of_the_run",
     "to_dict",
     "what_matters",
     "with_defaults",

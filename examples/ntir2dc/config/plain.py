@@ -24,7 +24,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(plain: dict[str, Any]) -> TrainConfig:
-    """Return the configuration that :func:`to_dict` gave.
+    """Return the configuration that :func:`to_dict` or :func:`of_the_run` gave.
 
     Raises:
         ValueError: a name that is no option, or a value that the configuration refuses.
@@ -53,6 +53,13 @@ def from_stored(plain: Any) -> TrainConfig:
     if not isinstance(plain, dict):
         raise ValueError(f"expected options by their names, got a {type(plain).__name__}")
     return from_dict(with_defaults(plain))
+
+
+def of_the_run(config: TrainConfig) -> dict[str, Any]:
+    """Return what ``config.json`` and checkpoints hold of a run's options: all but those of a single call."""
+    plain = to_dict(config)
+    del plain["max_steps"]
+    return plain
 
 
 def with_defaults(plain: dict[str, Any]) -> dict[str, Any]:

@@ -34,9 +34,12 @@ class TrainConfig:
         out: folder of the run.
         data: folder with ``trainA``, ``trainB`` and label maps, laid out as docs/training.md says; None renders
             procedural scenes into ``out``.
+        init_from: begin with the networks of another run (its folder) or of a weights file, those whose shapes fit;
+            without ``preset``, ``variant`` and ``method`` that run's options are the defaults.
         epochs: length of the run; the phases are compressed with it.
         steps_per_epoch: steps an epoch; 0 is one pass over the larger domain.
-        max_steps: stop after this many steps in all without moving the phases; 0 is no limit.
+        max_steps: stop this call after so many steps of the run in all, without moving the phases; 0 is no limit. It is
+            not kept: ``--resume`` alone goes on to the end.
         batch_size: images of each domain a step, on all devices together.
         seed: seed of everything.
         lr: learning rate of Adam at the start.
@@ -76,6 +79,7 @@ class TrainConfig:
     method: MethodName = "morngan"
     out: str = "runs/demo"
     data: str | None = None
+    init_from: str | None = None
     epochs: int = 80
     steps_per_epoch: int = 0
     max_steps: int = 0

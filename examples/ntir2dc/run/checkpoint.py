@@ -81,7 +81,7 @@ def load_newest(folder: Path, say: Callable[[str], None] = lambda _: None) -> di
     """
     paths = list_checkpoints(folder)
     if not paths:
-        raise CheckpointError(f"{folder}: no checkpoint to resume from; start without --resume")
+        raise CheckpointError(f"{folder}: holds no checkpoint (step_00000200.pt and the like)")
     problems = []
     for path in reversed(paths):
         try:

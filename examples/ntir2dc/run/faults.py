@@ -19,12 +19,17 @@ class RunError(RuntimeError):
     """A run that had to stop; the message says why, and how to go on."""
 
 
-def how_to_go_on(out: Path, *options: str) -> str:
-    """Return what to type into a shell to continue the run in ``out``, with further options."""
-    command = f"python examples/train_morngan.py --out {shlex.quote(str(out))}"
+def how_to_go_on(out: Path) -> str:
+    """Return what to type into a shell to continue the run in ``out``."""
     if list_checkpoints(out / "checkpoints"):
-        return f"Go on with\n  {' '.join((command, '--resume', *options))}"
+        return f"Go on with\n  python examples/train_morngan.py --out {shlex.quote(str(out))} --resume"
     return "There is no checkpoint yet: start the run again."
+
+
+def how_to_begin_from(out: Path) -> str:
+    """Return what to type into a shell to train on from the run in ``out`` with other options or data."""
+    command = f"python examples/train_morngan.py --init_from {shlex.quote(str(out))} --out ANOTHER"
+    return f"To train on with other options or data, begin another run with its networks:\n  {command}"
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,37 @@ def load_translator(path: Path | str) -> nn.Module:
         WeightsError: no such file, a file that is not safetensors (nothing else is ever read), without the
             description of its networks, or whose tensors do not fit it.
     """
+    path = _file_of(path)
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get("config")
+        names = list(file.keys())
+        translator = _describe(path, text, len(names))
+        wanted = {name.split(".")[0] for name in translator.state_dict()}
+        tensors = {name: file.get_tensor(name) for name in names if name.split(".")[0] in wanted}
+    _check_fit(path, tensors, translator.state_dict())
+    translator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return translator.requires_grad_(False).eval()
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Return all tensors of a weights file, named ``network.layer``, on the CPU.
+
+    Args:
+        path: a weights file, or the folder of a run that holds one.
+
+    Raises:
+        WeightsError: no such file, a file that is not safetensors, or one of other names.
+    """
+    path = _file_of(path)
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  a file is no dictionary
+    unnamed = [name for name in tensors if "." not in name]
+    if unnamed or not tensors:
+        raise WeightsError(f"{path}: holds no networks ({unnamed[:1]})")
+    return tensors
+
+
+def _file_of(path: Path | str) -> Path:
     path = Path(path)
     if path.is_dir():
         path = path / FILE_NAME
@@ -56,18 +88,16 @@ def load_translator(path: Path | str) -> nn.Module:
             raise WeightsError(f"{path.parent}: holds no {FILE_NAME}, expected the folder of a run or a weights file")
     if not path.is_file():
         raise WeightsError(f"{path}: no such file or folder")
+    return path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with named_in_text(path) as named, safe_open(named, framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get("config")
-            names = list(file.keys())
-            translator = _describe(path, text, len(names))
-            wanted = {name.split(".")[0] for name in translator.state_dict()}
-            tensors = {name: file.get_tensor(name) for name in names if name.split(".")[0] in wanted}
+            yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: cannot be read as safetensors, the only format accepted ({error})") from error
-    _check_fit(path, tensors, translator.state_dict())
-    translator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    return translator.requires_grad_(False).eval()
 
 
 def _describe(path: Path, text: str | None, n_tensors: int) -> nn.Module:
@@ -99,14 +129,19 @@ def _describe(path: Path, text: str | None, n_tensors: int) -> nn.Module:
         raise WeightsError(f"{path}: describes networks that cannot be built ({error})") from error
 
 
-def _check_fit(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Return in what tensors differ by name and shape from those that a network needs."""
     problems = [f"{name} is missing" for name in expected if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in expected]
-    problems += [
+    return problems + [
         f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
         for name, value in expected.items()
         if name in tensors and tensors[name].shape != value.shape
     ]
+
+
+def _check_fit(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    problems = misfits(tensors, expected)
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise WeightsError(f"{path}: does not fit the networks it describes: {', '.join(problems[:3])}{more}")
