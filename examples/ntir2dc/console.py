@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def escape_what_cannot_be_shown() -> None:
@@ -30,3 +34,19 @@ def call(main: Callable[..., int]) -> int:
     is_text = not any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument)
     status: int = auto_cli(main, as_positional=False, parser_mode="yaml" if is_text else "json")
     return status
+
+
+def counted(items: Sequence[T], what: str, every: float = 15.0) -> Iterator[T]:
+    """Yield the items, and show how far it is: a bar in a terminal, else a line now and then, on standard error."""
+    from rich.console import Console
+    from rich.progress import track
+
+    if sys.stderr.isatty():
+        yield from track(items, what, console=Console(stderr=True), transient=True)
+        return
+    started = told = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - told >= every:
+            told = time.monotonic()
+            print(f"{what}: {done} of {len(items)}, {done / (told - started):.1f} a second", file=sys.stderr)

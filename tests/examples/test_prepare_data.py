@@ -12,6 +12,7 @@ from PIL import Image
 
 import prepare_data
 from helpers.image_files import COLOR, COLOR_ALPHA, GRAY_ALPHA, exif_of, write_png
+from ntir2dc.preparing import writing
 from prepare_data import fit, main
 
 SMALL = {"cover": (50, 40), "crop": (36, 28)}
@@ -125,7 +126,10 @@ def test_bad_files_are_named_and_the_others_written(
     captured = capsys.readouterr()
     assert [line.split("in/")[1].split(":")[0] for line in captured.err.splitlines()] == ["a.png", "b.png", "c.png"]
     assert "would replace that of" in captured.err
-    assert captured.out == f"1 images written to {tmp_path / 'out'}\n"
+    assert captured.out.splitlines() == [
+        "left out 1: not an image (.txt) (notes.txt)",
+        f"1 images written to {tmp_path / 'out'}",
+    ]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
@@ -280,7 +284,7 @@ def test_a_full_disk_ends_the_batch_at_once(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prepare_data, "save_image", full)
+    monkeypatch.setattr(writing, "write_atomically", full)
     assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 1
     captured = capsys.readouterr()
     assert captured.err.count("No space left on device") == 1
