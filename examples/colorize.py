@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("colorize.py needs: pip install 'morn-losses[train]'")
@@ -20,11 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntir2dc.console import call, escape_what_cannot_be_shown
-from ntir2dc.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
+from ntir2dc.data.images import OWN_TONES, SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
 from ntir2dc.data.partners import name_of
+from ntir2dc.data.samples import bits_of
+from ntir2dc.data.thermal import Tones, look_at_thermal, tell_tones, tones_of
 from ntir2dc.files import attempt, check_writable
 from ntir2dc.run.device import choose_device
-from ntir2dc.run.weights import WeightsError, load_translator
+from ntir2dc.run.weights import WeightsError, load_translator, thermal_of
 
 
 def pad(x: Tensor) -> Tensor:
@@ -74,7 +78,7 @@ def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
 
 
 def batches(
-    pairs: Iterable[tuple[Path, Path]], batch_size: int, problems: list[str]
+    pairs: Iterable[tuple[Path, Path]], batch_size: int, problems: list[str], tones: Tones = OWN_TONES
 ) -> Iterator[tuple[Tensor, list[Path]]]:
     """Read the images and join neighbors of equal size; what cannot be used is added to ``problems``."""
     images: list[Tensor] = []
@@ -87,7 +91,7 @@ def batches(
             problems.append(f"{source}: its result would replace that of {taken[name]}")
             continue
         try:
-            image = read_thermal(source)
+            image = read_thermal(source, tones)
         except DataError as error:
             problems.append(str(error))
             continue
@@ -101,19 +105,39 @@ def batches(
         yield torch.stack(images), targets
 
 
+@dataclass(frozen=True)
+class ThermalAsked:
+    """How thermal frames are read, where it is not as in training.
+
+    Args:
+        range: what becomes black and white: sequence, percentiles, full, frame, or two counts, as "7000,7600".
+        polarity: what is bright: white, the warm; black, the cold.
+    """
+
+    range: str | None = None
+    polarity: Literal["white", "black"] | None = None
+
+
 def main(
-    input: Path, output: Path, checkpoint: Path, device: str = "auto", batch_size: int = 1, compile: bool = False
+    input: Path,
+    output: Path,
+    checkpoint: Path,
+    device: str = "auto",
+    batch_size: int = 1,
+    compile: bool = False,
+    thermal: ThermalAsked = ThermalAsked(),
 ) -> int:
     """Translate a night thermal image, or each one in a folder, to daytime color.
 
     Args:
-        input: an image (white-hot, any size), or a folder of them.
+        input: an image (any size), or a folder of them, which share what becomes black and white.
         output: a folder, made where there is none, or a file name for a single image.
         checkpoint: the folder of a run, or a weights file.
         device: auto, cpu, cuda, cuda:1, mps.
         batch_size: images of equal size that are translated together.
         compile: pass the network through ``torch.compile``: minutes at first, for each size and number of images, then
             about a fifth faster on a CPU; for hundreds of images.
+        thermal: how thermal frames are read; as in training where nothing is said.
 
     Returns:
         0, or 1 where an image could not be translated or written; the others are all the same.
@@ -130,11 +154,21 @@ def main(
         translator = load_translator(checkpoint).to(target_device)
         if compile:
             translator.compile()
-        for images, targets in batches(pairs, batch_size, problems):
+        asked = {name: value for name, value in asdict(thermal).items() if value is not None}
+        options = replace(thermal_of(checkpoint), **asked)
+        sources = [source for source, _ in pairs]
+        tones = tones_of(sources, options)
+        warnings = look_at_thermal(sources, tones, input)
+        if options.range == "frame" and len(sources) > 1 and bits_of(sources[0]) > 8:
+            warnings.append(f"{input}: each frame has black and white of its own, and a sequence flickers")
+        for line in (tell_tones(tones, input), *(f"warning: {text}" for text in warnings)):
+            if line is not None:
+                print(f"colorize: {line}", file=sys.stderr)
+        for images, targets in batches(pairs, batch_size, problems, tones):
             for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
                 save = partial(save_image, to_image(image), target)
                 written += attempt(save, target, problems, one_of_many=True)
-    except (DataError, WeightsError, OSError) as error:
+    except (DataError, WeightsError, OSError, ValueError) as error:
         problems.append(str(error))
     for problem in problems:
         print(f"colorize: {problem}", file=sys.stderr)

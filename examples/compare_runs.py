@@ -20,6 +20,7 @@ import numpy as np
 from morn_losses import CITYSCAPES
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
+from ntir2dc.data.thermal import tones_of
 from ntir2dc.evaluation import (
     COLUMNS,
     UNTRAINED,
@@ -38,7 +39,7 @@ from ntir2dc.files import attempt, check_writable, write_text
 from ntir2dc.judge import STEPS, hash_files, judge_pairs, load_or_train_judge
 from ntir2dc.methods import METHODS
 from ntir2dc.run.device import choose_device
-from ntir2dc.run.weights import WeightsError, load_translator
+from ntir2dc.run.weights import WeightsError, load_translator, thermal_of
 
 CAVEAT = "One training of each: what other seeds would give is not in the spread."
 
@@ -113,6 +114,10 @@ def main(
         config, names = load_config(run), short_names(run, against)
         untrained = METHODS[config.method].untrained_translator(config, len(CITYSCAPES)).eval().to(place)
         ways = {UNTRAINED: untrained}
+        options = thermal_of(run)
+        if options != thermal_of(against):
+            raise DataError(f"{run} and {against}: have learned from frames read in two ways; see --thermal.range")
+        tones = tones_of([case["night"] for case in list_cases(folder)], options)
         ways |= {name: load_translator(path).to(place) for name, path in zip(names, (run, against), strict=True)}
         judge = None
         if (pairs := judge_pairs(folder)) and "labels" in files[0]:
@@ -125,7 +130,7 @@ def main(
                 device=place,
                 say=print,
             )
-        scores = {name: score(files, run_network(way, place), judge, CITYSCAPES) for name, way in ways.items()}
+        scores = {name: score(files, run_network(way, place), judge, CITYSCAPES, tones) for name, way in ways.items()}
     except (DataError, WeightsError, OSError) as error:
         print(f"compare_runs: {error}", file=sys.stderr)
         return 1

@@ -122,8 +122,7 @@ def read_picture(path: Path | str) -> Picture:
             page = _only_page(path, image)
             image.seek(page)
             raw_mode, tags = _raw_mode(image), getattr(image, "tag_v2", {})
-            bits = 1 if image.mode == "1" else int((re.findall(r";(\d+)", raw_mode) or [8])[0])
-            bits = max((bits, *tags.get(_BITS, ())))
+            bits = _bits(image)
             lossy = image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY
             white_is_zero = image.format == "TIFF" and tags.get(_PHOTOMETRIC, 0) == 0
             unsigned = tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
@@ -146,6 +145,26 @@ def read_picture(path: Path | str) -> Picture:
     # damaged files make decoders raise nearly anything
     except Exception as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def bits_of(path: Path | str) -> int:
+    """Return the bits of a sample from a file's head alone.
+
+    Raises:
+        DataError: a file that cannot be opened as a picture.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return _bits(image)
+    # damaged files make decoders raise nearly anything
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _bits(image: Any) -> int:
+    raw_mode, tags = _raw_mode(image), getattr(image, "tag_v2", {})
+    bits = 1 if image.mode == "1" else int((re.findall(r";(\d+)", raw_mode) or [8])[0])
+    return max((bits, *map(int, tags.get(_BITS, ()))))
 
 
 def _only_page(path: Path, image: Any) -> int:

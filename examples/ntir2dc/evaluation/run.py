@@ -17,6 +17,7 @@ from torch import Tensor
 from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig, from_dict, to_dict
 from ntir2dc.data.images import DataError
+from ntir2dc.data.thermal import tell_tones, tones_of
 from ntir2dc.evaluation.cases import (
     INPUT,
     TINTED,
@@ -26,6 +27,7 @@ from ntir2dc.evaluation.cases import (
     Case,
     Translate,
     find_cases,
+    list_cases,
     read_case,
     run_network,
     tint,
@@ -37,7 +39,7 @@ from ntir2dc.files import attempt, check_writable, write_text
 from ntir2dc.judge import hash_files, hash_weights, judge_pairs, load_or_train_judge, predict
 from ntir2dc.methods import METHODS
 from ntir2dc.run.contact_sheet import colorize_labels, save_sheet
-from ntir2dc.run.weights import load_translator
+from ntir2dc.run.weights import load_translator, thermal_of
 
 PANEL_ROWS = 5
 
@@ -108,7 +110,11 @@ def evaluate_run(
     config = load_config(run)
     folder = data or data_of(run, config)
     check_writable(run)
-    files = find_cases(folder, space, limit)
+    # of all frames, whatever the limit
+    tones = tones_of([files["night"] for files in list_cases(folder)], thermal_of(run))
+    if (line := tell_tones(tones, folder / "valB")) is not None:
+        say(line)
+    files = find_cases(folder, space, limit, tones)
     trained = load_translator(run).to(device)
     untrained = METHODS[config.method].untrained_translator(config, len(space)).eval().to(device)
     translators: dict[str, Translate] = {
@@ -146,7 +152,7 @@ def evaluate_run(
         titles[:] = list(shown)
 
     say(f"evaluating {len(files)} night images of {folder / 'valB'}")
-    table = evaluate((read_case(f) for f in files), translators, judge, space, look)
+    table = evaluate((read_case(f, tones=tones) for f in files), translators, judge, space, look)
     result = _result(config, folder, files, table, settings, _notes(missing, "day" in files[0], judge is not None))
     outputs: dict[str, Callable[[Path], None]] = {
         "metrics.json": partial(write_text, text=json.dumps(result, indent=2, allow_nan=False) + "\n"),
