@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,10 @@ if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("prepare_data.py needs: pip install 'morn-losses[train]'")
 
 from ntir2dc.console import call, counted, escape_what_cannot_be_shown
+from ntir2dc.data.arrays import SUFFIX, open_array
 from ntir2dc.data.images import SUFFIXES, DataError
 from ntir2dc.data.partners import partners_of
+from ntir2dc.data.samples import count_pages
 from ntir2dc.files import check_writable
 from ntir2dc.preparing.boxes import read_coco, write_boxes
 from ntir2dc.preparing.flir import Every, Wanted, plan_v1, plan_v2
@@ -41,14 +44,33 @@ def plan_folder(folder: Path, kind: Kind, images: Path | None, recursive: bool) 
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with images, found none")
     plan = Plan(folder)
-    paths = images_in(folder, plan, recursive=recursive)
+    suffixes = (*SUFFIXES, SUFFIX) if kind == "thermal" else SUFFIXES
+    paths = images_in(folder, plan, recursive=recursive, suffixes=suffixes)
     if not paths:
         more = "; those of its subfolders are taken with --recursive true" if plan.skipped and not recursive else ""
         raise DataError(f"{folder}: expected a folder with images ({', '.join(SUFFIXES)}), found none{more}")
     owners = [None] * len(paths) if images is None else partners_of(paths, images, complete=True, kind="image")
     names = unique_names(paths, folder)
-    plan.frames = [Frame(path, "", names[path], kind, owner=owner) for path, owner in zip(paths, owners, strict=True)]
+    for path, owner in zip(paths, owners, strict=True):
+        frame = Frame(path, "", names[path], kind, owner=owner)
+        plan.frames += pages_of(frame, plan) if kind == "thermal" else [frame]
     return plan
+
+
+def pages_of(frame: Frame, plan: Plan) -> list[Frame]:
+    """Return a frame for each page of a stack, as night_p0000; what cannot be opened is a problem of the plan."""
+    suffix = frame.source.suffix.lower()
+    try:
+        if suffix == SUFFIX:
+            count = len(open_array(frame.source))
+        else:
+            count = count_pages(frame.source) if suffix in (".tif", ".tiff") else 1
+    except DataError as error:
+        plan.problems.append(str(error))
+        return []
+    if count == 1:
+        return [frame]
+    return [replace(frame, name=f"{frame.name}_p{page:04d}", page=page) for page in range(count)]
 
 
 def tell_plan(plan: Plan, output: Path, named: bool) -> None:
@@ -114,7 +136,8 @@ def main(
         input: folder of frames; of a data set the folder that holds its tree, at most four folders up.
         output: another folder, made where there is none; of a data set the one that training reads.
         dataset: whose tree the input is. "folder" takes every image of one folder.
-        thermal: of a folder: single-channel frames; gray values are neither stretched nor inverted, 16 bits stay 16.
+        thermal: of a folder: single-channel frames; gray values are neither stretched nor inverted, 16 bits stay 16. A
+            TIFF of several pages and an .npy file become a frame each page.
         labels: of a folder: label maps of class ids; resized to the nearest pixel.
         cover: width and height that a frame is resized to cover and cut to, as "[500, 400]" or 500x400; null leaves its
             size.

@@ -441,6 +441,11 @@ def test_an_image_of_the_file_that_fits_several_frames_is_refused(tmp_path: Path
     assert "its I0.png fits" in capsys.readouterr().err
     coco(path, {"V000/I0.png": [(20, 16, 8, 12)], "V001/I0.png": []})
     assert main(tmp_path / "in", tmp_path / "out", **options) == 0
+    # or by the name of the result
+    coco(path, {"V000_I0.png": [(20, 16, 8, 12)], "other.png": []})
+    assert main(tmp_path / "in", tmp_path / "named", **options) == 0
+    content = json.loads((tmp_path / "boxes" / "named.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["V000_I0.png"]
 
 
 # ---- sizes -----------------------------------------------------------------------------------------------------------

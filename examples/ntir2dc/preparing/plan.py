@@ -32,6 +32,7 @@ class Frame:
         kind: how it is read.
         truth: what is marked on it; None where nothing is known.
         owner: the image of a label map.
+        page: of a stack; None where the file holds one frame.
     """
 
     source: Path
@@ -40,6 +41,7 @@ class Frame:
     kind: Kind
     truth: Truth | None = None
     owner: Path | None = None
+    page: int | None = None
 
 
 @dataclass
@@ -81,7 +83,9 @@ class Plan:
         self.problems += coco.problems
         taken: dict[str, Path] = {}
         for place, frame in enumerate(self.frames):
-            key = coco.key_of(frame.source)
+            key = coco.key_of(Path(f"{frame.name}.png"))
+            if key is None and frame.page is None:
+                key = coco.key_of(frame.source)
             fits = kind in (None, frame.kind) and (within is None or within in frame.source.parents)
             if key is None or not fits:
                 continue
@@ -104,18 +108,18 @@ class Plan:
         self.frames = kept
 
 
-def images_in(folder: Path, plan: Plan, *, recursive: bool = False) -> list[Path]:
+def images_in(folder: Path, plan: Plan, *, recursive: bool = False, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """Return the images of a folder, sorted by name; all else in it is noted as skipped."""
     images: list[Path] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.is_dir():
             if recursive and not path.name.startswith("."):
-                images += images_in(path, plan, recursive=True)
+                images += images_in(path, plan, recursive=True, suffixes=suffixes)
             else:
                 plan.skip("subfolder, not searched", path)
         elif path.name.startswith("."):
             plan.skip("hidden", path)
-        elif path.suffix.lower() not in SUFFIXES:
+        elif path.suffix.lower() not in suffixes:
             plan.skip(f"not an image ({path.suffix or 'no suffix'})", path)
         else:
             images.append(path)

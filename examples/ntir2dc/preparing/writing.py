@@ -10,13 +10,14 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ntir2dc.data.arrays import SUFFIX, read_array
 from ntir2dc.data.gray import read_gray, robust_extremes
 from ntir2dc.data.images import DataError, read_color, read_labels, to_image
 from ntir2dc.data.samples import read_picture
@@ -82,11 +83,11 @@ def write_frames(
     Raises:
         OSError: a full or read-only disk.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, int | None]] = set()
     for frame in watch(frames):
         target = output / frame.folder / f"{frame.name}.png"
         try:
-            digest = hashlib.sha256(frame.source.read_bytes()).hexdigest()
+            digest = _digest(frame.source, frame.source.stat().st_mtime_ns)
             note = _note(target)
             recipe = _recipe(frame, options)
             if note is not None and note.get(_DIGEST) != digest and not options.overwrite:
@@ -106,8 +107,8 @@ def write_frames(
                 outcome.fourths += fourth
             else:
                 outcome.kept[frame.folder] += 1
-            outcome.same[frame.folder] += (frame.folder, digest) in seen
-            seen.add((frame.folder, digest))
+            outcome.same[frame.folder] += (frame.folder, digest, frame.page) in seen
+            seen.add((frame.folder, digest, frame.page))
             _move_boxes(frame, target.name, size, options, outcome)
         except DataError as error:
             problems.append(str(error))
@@ -143,21 +144,32 @@ def _note(path: Path) -> Mapping[str, str] | None:
         return {}
 
 
+@lru_cache(maxsize=1)
+def _digest(path: Path, _: int) -> str:
+    """Return the hash of a file, kept for the next page of it."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _recipe(frame: Frame, options: Options) -> str:
     kind = f"{frame.kind} without fourth channel" if frame.kind == "thermal" and not options.fourth else frame.kind
-    return f"{kind}, {options.geometry}"
+    page = "" if frame.page is None else f", page {frame.page}"
+    return f"{kind}{page}, {options.geometry}"
 
 
 def _load(frame: Frame, options: Options) -> tuple[Image.Image, bool]:
     """Return a frame as Pillow's image, and whether it is a fourth channel."""
     if frame.kind == "thermal":
-        return load_thermal(frame.source, fourth=options.fourth)
+        return load_thermal(frame.source, fourth=options.fourth, page=frame.page)
     if frame.kind == "labels":
         return load_labels(frame.source, frame.owner), False
     return to_image(read_color(frame.source)), False
 
 
-def load_thermal(path: Path, *, fourth: bool = True) -> tuple[Image.Image, bool]:
+def load_thermal(path: Path, *, fourth: bool = True, page: int | None = None) -> tuple[Image.Image, bool]:
     """Return a thermal frame as ``L`` (``F`` where it is deeper than 8 bits), and whether it is a fourth channel.
 
     Counts stay as they are, but for those of dead pixels, which resizing would spread: they become the nearest other.
@@ -165,11 +177,12 @@ def load_thermal(path: Path, *, fourth: bool = True) -> tuple[Image.Image, bool]
     Args:
         path: of the file.
         fourth: take a fourth channel that varies beside three of color for the frame.
+        page: of a stack.
 
     Raises:
         DataError: a file that cannot be used.
     """
-    gray = read_gray(path, fourth=fourth)
+    gray = read_array(path, page or 0) if path.suffix.lower() == SUFFIX else read_gray(path, fourth=fourth, page=page)
     counts = gray.counts
     if gray.source.bits > 8:
         # the stretch to 8 bits is left to training, which reads counts as they are
