@@ -24,8 +24,7 @@ from torch.nn import functional as F
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import OWN_TONES, SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
 from ntir2dc.data.partners import name_of
-from ntir2dc.data.samples import bits_of
-from ntir2dc.data.thermal import Tones, look_at_thermal, tell_tones, tones_of
+from ntir2dc.data.thermal import ThermalOptions, Tones, look_at_thermal, tell_tones, tones_of
 from ntir2dc.files import attempt, check_writable
 from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError, load_translator, thermal_of
@@ -118,6 +117,22 @@ class ThermalAsked:
     polarity: Literal["white", "black"] | None = None
 
 
+def reading(checkpoint: Path, asked: ThermalAsked) -> ThermalOptions:
+    """Return how frames are read: as asked, else as the weights say.
+
+    Raises:
+        DataError: a range that is none.
+    """
+    try:
+        return replace(
+            thermal_of(checkpoint), **{key: value for key, value in asdict(asked).items() if value is not None}
+        )
+    except WeightsError:
+        raise
+    except ValueError as error:
+        raise DataError(f"options: {error}") from None
+
+
 def main(
     input: Path,
     output: Path,
@@ -154,21 +169,17 @@ def main(
         translator = load_translator(checkpoint).to(target_device)
         if compile:
             translator.compile()
-        asked = {name: value for name, value in asdict(thermal).items() if value is not None}
-        options = replace(thermal_of(checkpoint), **asked)
         sources = [source for source, _ in pairs]
-        tones = tones_of(sources, options)
-        warnings = look_at_thermal(sources, tones, input)
-        if options.range == "frame" and len(sources) > 1 and bits_of(sources[0]) > 8:
-            warnings.append(f"{input}: each frame has black and white of its own, and a sequence flickers")
-        for line in (tell_tones(tones, input), *(f"warning: {text}" for text in warnings)):
+        tones = tones_of(sources, reading(checkpoint, thermal))
+        warnings = (f"warning: {text}" for text in look_at_thermal(sources, tones, input))
+        for line in (tell_tones(tones, input), *warnings):
             if line is not None:
                 print(f"colorize: {line}", file=sys.stderr)
         for images, targets in batches(pairs, batch_size, problems, tones):
             for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
                 save = partial(save_image, to_image(image), target)
                 written += attempt(save, target, problems, one_of_many=True)
-    except (DataError, WeightsError, OSError, ValueError) as error:
+    except (DataError, WeightsError, OSError) as error:
         problems.append(str(error))
     for problem in problems:
         print(f"colorize: {problem}", file=sys.stderr)

@@ -432,6 +432,18 @@ def test_unusable_boxes_are_named_and_the_others_kept(
     assert [mark["bbox"] for mark in content["annotations"]] == [[30, 20, 8, 8]]
 
 
+def test_categories_of_several_files_are_joined_where_they_agree(tmp_path: Path, capsys: Capture) -> None:
+    tree = write_flir_v1(tmp_path / "FLIR")
+    path = tree / "val" / "thermal_annotations.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]}))
+    assert main(tree, tmp_path / "out", "flir_v1", **SMALL) == 0
+    assert (tmp_path / "out" / "boxes" / "classes.txt").read_text() == "person\ncar\ndog\n"
+    path.write_text(json.dumps({**content, "categories": [{"id": 1, "name": "dog"}]}))
+    assert main(tree, tmp_path / "other", "flir_v1", **SMALL) == 1
+    assert "calls category 1 dog, another file person" in capsys.readouterr().err
+
+
 def test_an_image_of_the_file_that_fits_several_frames_is_refused(tmp_path: Path, capsys: Capture) -> None:
     for video in range(2):
         save(tmp_path / "in" / f"V00{video}" / "I0.png", gray(video))

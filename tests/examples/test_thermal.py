@@ -226,6 +226,10 @@ def test_the_default_leaves_no_note_and_what_is_not_known_is_refused(tmp_path: P
     object.__setattr__(strange, "polarity", "violet")
     with pytest.raises(WeightsError, match="what is not known here"):
         thermal_of(write_weights(tmp_path / "c", strange))
+    object.__setattr__(strange, "polarity", "white")
+    object.__setattr__(strange, "range", 5)
+    with pytest.raises(WeightsError, match="what is not known here"):
+        thermal_of(write_weights(tmp_path / "d", strange))
 
 
 def test_colorizing_reads_frames_as_training_did_unless_told(tmp_path: Path, deep: list[Path], capsys: Capture) -> None:

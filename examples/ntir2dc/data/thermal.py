@@ -129,8 +129,8 @@ def tell_tones(tones: Tones, folder: Path | str) -> str | None:
 
 
 def look_at_thermal(paths: Sequence[Path], tones: Tones, folder: Path | str) -> list[str]:
-    """Return warnings for frames that are colored, or in which, as read, the sky is brighter than the ground."""
-    colored, spread, upside, seen = 0, 0.0, 0, 0
+    """Return warnings for frames that are colored, flicker, or, as read, have a sky brighter than the ground."""
+    colored, spread, upside, deep, seen = 0, 0.0, 0, 0, 0
     sample = _sample(paths)
     for path in sample:
         try:
@@ -139,12 +139,15 @@ def look_at_thermal(paths: Sequence[Path], tones: Tones, folder: Path | str) -> 
         except DataError:
             continue
         seen += 1
+        deep += gray.source.bits > 8
         colored += distance > 3
         spread += distance
         pixels = tones.of(gray)
         third = max(1, len(pixels) // 3)
         upside += float(pixels[:third].mean()) > float(pixels[-third:].mean())
     warnings = []
+    if deep > 1 and tones.limits == "frame":
+        warnings.append(f"{folder}: each frame has a black and a white of its own, and a sequence flickers")
     if seen and colored > seen / 2:
         warnings.append(
             f"{folder}: {colored} of {seen} frames looked at are colored (channels {spread / seen:.0f} of 255 apart); "

@@ -75,11 +75,11 @@ class Plan:
         """Give frames, of one kind or below one folder, the boxes of a COCO file; those not listed are left without.
 
         Raises:
-            DataError: an image of the file that fits several frames, or other categories than those of another file.
+            DataError: an image of the file that fits several frames, or a category that another file names otherwise.
         """
-        if self.categories and self.categories != coco.categories:
-            raise DataError(f"{coco.path}: names other categories than the files of boxes beside it")
-        self.categories = coco.categories
+        for number, name in coco.categories.items():
+            if self.categories.setdefault(number, name) != name:
+                raise DataError(f"{coco.path}: calls category {number} {name}, another file {self.categories[number]}")
         self.problems += coco.problems
         taken: dict[str, Path] = {}
         for place, frame in enumerate(self.frames):

@@ -51,7 +51,8 @@ def read_lists(folder: Path) -> dict[str, list[int]]:
         if not path.is_file():
             continue
         found[name] = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # only the digits count, whatever the encoding
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             numbers = re.findall(r"\d+", re.sub(r"\.\w+$", "", line.strip()))
             if not numbers and line.strip():
                 raise DataError(f'{path}: expected an id such as FLIR_00012 in every line, got "{line[:60]}"')

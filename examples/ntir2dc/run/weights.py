@@ -63,7 +63,7 @@ def thermal_of(path: Path | str) -> ThermalOptions:
         return ThermalOptions(**json.loads(text))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: cannot be read as safetensors, the only format accepted ({error})") from error
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: says of thermal frames what is not known here ({error})") from error
 
 
