@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("colorize.py needs: pip install 'morn-losses[train]'")
@@ -22,11 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntir2dc.console import call, escape_what_cannot_be_shown
-from ntir2dc.data.images import SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
+from ntir2dc.data.images import OWN_TONES, SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
 from ntir2dc.data.partners import name_of
+from ntir2dc.data.thermal import ThermalOptions, Tones, look_at_thermal, tell_tones, tones_of
 from ntir2dc.files import attempt, check_writable
 from ntir2dc.run.device import choose_device
-from ntir2dc.run.weights import WeightsError, load_translator
+from ntir2dc.run.weights import WeightsError, load_translator, thermal_of
 
 
 def pad(x: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
 
 
 def batches(
-    pairs: Iterable[tuple[Path, Path]], batch_size: int, problems: list[str]
+    pairs: Iterable[tuple[Path, Path]], batch_size: int, problems: list[str], tones: Tones = OWN_TONES
 ) -> Iterator[tuple[Tensor, list[Path]]]:
     """Read the images and join neighbors of equal size; what cannot be used is added to ``problems``."""
     images: list[Tensor] = []
@@ -97,7 +100,7 @@ def batches(
             problems.append(f"{source}: its result would replace that of {taken[name]}")
             continue
         try:
-            image = read_thermal(source)
+            image = read_thermal(source, tones)
         except DataError as error:
             problems.append(str(error))
             continue
@@ -111,6 +114,35 @@ def batches(
         yield torch.stack(images), targets
 
 
+@dataclass(frozen=True)
+class ThermalAsked:
+    """How thermal frames are read, where it is not as in training.
+
+    Args:
+        range: what becomes black and white: sequence, percentiles, full, frame, or two counts, as "7000,7600".
+        polarity: what is bright: white, the warm; black, the cold.
+    """
+
+    range: str | None = None
+    polarity: Literal["white", "black"] | None = None
+
+
+def reading(checkpoint: Path, asked: ThermalAsked) -> ThermalOptions:
+    """Return how frames are read: as asked, else as the weights say.
+
+    Raises:
+        DataError: a range that is none.
+    """
+    try:
+        return replace(
+            thermal_of(checkpoint), **{key: value for key, value in asdict(asked).items() if value is not None}
+        )
+    except WeightsError:
+        raise
+    except ValueError as error:
+        raise DataError(f"options: {error}") from None
+
+
 def main(
     input: Path,
     output: Path,
@@ -119,11 +151,12 @@ def main(
     batch_size: int = 1,
     compile: bool = False,
     stretch: bool = False,
+    thermal: ThermalAsked = ThermalAsked(),
 ) -> int:
     """Translate a night thermal image, or each one in a folder, to daytime color.
 
     Args:
-        input: an image (white-hot, any size), or a folder of them.
+        input: an image (any size), or a folder of them, which share what becomes black and white.
         output: a folder, made where there is none, or a file name for a single image.
         checkpoint: the folder of a run, or a weights file.
         device: auto, cpu, cuda, cuda:1, mps.
@@ -132,6 +165,7 @@ def main(
             about a fifth faster on a CPU; for hundreds of images.
         stretch: write each picture from its own minimum to its own maximum, as the published code does, and not from -1
             to 1; frames of a sequence then differ in brightness and contrast.
+        thermal: how thermal frames are read; as in training where nothing is said.
 
     Returns:
         0, or 1 where an image could not be translated or written; the others are all the same.
@@ -148,7 +182,13 @@ def main(
         translator = load_translator(checkpoint).to(target_device)
         if compile:
             translator.compile()
-        for images, targets in batches(pairs, batch_size, problems):
+        sources = [source for source, _ in pairs]
+        tones = tones_of(sources, reading(checkpoint, thermal))
+        warnings = (f"warning: {text}" for text in look_at_thermal(sources, tones, input))
+        for line in (tell_tones(tones, input), *warnings):
+            if line is not None:
+                print(f"colorize: {line}", file=sys.stderr)
+        for images, targets in batches(pairs, batch_size, problems, tones):
             for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
                 save = partial(save_image, stretched(image) if stretch else to_image(image), target)
                 written += attempt(save, target, problems, one_of_many=True)

@@ -22,6 +22,7 @@ import numpy as np
 from morn_losses import CITYSCAPES
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
+from ntir2dc.data.thermal import tones_of
 from ntir2dc.evaluation import (
     COLUMNS,
     SECOND,
@@ -41,7 +42,7 @@ from ntir2dc.files import attempt, check_writable, write_text
 from ntir2dc.judge import STEPS, Choice, find_judges, hash_files
 from ntir2dc.methods import METHODS
 from ntir2dc.run.device import choose_device
-from ntir2dc.run.weights import WeightsError, load_translator
+from ntir2dc.run.weights import WeightsError, load_translator, thermal_of
 
 CAVEAT = "One training of each: what other seeds would give is not in the spread."
 
@@ -118,6 +119,10 @@ def main(
         config, names = load_config(run), short_names(run, against)
         untrained = METHODS[config.method].untrained_translator(config, len(CITYSCAPES)).eval().to(place)
         ways = {UNTRAINED: untrained}
+        options = thermal_of(run)
+        if options != thermal_of(against):
+            raise DataError(f"{run} and {against}: have learned from frames read in two ways; see --thermal.range")
+        tones = tones_of([case["night"] for case in list_cases(folder)], options)
         ways |= {name: load_translator(path).to(place) for name, path in zip(names, (run, against), strict=True)}
         judges = None
         if "labels" in files[0]:
@@ -126,7 +131,9 @@ def main(
                 choice=judge, steps=judge_steps, seed=judge_seed, device=place, say=print,
             )  # fmt: skip
         first, second = (judges.first, judges.second) if judges else (None, None)
-        scores = {name: score(files, run_network(way, place), first, CITYSCAPES, second) for name, way in ways.items()}
+        scores = {
+            name: score(files, run_network(way, place), first, CITYSCAPES, second, tones) for name, way in ways.items()
+        }
     except (DataError, WeightsError, OSError) as error:
         print(f"compare_runs: {error}", file=sys.stderr)
         return 1

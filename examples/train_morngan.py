@@ -154,6 +154,7 @@ def prepare(config: TrainConfig, resume: bool, say: Callable[[str], None]) -> Tr
         need_edges=method.needs_edges(config),
         denoise=config.modules.sdp,
         published_fusion=config.losses.published_fusion,
+        thermal=config.thermal,
         report=say,
     )
     say(f"{len(data.a)} color and {len(data.b)} thermal images, {len(data.val_b)} for validation, from {folder}")

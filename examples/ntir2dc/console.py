@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def escape_what_cannot_be_shown() -> None:
@@ -43,3 +47,19 @@ def call(main: Callable[..., int]) -> int:
         allow_abbrev=False,
     )
     return status
+
+
+def counted(items: Sequence[T], what: str, every: float = 15.0) -> Iterator[T]:
+    """Yield the items, and show how far it is: a bar in a terminal, else a line now and then, on standard error."""
+    from rich.console import Console
+    from rich.progress import track
+
+    if sys.stderr.isatty():
+        yield from track(items, what, console=Console(stderr=True), transient=True)
+        return
+    started = told = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - told >= every:
+            told = time.monotonic()
+            print(f"{what}: {done} of {len(items)}, {done / (told - started):.1f} a second", file=sys.stderr)

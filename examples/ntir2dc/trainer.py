@@ -263,7 +263,7 @@ class Trainer:
         }
         save_checkpoint(self.out / "checkpoints", state, self.config.keep_checkpoints)
         description = {"method": self.config.method, **self.method.describe()}
-        save_weights(self.out / FILE_NAME, dict(self.for_inference().items()), description)
+        save_weights(self.out / FILE_NAME, dict(self.for_inference().items()), description, self.config.thermal)
 
     def resume(self) -> None:
         """Load the newest checkpoint of the run.

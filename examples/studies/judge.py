@@ -2,6 +2,7 @@
 
 python examples/studies/judge.py --judge a --out runs/judge
 python examples/studies/judge.py --judge b --out runs/judge
+python examples/studies/judge.py --judge a --out runs/judge --steps 500
 """
 
 from __future__ import annotations

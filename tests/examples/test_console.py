@@ -14,7 +14,7 @@ from PIL import Image
 
 from helpers.small_folder import write_folder
 from ntir2dc import files
-from ntir2dc.console import call, escape_what_cannot_be_shown
+from ntir2dc.console import call, counted, escape_what_cannot_be_shown
 from ntir2dc.files import attempt, check_writable, named_in_text, write_text
 from studies import ablation, pseudo_labels, report_card, scene_statistics, segmenters
 
@@ -156,3 +156,10 @@ def test_one_table_that_cannot_be_written_leaves_the_others(tmp_path: Path, caps
     assert (out / "scene_statistics.md").read_text(encoding="utf-8") in captured.out
     assert (out / "scene_statistics.png").is_file()
     assert captured.out.splitlines()[-1] == f"written: {out / 'scene_statistics.md'}, {out / 'scene_statistics.png'}"
+
+
+def test_how_far_it_is_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(counted(["a", "b"], "frames", every=0)) == ["a", "b"]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line.split(",")[0] for line in captured.err.splitlines()] == ["frames: 1 of 2", "frames: 2 of 2"]

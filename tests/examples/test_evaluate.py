@@ -15,9 +15,11 @@ import pytest
 import torch
 from jsonargparse import auto_cli
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
+import compare_runs
 import evaluate as command
 from helpers.image_files import exif_of
 from helpers.tiny_run import NETWORKS
@@ -619,3 +621,33 @@ def test_sizes_are_cut_to_multiples_of_four(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(to_image(case.day)), scene.color[:48, :64])
     with pytest.raises(DataError, match="found none"):
         list_cases(tmp_path / "valB")
+
+
+def test_frames_are_read_as_the_run_has_learned_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turned, plain = (write_run(tmp_path / name) for name in ("turned", "plain"))
+    load = load_file(turned / "weights.safetensors")
+    thermal = json.dumps({"range": "7000,7510", "polarity": "black"})
+    config = json.dumps({"method": "morngan", "width": 4, "encoder_blocks": 1, "decoder_blocks": 1})
+    save_file(load, turned / "weights.safetensors", metadata={"config": config, "thermal": thermal})
+    results = []
+    for run in (turned, plain):
+        data = write_scenes(run / "scenes", 2)
+        for path in (data / "valB").iterdir() if run == turned else ():
+            with Image.open(path) as image:
+                counts = 7000 + 2 * (255 - np.array(image.convert("L")).astype(np.uint16))
+            Image.fromarray(counts).save(path)
+        assert command.main(run, judge_steps=1, device="cpu") == 0
+        results.append(json.loads((run / "metrics.json").read_text()))
+    assert figures(results[0], INPUT) == figures(results[1], INPUT)
+    assert figures(results[0], TRAINED) == figures(results[1], TRAINED)
+    assert "7000 becomes black and 7510 white" in capsys.readouterr().out
+
+
+def test_runs_that_read_frames_differently_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [write_run(tmp_path / name) for name in "ab"]
+    weights = runs[1] / "weights.safetensors"
+    config = json.dumps({"method": "morngan", "width": 4, "encoder_blocks": 1, "decoder_blocks": 1})
+    note = {"config": config, "thermal": json.dumps({"polarity": "black"})}
+    save_file(load_file(weights), weights, metadata=note)
+    assert compare_runs.main(*runs, data=write_scenes(tmp_path / "scenes", 1), judge_steps=1, device="cpu") == 1
+    assert "have learned from frames read in two ways" in capsys.readouterr().err

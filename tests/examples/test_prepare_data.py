@@ -12,6 +12,7 @@ from PIL import Image
 
 import prepare_data
 from helpers.image_files import COLOR, COLOR_ALPHA, GRAY_ALPHA, exif_of, write_png
+from ntir2dc.preparing import writing
 from prepare_data import fit, main
 
 SMALL = {"cover": (50, 40), "crop": (36, 28)}
@@ -125,7 +126,10 @@ def test_bad_files_are_named_and_the_others_written(
     captured = capsys.readouterr()
     assert [line.split("in/")[1].split(":")[0] for line in captured.err.splitlines()] == ["a.png", "b.png", "c.png"]
     assert "would replace that of" in captured.err
-    assert captured.out == f"1 images written to {tmp_path / 'out'}\n"
+    assert captured.out.splitlines() == [
+        "left out 1: not an image (.txt) (notes.txt)",
+        f"1 images written to {tmp_path / 'out'}",
+    ]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
@@ -182,15 +186,45 @@ def test_the_command_line(folder: Path, tmp_path: Path) -> None:
 # ---- files that are more than they seem ------------------------------------------------------------------------------
 
 
-def test_a_stack_of_frames_is_named_and_the_others_are_written(
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_each_page_of_a_stack_becomes_a_frame(folder: Path, tmp_path: Path, dtype: type) -> None:
+    stack = np.stack([noise(40, 50, dtype=np.uint8).astype(dtype) + dtype(offset) for offset in (0, 7, 20)])
+    pages = [Image.fromarray(page) for page in stack]
+    pages[0].save(folder / "stack.tif", save_all=True, append_images=pages[1:])
+    np.save(folder / "array.npy", stack)
+    np.save(folder / "single.npy", stack[1])
+    save(stack[2], folder / "x.png")
+    for _ in range(2):  # the second time nothing is to be done
+        assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 0
+        out = {path.stem: read(path) for path in (tmp_path / "out").iterdir()}
+        assert sorted(out) == sorted([*(f"{n}_p000{i}" for n in ("array", "stack") for i in range(3)), "single", "x"])
+        for index, page in enumerate(stack):
+            assert out[f"stack_p000{index}"].dtype == dtype
+            for name in ("stack", "array"):
+                assert np.array_equal(out[f"{name}_p000{index}"], page[6:34, 7:43])
+        assert np.array_equal(out["single"], stack[1][6:34, 7:43])
+
+
+def test_color_stacks_and_arrays_that_are_no_frames_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pages = [Image.fromarray(np.full((40, 50), value, np.uint8)) for value in (10, 90, 200)]
+    pages = [Image.fromarray(noise(40, 50, 3)) for _ in range(3)]
     pages[0].save(folder / "stack.tif", save_all=True, append_images=pages[1:])
-    save(noise(40, 50), folder / "x.png")
-    assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 1
+    save(noise(40, 50, 3), folder / "x.png")
+    assert main(folder, tmp_path / "out", **SMALL) == 1
     assert "stack.tif: holds 3 pictures, expected one" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.png"]
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    np.save(arrays / "celsius.npy", np.full((40, 50), 21.5))
+    (arrays / "damaged.npy").write_bytes(b"nothing")
+    np.save(arrays / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(arrays / "right.npy", noise(40, 50))
+    assert main(arrays, tmp_path / "deep", thermal=True, **SMALL) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.split("arrays/")[1].split(":")[0] for line in errors] == ["celsius.npy", "damaged.npy", "objects.npy"]
+    assert "got (1, 40, 50) of float64; save temperatures as counts" in errors[0]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["right.png"]
 
 
 @pytest.mark.parametrize("kind", [GRAY_ALPHA, COLOR, COLOR_ALPHA])
@@ -280,7 +314,7 @@ def test_a_full_disk_ends_the_batch_at_once(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prepare_data, "save_image", full)
+    monkeypatch.setattr(writing, "write_atomically", full)
     assert main(folder, tmp_path / "out", thermal=True, **SMALL) == 1
     captured = capsys.readouterr()
     assert captured.err.count("No space left on device") == 1

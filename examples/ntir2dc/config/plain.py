@@ -14,6 +14,7 @@ from ntir2dc.config.options import (
     PhaseOptions,
 )
 from ntir2dc.config.train import TrainConfig
+from ntir2dc.data.thermal import ThermalOptions
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["modules"] = ModuleOptions(**values["modules"])
     values["losses"] = LossOptions(**values["losses"])
     values["cyclegan"] = CycleGANOptions(**values["cyclegan"])
+    # runs of before have none
+    values["thermal"] = ThermalOptions(**values.get("thermal", {}))
     return TrainConfig(**values)
 
 

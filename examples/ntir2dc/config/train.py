@@ -17,6 +17,7 @@ from ntir2dc.config.options import (
     PhaseOptions,
 )
 from ntir2dc.config.ranges import check_ranges
+from ntir2dc.data.thermal import ThermalOptions
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
@@ -72,6 +73,7 @@ class TrainConfig:
         modules: the switches of Table 5.
         losses: weights and readings.
         cyclegan: weights of ``method`` cyclegan.
+        thermal: how thermal frames are read, here and wherever the weights are used.
     """
 
     preset: PresetName = "demo"
@@ -111,6 +113,7 @@ class TrainConfig:
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     losses: LossOptions = field(default_factory=LossOptions)
     cyclegan: CycleGANOptions = field(default_factory=CycleGANOptions)
+    thermal: ThermalOptions = field(default_factory=ThermalOptions)
 
     def __post_init__(self) -> None:
         _make_plain(self)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from morn_losses import LabelFusion, LabelSpace, SemanticDenoiser
 from morn_losses.edges import canny_edges
 from morn_losses.functional import to_gray
 from ntir2dc.data.derived import is_kept, keep, key_of
-from ntir2dc.data.images import SUFFIXES, DataError, check_size, list_images, load_color, load_thermal
+from ntir2dc.data.images import OWN_TONES, SUFFIXES, DataError, check_size, list_images, load_color, load_thermal
 from ntir2dc.data.maps import read_edges, read_known_labels
 from ntir2dc.data.partners import by_name, partners_of
 from ntir2dc.data.samples import Source
+from ntir2dc.data.thermal import ThermalOptions, Tones, look_at_color, look_at_thermal, tell_tones, tones_of
 
 __all__ = ["Frame", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
 
@@ -35,11 +37,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The frames of both domains, checked, with edges and (domain A) labels where they are needed."""
+    """The frames of both domains, checked, with edges and labels if needed, and how thermal ones are read."""
 
     a: tuple[Frame, ...]
     b: tuple[Frame, ...]
     val_b: tuple[Path, ...]
+    tones_b: Tones = OWN_TONES
+    tones_val_b: Tones = OWN_TONES
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def prepare_training_data(
     need_edges: bool = True,
     denoise: bool = True,
     published_fusion: bool = False,
+    thermal: ThermalOptions | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> TrainingData:
     """Check every file that training will read, and derive what is missing.
@@ -82,6 +87,7 @@ def prepare_training_data(
         need_edges: False leaves edges alone.
         denoise: run the semantic denoiser on the labels of ``trainA``, given or fused.
         published_fusion: fuse as the published code does.
+        thermal: how thermal frames are read, those of each folder alike; None is the default.
         report: is told what is being derived.
 
     Raises:
@@ -90,7 +96,10 @@ def prepare_training_data(
     """
     low, high = (float(threshold) for threshold in edge_thresholds)
     kinds = _label_folders(folder) if need_labels else ()
-    edges_a, edges_b = (_EdgeMaps(cache / f"edges{domain}_{low:g}_{high:g}", low, high) for domain in "AB")
+    nights, mornings = list_images(folder / "trainB"), list_images(folder / "valB")
+    tones, tones_val = (tones_of(paths, thermal or ThermalOptions()) for paths in (nights, mornings))
+    edges_a = _EdgeMaps(cache / f"edgesA_{low:g}_{high:g}", low, high)
+    edges_b = _EdgeMaps(cache / f"edgesB_{low:g}_{high:g}", low, high, tones)
     key = "given" if len(kinds) == 1 else "fused_published" if published_fusion else "fused"
     labels_a = _LabelMaps(
         cache / f"labelsA_{key}{'_denoised' if denoise else ''}",
@@ -104,7 +113,7 @@ def prepare_training_data(
     )
     frames_b = tuple(
         Frame(checked.image, edges_b.of(checked) if need_edges else None)
-        for checked in _images_b(folder, space, crop, need_edges)
+        for checked in _images_b(folder, space, crop, need_edges, tones)
     )
     for name, edges in (("trainA", edges_a), ("trainB", edges_b)):
         if edges.computed:
@@ -112,7 +121,13 @@ def prepare_training_data(
     if labels_a.computed:
         done = "taken as given" if len(kinds) == 1 else "fused from two predictions"
         report(f"labels of {labels_a.computed} images {done}{' and denoised' if denoise else ''}")
-    return TrainingData(frames_a, frames_b, _validation_images(folder))
+    lines = [tell_tones(tones, folder / "trainB"), tell_tones(tones_val, folder / "valB")]
+    lines += [f"warning: {line}" for line in look_at_color(list_images(folder / "trainA"), folder / "trainA")]
+    lines += [f"warning: {line}" for line in look_at_thermal(nights, tones, folder / "trainB")]
+    for line in lines:
+        if line is not None:
+            report(line)
+    return TrainingData(frames_a, frames_b, _validation_images(folder), tones, tones_val)
 
 
 def check_training_data(folder: Path, space: LabelSpace, *, crop: int, need_labels: bool = True) -> None:
@@ -137,8 +152,10 @@ def _images_a(
     return _checked(folder, "A", load_color, space, crop, kinds, with_edges)
 
 
-def _images_b(folder: Path, space: LabelSpace, crop: int, with_edges: bool = True) -> Iterator[_Checked]:
-    return _checked(folder, "B", load_thermal, space, crop, (), with_edges)
+def _images_b(
+    folder: Path, space: LabelSpace, crop: int, with_edges: bool = True, tones: Tones = OWN_TONES
+) -> Iterator[_Checked]:
+    return _checked(folder, "B", partial(load_thermal, tones=tones), space, crop, (), with_edges)
 
 
 def _checked(
@@ -199,6 +216,7 @@ class _EdgeMaps:
     cache: Path
     low: float
     high: float
+    tones: Tones = OWN_TONES
     computed: int = 0
 
     def of(self, checked: _Checked) -> Path:
@@ -207,7 +225,8 @@ class _EdgeMaps:
             return checked.edges
         path = self.cache / f"{checked.image.stem}.png"
         sources = [checked.image] if checked.edges is None else [checked.image, checked.edges]
-        key = key_of(sources, ("edges", self.low, self.high))
+        options = ("edges", self.low, self.high)
+        key = key_of(sources, options if self.tones == OWN_TONES else (*options, self.tones))
         if not is_kept(path, key):
             if checked.edges is None:
                 gray = to_gray(checked.pixels[None])[0, 0].numpy()

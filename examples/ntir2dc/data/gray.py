@@ -43,7 +43,7 @@ class Gray:
         return values
 
 
-def read_gray(path: Path | str, *, fourth: bool = False) -> Gray:
+def read_gray(path: Path | str, *, fourth: bool = False, page: int | None = None) -> Gray:
     """Read a picture as gray values as they are stored, white as the largest.
 
     Color is converted to gray (ITU-R BT.601), an alpha channel is dropped. A false-color palette is not undone. Which
@@ -52,11 +52,12 @@ def read_gray(path: Path | str, *, fourth: bool = False) -> Gray:
     Args:
         path: of the file.
         fourth: take a fourth channel that varies beside three that hold color: MFNet stores its thermal images so.
+        page: of a stack.
 
     Raises:
         DataError: a file that is missing or damaged, that holds several pictures, NaN or infinity.
     """
-    picture = read_picture(path)
+    picture = read_picture(path, page)
     source, deep = picture.source, picture.deep
     if fourth and (channel := _fourth_channel(picture)) is not None:
         span = (0.0, 255.0 if deep is None else 65535.0)

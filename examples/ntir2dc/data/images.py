@@ -1,7 +1,8 @@
 """Image files to tensors in [-1, 1] and back; the one place that knows how thermal images are stored.
 
 Thermal images are white-hot (warm is bright), gray of 8 bits, repeated to three channels, for training and inference
-alike. What a file holds is read in ``samples``, gray of any depth in ``gray``, label and edge maps in ``maps``.
+alike. What a file holds is read in ``samples``, gray of any depth in ``gray``, label and edge maps in ``maps``; what
+becomes black and white is chosen in ``thermal``.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ntir2dc.data.gray import read_gray, robust_extremes
+from ntir2dc.data.gray import read_gray
 from ntir2dc.data.maps import read_edges, read_labels
 from ntir2dc.data.samples import DataError, Source, read_picture
+from ntir2dc.data.thermal import Tones
 from ntir2dc.files import write_atomically
 
 __all__ = [
@@ -37,6 +39,9 @@ __all__ = [
 ]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+OWN_TONES = Tones()
+"""Each frame by itself, white-hot."""
 
 SMALLEST = 8
 """The least height and width that the networks take."""
@@ -89,12 +94,16 @@ def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 # ---- thermal ---------------------------------------------------------------------------------------------------------
 
 
-def read_thermal(path: Path | str) -> Tensor:
-    """Read a white-hot thermal image as gray values (:func:`read_gray`), repeated to three channels.
+def read_thermal(path: Path | str, tones: Tones = OWN_TONES) -> Tensor:
+    """Read a thermal image as gray values (:func:`read_gray`) in which warm is bright, repeated to three channels.
 
-    Choice: an image of more than 8 bits is stretched from its own minimum and maximum (dead pixels left out,
+    Choice: alone, an image of more than 8 bits is stretched from its own minimum and maximum (dead pixels left out,
     :func:`robust_extremes`) to 8 bits, all black if they are equal, since raw counts differ by camera. Frames of a
-    sequence whose brightness must stay comparable should be converted to 8 bits together, beforehand.
+    sequence stay comparable with the tones of their folder (:func:`ntir2dc.data.thermal.tones_of`).
+
+    Args:
+        path: of the file.
+        tones: what becomes black and white.
 
     Returns:
         float32 ``(3, H, W)`` in [-1, 1], the three channels equal.
@@ -102,16 +111,13 @@ def read_thermal(path: Path | str) -> Tensor:
     Raises:
         DataError: a file that is missing or damaged, that holds several pictures, NaN or infinity.
     """
-    return load_thermal(path)[0]
+    return load_thermal(path, tones)[0]
 
 
-def load_thermal(path: Path | str) -> tuple[Tensor, Source]:
+def load_thermal(path: Path | str, tones: Tones = OWN_TONES) -> tuple[Tensor, Source]:
     """Read a thermal image as :func:`read_thermal` does; return with it what the file says of it."""
     gray = read_gray(path)
-    pixels = gray.counts
-    if gray.source.bits > 8:
-        pixels = np.rint(gray.between(*robust_extremes(gray.counts), white=255)).astype(np.uint8)
-    return _to_tensor(pixels).repeat(3, 1, 1), gray.source
+    return _to_tensor(tones.of(gray)).repeat(3, 1, 1), gray.source
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------

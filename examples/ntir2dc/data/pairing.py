@@ -151,7 +151,7 @@ class PairedCrops(Dataset[Sample]):
             row, col = self.sampler.bank.payload[index_b].tolist()
             corner_b = (row, col)
         frame = self.data.b[index_b]
-        real_b = read_thermal(frame.image)
+        real_b = read_thermal(frame.image, self.data.tones_b)
         edges_b = edges_of(frame, real_b)
         if corner_b is None:
             corner_b = random_corner((real_b.shape[-2], real_b.shape[-1]), self.crop, generator)
@@ -213,7 +213,7 @@ class MemoryCrops(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return the crop, its window (of which the first two are its corner), its image's index, and given labels."""
         frame = self.data.b[index]
-        real_b = read_thermal(frame.image)
+        real_b = read_thermal(frame.image, self.data.tones_b)
         size = (real_b.shape[-2], real_b.shape[-1])
         corner = random_corner(size, self.crop, seeded(self.seed, Stream.MEMORY, index))
         sample = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,8 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(pixels)
 
 
-def read_picture(path: Path | str) -> Picture:
-    """Read the one picture that a file holds.
+def read_picture(path: Path | str, page: int | None = None) -> Picture:
+    """Read the one picture that a file holds, or the one asked for by its index among those of a stack.
 
     Raises:
         DataError: a file that is missing, damaged, of another format, or that holds several pictures.
@@ -117,13 +118,12 @@ def read_picture(path: Path | str) -> Picture:
         raise DataError(f"{path}: no such file")
     try:
         # from memory: Pillow maps a TIFF by its name, and then wrongly where the picture is to be turned
-        data = path.read_bytes()
+        data = path.read_bytes() if page is None else _kept_bytes(path, path.stat().st_mtime_ns)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            page = _only_page(path, image)
+            page = _only_page(path, image) if page is None else _pages(image)[page]
             image.seek(page)
             raw_mode, tags = _raw_mode(image), getattr(image, "tag_v2", {})
-            bits = 1 if image.mode == "1" else int((re.findall(r";(\d+)", raw_mode) or [8])[0])
-            bits = max((bits, *tags.get(_BITS, ())))
+            bits = _bits(image)
             lossy = image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY
             white_is_zero = image.format == "TIFF" and tags.get(_PHOTOMETRIC, 0) == 0
             unsigned = tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
@@ -148,18 +148,66 @@ def read_picture(path: Path | str) -> Picture:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
 
 
+def count_pages(path: Path | str) -> int:
+    """Return how many pictures a file holds, smaller copies and masks left out.
+
+    Raises:
+        DataError: a file that cannot be opened as a picture.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return len(_pages(image))
+    # damaged files make decoders raise nearly anything
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+@lru_cache(maxsize=1)
+def _kept_bytes(path: Path, _: int) -> bytes:
+    """Return what a file holds, kept for the next page of it."""
+    return path.read_bytes()
+
+
+def bits_of(path: Path | str) -> int:
+    """Return the bits of a sample from a file's head alone.
+
+    Raises:
+        DataError: a file that cannot be opened as a picture.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return _bits(image)
+    # damaged files make decoders raise nearly anything
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _bits(image: Any) -> int:
+    raw_mode, tags = _raw_mode(image), getattr(image, "tag_v2", {})
+    bits = 1 if image.mode == "1" else int((re.findall(r";(\d+)", raw_mode) or [8])[0])
+    return max((bits, *map(int, tags.get(_BITS, ()))))
+
+
 def _only_page(path: Path, image: Any) -> int:
     """Return the index of the one page that is a picture of its own, not a smaller copy or a mask of another."""
+    numbers = _pages(image)
+    if len(numbers) != 1:
+        raise DataError(
+            f"{path}: holds {len(numbers)} pictures, expected one; save each as a file of its own, as prepare_data.py "
+            "--thermal true does"
+        )
+    return numbers[0]
+
+
+def _pages(image: Any) -> list[int]:
+    """Return the indices of the pages that are pictures of their own."""
     pages = getattr(image, "n_frames", 1)
     if pages == 1 or image.format == "MPO":  # a photograph with its preview
-        return 0
+        return [0]
     numbers = list(range(pages))
     if image.format == "TIFF":
         numbers = [page for page in numbers if image.seek(page) or not image.tag_v2.get(_SUBFILE, 0) & 0b101]
-    numbers = numbers or list(range(pages))
-    if len(numbers) != 1:
-        raise DataError(f"{path}: holds {len(numbers)} pictures, expected one; save each as a file of its own")
-    return numbers[0]
+    return numbers or list(range(pages))
 
 
 def _raw_mode(image: Any) -> str:

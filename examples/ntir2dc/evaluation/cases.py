@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from morn_losses import LabelSpace
-from ntir2dc.data.images import DataError, check_size, list_images, load_thermal, read_color
+from ntir2dc.data.images import OWN_TONES, DataError, check_size, list_images, load_thermal, read_color
 from ntir2dc.data.maps import read_known_labels, read_labels
 from ntir2dc.data.partners import by_name, partners_of
+from ntir2dc.data.thermal import Tones
 
 INPUT, TINTED, UNTRAINED, TRAINED, TRUTH = (
     "input",
@@ -57,7 +58,7 @@ def list_cases(folder: Path, limit: int = 0) -> list[dict[str, Path]]:
     return cases[: limit or None]
 
 
-def find_cases(folder: Path, space: LabelSpace, limit: int = 0) -> list[dict[str, Path]]:
+def find_cases(folder: Path, space: LabelSpace, limit: int = 0, tones: Tones = OWN_TONES) -> list[dict[str, Path]]:
     """Return what :func:`list_cases` does, every file read and checked: before work that they would end.
 
     Raises:
@@ -65,21 +66,22 @@ def find_cases(folder: Path, space: LabelSpace, limit: int = 0) -> list[dict[str
     """
     cases = list_cases(folder, limit)
     for files in cases:
-        read_case(files, space)
+        read_case(files, space, tones)
     return cases
 
 
-def read_case(files: Mapping[str, Path], space: LabelSpace | None = None) -> Case:
+def read_case(files: Mapping[str, Path], space: LabelSpace | None = None, tones: Tones = OWN_TONES) -> Case:
     """Read a case; sizes are cut to multiples of 4, which the generators need.
 
     Args:
         files: of the case.
         space: of the labels; None does not look at their ids.
+        tones: what becomes black and white in the night image.
 
     Raises:
         DataError: files that cannot be used, whose sizes differ, or with ids that the space does not know.
     """
-    night, source = load_thermal(files["night"])
+    night, source = load_thermal(files["night"], tones)
     check_size(source)
     H, W = source.size
     day = read_color(files["day"]) if "day" in files else None

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from morn_losses import LabelSpace
 from morn_losses.metrics import edge_scores
+from ntir2dc.data.images import OWN_TONES
+from ntir2dc.data.thermal import Tones
 from ntir2dc.evaluation.cases import Case, Translate, read_case
 from ntir2dc.judge import class_iou, confusion_matrix, mean_iou, predict
 
@@ -111,11 +113,12 @@ def score(
     judge: nn.Module | None,
     space: LabelSpace,
     second: nn.Module | None = None,
+    tones: Tones = OWN_TONES,
 ) -> list[Scores]:
     """Translate and measure every test image."""
     scores = []
     for files in cases:
-        case = read_case(files)
+        case = read_case(files, tones=tones)
         scores.append(measure(case, translate(case), judge, space, second))
     return scores
 

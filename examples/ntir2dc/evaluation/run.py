@@ -17,6 +17,7 @@ from torch import Tensor
 from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig, from_stored, to_dict
 from ntir2dc.data.images import DataError, list_images
+from ntir2dc.data.thermal import tell_tones, tones_of
 from ntir2dc.evaluation.cases import (
     INPUT,
     TINTED,
@@ -26,6 +27,7 @@ from ntir2dc.evaluation.cases import (
     Case,
     Translate,
     find_cases,
+    list_cases,
     read_case,
     run_network,
     tint,
@@ -37,7 +39,7 @@ from ntir2dc.files import attempt, check_writable, write_text
 from ntir2dc.judge import Choice, Judges, find_judges, hash_files, predict
 from ntir2dc.methods import METHODS
 from ntir2dc.run.contact_sheet import colorize_labels, save_sheet
-from ntir2dc.run.weights import load_translator
+from ntir2dc.run.weights import load_translator, thermal_of
 
 PANEL_ROWS = 5
 
@@ -111,7 +113,11 @@ def evaluate_run(
     config = load_config(run)
     folder = data or data_of(run, config)
     check_writable(run)
-    files = find_cases(folder, space, limit)
+    # of all frames, whatever the limit
+    tones = tones_of([files["night"] for files in list_cases(folder)], thermal_of(run))
+    if (line := tell_tones(tones, folder / "valB")) is not None:
+        say(line)
+    files = find_cases(folder, space, limit, tones)
     trained = load_translator(run).to(device)
     untrained = METHODS[config.method].untrained_translator(config, len(space)).eval().to(device)
     translators: dict[str, Translate] = {
@@ -151,7 +157,7 @@ def evaluate_run(
         titles[:] = list(shown)
 
     say(f"evaluating {len(files)} night images of {folder / 'valB'}")
-    table = evaluate((read_case(f) for f in files), translators, judge, space, look, second)
+    table = evaluate((read_case(f, tones=tones) for f in files), translators, judge, space, look, second)
     result = _result(config, folder, files, table, judges, _notes(missing, "day" in files[0], judges))
     outputs: dict[str, Callable[[Path], None]] = {
         "metrics.json": partial(write_text, text=json.dumps(result, indent=2, allow_nan=False) + "\n"),

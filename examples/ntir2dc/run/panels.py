@@ -35,8 +35,9 @@ def save_panel(path: Path, method: Method, generators: nn.ModuleDict, data: Trai
     labeled = False
     count = min(COUNT, len(data.a), len(data.b))
     with evaluating(method.networks, generators):
+        tones = data.tones_val_b if data.val_b else data.tones_b
         for thermal in (data.val_b or [f.image for f in data.b])[:count]:
-            real = _cropped(read_thermal(thermal))[None].to(like)
+            real = _cropped(read_thermal(thermal, tones))[None].to(like)
             fake = translate_ba(real)
             row: list[Any] = [real[0], fake[0], translate_ab(fake)[0]]
             labels = method.label_night(real, fake)

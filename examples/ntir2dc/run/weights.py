@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ntir2dc.data.thermal import ThermalOptions
 from ntir2dc.files import named_in_text, write_atomically
 from ntir2dc.methods import METHODS
 
@@ -24,20 +26,44 @@ class WeightsError(ValueError):
     """A weights file that cannot be used; the message starts with its path."""
 
 
-def save_weights(path: Path, networks: Mapping[str, nn.Module], description: Mapping[str, int | str]) -> None:
+def save_weights(
+    path: Path,
+    networks: Mapping[str, nn.Module],
+    description: Mapping[str, int | str],
+    thermal: ThermalOptions | None = None,
+) -> None:
     """Write the generators' networks whole or not at all.
 
     Args:
         path: of the file, ``weights.safetensors`` in the folder of a run.
         networks: those of both directions, by name.
         description: ``method``, and all that its ``make_translator`` takes.
+        thermal: how the frames were read that they have learned from; the default is not noted.
     """
     tensors = {
         f"{name}.{key}": value.detach().cpu().contiguous()
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
-    write_atomically(path, save(tensors, metadata={"config": json.dumps(dict(description))}))
+    metadata = {"config": json.dumps(dict(description))}
+    if thermal not in (None, ThermalOptions()):
+        metadata["thermal"] = json.dumps(asdict(thermal))
+    write_atomically(path, save(tensors, metadata=metadata))
+
+
+def thermal_of(path: Path | str) -> ThermalOptions:
+    """Return how thermal frames have to be read for the weights of a file, or of the folder of a run.
+
+    Raises:
+        WeightsError: no such file, or one that says what is not known here.
+    """
+    path = _file_of(path)
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get("thermal", "{}")
+    try:
+        return ThermalOptions(**json.loads(text))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path}: says of thermal frames what is not known here ({error})") from error
 
 
 def load_translator(path: Path | str) -> nn.Module:
@@ -80,7 +106,17 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return tensors
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with named_in_text(path) as named, safe_open(named, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors, the only format accepted ({error})") from error
+
+
 def _file_of(path: Path | str) -> Path:
+    """Return the weights file that is named, or that a run's folder holds."""
     path = Path(path)
     if path.is_dir():
         path = path / FILE_NAME
@@ -89,15 +125,6 @@ def _file_of(path: Path | str) -> Path:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file or folder")
     return path
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with named_in_text(path) as named, safe_open(named, framework="pt", device="cpu") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors, the only format accepted ({error})") from error
 
 
 def _describe(path: Path, text: str | None, n_tensors: int) -> nn.Module:
