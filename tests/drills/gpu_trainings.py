@@ -157,7 +157,8 @@ class Drill:
         means = []
         for name in running:
             file = self.out / name / "log.csv"
-            seconds = [float(line["seconds"]) for line in csv.DictReader(file.open())] if file.exists() else []
+            text = file.read_text().splitlines() if file.exists() else []
+            seconds = [float(line["seconds"]) for line in csv.DictReader(text)]
             # the first steps of each phase compile kernels
             means.append(sum(sorted(seconds)[: max(1, int(0.8 * len(seconds)))]) / max(1, int(0.8 * len(seconds))))
         return max(means)
