@@ -2,7 +2,7 @@
 
 python examples/studies/looks.py --out runs/looks
 python examples/studies/looks.py --images 320 --tested 96
-python examples/studies/looks.py --options '{steps: 100}'
+python examples/studies/looks.py --seeds 1 --steps 100 --score_every 20
 """
 
 from __future__ import annotations
@@ -36,22 +36,30 @@ SCENES_SEED = 1
 
 
 def main(
-    out: Path = Path("runs/looks"), images: int = 160, tested: int = 48, crop: int = 96, options: Options | None = None
+    out: Path = Path("runs/looks"),
+    seeds: int = 3,
+    steps: int = 500,
+    score_every: int = 50,
+    images: int = 160,
+    tested: int = 48,
+    crop: int = 96,
 ) -> int:
     """Write looks.md and looks.json into a folder.
 
     Args:
         out: the folder.
+        seeds: trainings of every row.
+        steps: of each training.
+        score_every: steps between two scores; the table shows the mean of the last three.
         images: color scenes that are trained on.
         tested: thermal scenes that are scored.
         crop: side of the crops.
-        options: how much is measured; None takes the defaults.
 
     Returns:
         0, or 1 where the folder or an option is wrong.
     """
     torch.set_num_threads(1)  # sums differ with the number of threads
-    options = options or Options()
+    options = Options(seeds=seeds, steps=steps, score_every=score_every)
     config = make_config("mini")
     networks = dataclasses.replace(config.networks, segmenter_coordinates="frame")
     config = dataclasses.replace(
@@ -69,7 +77,7 @@ def main(
     problems: list[str] = []
     facts = {"options": dataclasses.asdict(options), "crop": crop, "torch": torch.__version__}
     page = save_tables(out, "looks", [table], facts, problems)
-    print(f"\n{page}\n± is the standard deviation over {options.seeds} seeds")
+    print(f"\n{page}\n± is the standard deviation over {seeds} seeds")
     return tell_written([out / "looks.md", out / "looks.json"], problems)
 
 

@@ -42,8 +42,7 @@ def test_what_is_taught_is_what_was_seen(tmp_path: Path) -> None:
 
 
 def test_the_command_trains_every_row_and_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = Options(seeds=1, steps=1, score_every=1)
-    assert command.main(tmp_path / "out", images=2, tested=2, crop=32, options=options) == 0
+    assert command.main(tmp_path / "out", seeds=1, steps=1, score_every=1, images=2, tested=2, crop=32) == 0
     (table,) = json.loads((tmp_path / "out" / "looks.json").read_text())["tables"]
     assert list(table["rows"]) == list(views(0, CITYSCAPES))
     assert list(table["rows"]["gray"]) == list(COLUMNS)
