@@ -17,10 +17,10 @@ DOCS = Path(__file__).resolve().parent
 
 def section(text: str, key: str) -> re.Match[str]:
     """Find what stands between the marks of a card."""
-    found = re.search(rf"(?<=<!-- {key} -->\n).*?(?=<!-- end of {key} -->)", text, re.DOTALL)
-    if found is None:
+    part = re.search(rf"(?<=<!-- {key} -->\n).*?(?=<!-- end of {key} -->)", text, re.DOTALL)
+    if part is None:
         raise SystemExit(f"no marks of {key!r}")
-    return found
+    return part
 
 
 def fill(page: str, sections: dict[str, str]) -> str:

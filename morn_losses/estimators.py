@@ -45,8 +45,8 @@ class BatchKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
     Example:
         >>> import numpy as np
         >>> points = np.array([[0.0, 0.0], [0.0, 1.0], [8.0, 0.0], [8.0, 1.0]])
-        >>> found = BatchKMeans(2, random_state=0).fit(points)
-        >>> sorted(found.cluster_centers_.tolist()), found.inertia_
+        >>> model = BatchKMeans(2, random_state=0).fit(points)
+        >>> sorted(model.cluster_centers_.tolist()), model.inertia_
         ([[0.0, 0.5], [8.0, 0.5]], 1.0)
     """
 

@@ -75,8 +75,8 @@ def table(rows: Sequence[Row], n_seeds: int, kinds: Sequence[str]) -> str:
         lines[name] = [{k: m[k] - p[k] for k in m} for p, m in zip(values[first], values[kind], strict=True)]
     lines[TRUTH] = [by_name[TRUTH]]
     cells = [["", *(c.title for c in COLUMNS)], ["---", *["---:"] * len(COLUMNS)]]
-    for name, found in lines.items():
-        cells.append([name, *(spread([f[c.key] for f in found], c.scale, c.digits) for c in COLUMNS)])
+    for name, figures in lines.items():
+        cells.append([name, *(spread([f[c.key] for f in figures], c.scale, c.digits) for c in COLUMNS)])
     return "\n".join("| " + " | ".join(line) + " |" for line in cells) + "\n"
 
 

@@ -76,8 +76,8 @@ class CycleGANModule(lightning.LightningModule):
             aca, terms = self.aca(self.g_ab.encode(real_a), self.g_ab.encode(fake_a), labels_a, labels_b)
             cgr = self.cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
             self.shares.add(terms)
-            found = self.shares.last(50)["any"]
-            self.log_dict({"aca": aca.detach(), "cgr": cgr.detach(), "aca_found": found}, prog_bar=True)
+            recent = self.shares.last(50)["any"]
+            self.log_dict({"aca": aca.detach(), "cgr": cgr.detach(), "aca_found": recent}, prog_bar=True)
             loss = loss + self.weight_aca * aca + self.weight_cgr * cgr
         opt_g.zero_grad()
         self.manual_backward(loss)

@@ -161,15 +161,15 @@ class Shares:
     def __init__(self, aca: ACALoss[Literal[True]], space: LabelSpace = CITYSCAPES) -> None:
         groups = [(c,) if isinstance(c, int) else c for c in aca.classes]
         self.names = ["/".join(space.names[i] for i in group) for group in groups]
-        self.found: list[Tensor] = []
+        self.acted: list[Tensor] = []
 
     def add(self, terms: ACATerms) -> None:
         """Count a step."""
-        self.found.append(terms.present.any(0))
+        self.acted.append(terms.present.any(0))
 
     def last(self, steps: int = 0) -> dict[str, float]:
         """Return the share of each class, and of any of them, in the last steps; 0 is all of them."""
-        return self._of(torch.stack(self.found[-steps:]))
+        return self._of(torch.stack(self.acted[-steps:]))
 
     def say(self, steps: int = 0) -> str:
         """Return these shares as text."""
@@ -177,10 +177,10 @@ class Shares:
 
     def save(self, file: Path) -> None:
         """Write the shares of the whole run, and of every tenth of it, as JSON."""
-        parts = torch.stack(self.found).tensor_split(min(10, len(self.found)))
-        shares = {"steps": len(self.found), "all": self.last(), "tenths": [self._of(part) for part in parts]}
+        parts = torch.stack(self.acted).tensor_split(min(10, len(self.acted)))
+        shares = {"steps": len(self.acted), "all": self.last(), "tenths": [self._of(part) for part in parts]}
         write_text(file, json.dumps(shares, indent=1) + "\n")
 
-    def _of(self, found: Tensor) -> dict[str, float]:
-        of_class = found.float().mean(0).tolist()
-        return {"any": found.any(1).float().mean().item(), **dict(zip(self.names, of_class, strict=True))}
+    def _of(self, acted: Tensor) -> dict[str, float]:
+        of_class = acted.float().mean(0).tolist()
+        return {"any": acted.any(1).float().mean().item(), **dict(zip(self.names, of_class, strict=True))}

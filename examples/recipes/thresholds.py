@@ -53,8 +53,8 @@ def choose(counts: Counts, rule: str, label: int, precision: float) -> float | N
     """Return the lowest threshold at which labels of a class are so precise, None where none is."""
     for threshold in GRID:
         right, labeled, _ = counts[rule, threshold][:, label]
-        found = share(right, labeled)
-        if found is not None and found >= precision:
+        reached = share(right, labeled)
+        if reached is not None and reached >= precision:
             return threshold
     return None
 

@@ -96,7 +96,7 @@ def tones_of(paths: Sequence[Path], options: ThermalOptions) -> Tones:
         return Tones(wanted, True, inverted)
     if wanted == "full":
         return Tones("full", inverted=inverted)
-    found: list[NDArray[np.float64]] = []
+    seen: list[NDArray[np.float64]] = []
     for path in paths if wanted != "frame" else ():
         try:
             if wanted == "percentiles" or bits_of(path) > 8:
@@ -105,12 +105,12 @@ def tones_of(paths: Sequence[Path], options: ThermalOptions) -> Tones:
                 values = counts[(counts >= low) & (counts <= high)].ravel() if wanted == "percentiles" else (low, high)
                 # evenly placed, as many of each frame
                 places = np.linspace(0, len(values) - 1, min(len(values), _PIXELS)).astype(int)
-                found.append(np.asarray(values, np.float64)[places])
+                seen.append(np.asarray(values, np.float64)[places])
         except DataError:  # named where the frame itself is read
             continue
-    if not found:
+    if not seen:
         return Tones(inverted=inverted)
-    counts = np.concatenate(found)
+    counts = np.concatenate(seen)
     if wanted == "percentiles":
         low, high = (float(value) for value in np.percentile(counts, PERCENTILES))
     else:
