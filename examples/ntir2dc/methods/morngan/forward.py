@@ -102,9 +102,9 @@ class Forward:
         step.scores_real_a, step.scores_fake_a = _scores(networks.discriminator_a, step.real_a, step.fake_a)
         if on.seg_fa:
             in_b = self.seen(step.window_b)
-            # judges and labels as they are, whether they still learn elsewhere in the step or not
+            # they judge and label as they are, whether they still learn elsewhere in the step or not
             set_requires_grad([networks.segmenter_a], False)
-            with self.labeling(*networks.segmenters()) if not on.frozen else nullcontext():
+            with self.labeling(*networks.segmenters()):
                 step.logits_fake_a = networks.segmenter_a(step.fake_a, in_b)
                 if step.labels_b is None:
                     with torch.no_grad():
@@ -115,8 +115,7 @@ class Forward:
 
     def teach_with_color(self, step: Step, on: Active) -> Terms:
         """L_ra: S_A learns from real color images, their unlabeled pixels filled where it is sure."""
-        s_a, images = self.networks.segmenter_a, step.segmented(torch.cat((step.real_a, step.extra_a.flatten(0, 1))))
-        window = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
+        s_a, (images, window) = self.networks.segmenter_a, self._taught(step)
         if on.filling:
             step.logits_real_a, sure = self._also_sure(s_a, images, window)
             step.filled_a = self.labels.fill(step.taught_labels_a, sure)
@@ -126,9 +125,8 @@ class Forward:
 
     def teach_with_looks(self, step: Step, look: torch.Generator) -> Terms:
         """S_B learns from real color images in a random thermal look."""
-        images, labels = step.segmented(torch.cat((step.real_a, step.extra_a.flatten(0, 1)))), step.taught_labels_a
-        window = self.seen(torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1))))
-        step.logits_look_a = self.networks.segmenter_b(self.look(images, labels, look), window)
+        images, window = self._taught(step)
+        step.logits_look_a = self.networks.segmenter_b(self.look(images, step.taught_labels_a, look), window)
         return self.objective.semantic("seg_la", step)
 
     def teach_with_fakes(self, step: Step) -> Terms:
@@ -166,6 +164,12 @@ class Forward:
     def labeling(self, *segmenters: nn.Module) -> AbstractContextManager[None]:
         """Return the context in which segmenters make labels: eval mode, unless dropout stays on (published)."""
         return nullcontext() if self.config.losses.label_with_dropout else evaluating(*segmenters)
+
+    def _taught(self, step: Step) -> tuple[Tensor, Tensor | None]:
+        """Return the color images that teach, as segmenters see them, and where they lie in their frames."""
+        images = torch.cat((step.real_a, step.extra_a.flatten(0, 1)))
+        windows = torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1)))
+        return step.segmented(images), self.seen(windows)
 
     def _also_sure(self, segmenter: Segmenter, x: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return logits to learn from and, without grad, those that may become labels: of eval mode.
