@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -26,12 +27,15 @@ def make_optimizers(groups: Mapping[str, Group], config: TrainConfig) -> Optimiz
     }
 
 
-def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
-    """Return what the learning rates at the start are multiplied by in a step.
+def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int, falls_until: int = 0) -> float:
+    """Return what the learning rate of a group at the start is multiplied by in a step.
 
-    ``linear``: 1 until ``lr_decay_start``, then down by an equal amount an epoch, so that 0 would come after the last
-    one (CycleGAN, ToDayGAN). ``step``: halved every ``lr_halve_every`` steps (UNIT).
+    A group whose rate ``falls_until`` an epoch follows a cosine. Otherwise ``linear``: 1 until ``lr_decay_start``, then
+    down by an equal amount an epoch, so that 0 would come after the last one (CycleGAN, ToDayGAN). ``step``: halved
+    every ``lr_halve_every`` steps (UNIT).
     """
+    if falls_until:
+        return (1 + math.cos(math.pi * min(1, step / (falls_until * steps_per_epoch)))) / 2
     if config.lr_schedule == "linear":
         flat = round(config.lr_decay_start * config.epochs)
         return 1 - max(0, step // steps_per_epoch + 1 - flat) / (config.epochs - flat + 1)
@@ -40,8 +44,15 @@ def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     return 1.0
 
 
-def set_lr(optimizers: Mapping[str, torch.optim.Optimizer], groups: Mapping[str, Group], factor: float) -> None:
+def set_lr(
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    groups: Mapping[str, Group],
+    config: TrainConfig,
+    step: int,
+    steps_per_epoch: int,
+) -> None:
     """Set the learning rates of a step."""
     for name, optimizer in optimizers.items():
+        group = groups[name]
         for held in optimizer.param_groups:
-            held["lr"] = groups[name].lr * factor
+            held["lr"] = group.lr * lr_factor(config, step, steps_per_epoch, group.falls_until)

@@ -21,7 +21,7 @@ from ntir2dc.files import write_atomically
 from ntir2dc.methods import METHODS, Method
 from ntir2dc.methods.method import Part, Terms, Update
 from ntir2dc.networks.discriminators import ImagePool
-from ntir2dc.optimizers import lr_factor, make_optimizers, set_lr
+from ntir2dc.optimizers import make_optimizers, set_lr
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World, be_deterministic, device_of
 from ntir2dc.run.beginning import Origin, take_networks
@@ -163,7 +163,7 @@ class Trainer:
 
     def training_step(self, batch: dict[str, Tensor], epoch: int) -> dict[str, float]:
         """Take the updates of a step, one after another; return what the log shows."""
-        set_lr(self.optimizers, self.groups, lr_factor(self.config, self.step, self.steps_per_epoch))
+        set_lr(self.optimizers, self.groups, self.config, self.step, self.steps_per_epoch)
         values: dict[str, float] = {}
         stepped: list[str] = []
         for index, update in enumerate(self.method.updates(epoch)):

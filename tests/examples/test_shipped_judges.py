@@ -26,8 +26,8 @@ from ntir2dc.judge import (
     shipped,
 )
 from ntir2dc.judge.dilated import DilatedNet
-from ntir2dc.judge.residual import ResidualUNet
 from ntir2dc.judge.shipped import from_half, to_half
+from ntir2dc.networks.unet import ResidualUNet
 from scenes import render_scene, write_scenes
 from scenes.folder import LOOKS
 

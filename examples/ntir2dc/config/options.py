@@ -29,7 +29,9 @@ class NetworkOptions:
             and so does ``batch``, which needs several ``segmenter_crops``.
         segmenter_variant: the layers of a segmenter; ``published`` has the segmenter's norm where the branches of the
             pyramid are merged, too, and no biases but the last layer's. Its ``instance`` norm there makes the branch of
-            the global mean idle, for which ``paper`` has group norm.
+            the global mean idle, for which ``paper`` has group norm. Beyond the paper, ``unet``: residual blocks with
+            batch norm at a half to an eighth of the size, and skips; of the other options of segmenters only the width,
+            the start and the coordinates are its.
         segmenter_init: initial weights of a segmenter: N(0, 0.02) as everywhere, or those of He et al.
         segmenter_coordinates: what a segmenter is told of each pixel: where it lies in the crop (published), or in the
             frame that the crop was cut out of, which says more where crops are small.
@@ -51,7 +53,7 @@ class NetworkOptions:
     merged_channels: int = 256
     dropout: float = 0.5
     segmenter_norm: Literal["instance", "group", "batch"] = "instance"
-    segmenter_variant: Literal["paper", "published"] = "paper"
+    segmenter_variant: Literal["paper", "published", "unet"] = "paper"
     segmenter_init: Literal["normal", "he"] = "normal"
     segmenter_coordinates: Literal["crop", "frame"] = "crop"
     checkpointing: bool = False
@@ -191,6 +193,8 @@ class LossOptions:
         gradient_padding: border of the gradients in SGA and CGR; ``zeros`` is published.
         theta_fg: mining threshold of foreground classes (Eq. 9).
         theta_bg: mining threshold of background classes (Eq. 9).
+        theta: thresholds of single classes in place of these two, as "person=0.5, traffic light=0.7";
+            ``studies/thresholds.py`` chooses them.
         mine_frozen_alone: once frozen, mine from S_B(x_b) alone, all classes at ``theta_fg`` (published).
         small_pixels: pixels below which a class counts as small in the segmentation losses; 0: a 64th of the crop.
         clear_ignored: leave unlabeled pixels out of the boundary loss; the published code does not.
@@ -230,6 +234,7 @@ class LossOptions:
     gradient_padding: Literal["replicate", "zeros"] = "replicate"
     theta_fg: float = 0.95
     theta_bg: float = 0.99
+    theta: str = ""
     mine_frozen_alone: bool = False
     fill_threshold: float = 0.95
     small_pixels: int = 0
@@ -249,3 +254,20 @@ class LossOptions:
     sr_alpha: float = 0.5
     sr_beta: float = 1.5
     sr_every_step: bool = False
+
+    def thresholds(self) -> dict[str, float]:
+        """Return the thresholds of single classes by name.
+
+        Raises:
+            ValueError: a text of another form, a number outside [0, 1].
+        """
+        levels: dict[str, float] = {}
+        for item in filter(str.strip, self.theta.split(",")):
+            name, _, number = (part.strip() for part in item.partition("="))
+            try:
+                levels[name] = float(number)
+            except ValueError:
+                raise ValueError(f'losses.theta: expected "person=0.5, car=0.7", got {self.theta!r}') from None
+            if not 0 <= levels[name] <= 1:
+                raise ValueError(f"losses.theta: expected numbers in [0, 1], got {number} for {name}")
+        return levels

@@ -38,7 +38,7 @@ WIDTH = Range(4, multiple_of=4)
 RANGES = {
     **dict.fromkeys(("epochs", "batch_size", "segmenter_crops", "devices", "num_nodes", "accumulate"), COUNT),
     **dict.fromkeys(("checkpoint_every", "panel_every", "keep_checkpoints"), COUNT),
-    **dict.fromkeys(("steps_per_epoch", "max_steps", "pool", "segmenter_lr"), WEIGHT),
+    **dict.fromkeys(("steps_per_epoch", "max_steps", "pool", "segmenter_lr", "warm_up_crops"), WEIGHT),
     "seed": SEED,
     "lr": POSITIVE,
     "lr_decay_start": SHARE,
@@ -84,3 +84,4 @@ def check_ranges(config: Any) -> None:
             raise ValueError(f"{name}: expected {allowed}, got {value!r}")
         if not allowed.holds(value):
             raise ValueError(f"{name}: expected {allowed}, got {value}")
+    config.losses.thresholds()

@@ -50,8 +50,10 @@ class TrainConfig:
         lr_halve_every: steps.
         weight_decay: of Adam.
         segmenter_lr: learning rate of the segmenters; 0 is ``lr``, as in the paper.
+        segmenter_lr_schedule: that of ``lr_schedule``, as in the paper; or ``cosine``: down to 0 when they are frozen.
         segmenter_crops: color crops that teach the segmenters for each image of the batch; beyond the image itself,
             they are cut out of other images, every second one around a small-sample class. 1 is the paper's.
+        warm_up_crops: the same before ``phases.baseline``; 0 is ``segmenter_crops``.
         ema_decay: decay of the running average of the generators' weights that is saved for inference; 0 saves the
             weights as they are, as in the paper.
         pool: capacity of the pool of translated images for each discriminator.
@@ -93,7 +95,9 @@ class TrainConfig:
     lr_halve_every: int = 100_000
     weight_decay: float = 0.0
     segmenter_lr: float = 0.0
+    segmenter_lr_schedule: Literal["common", "cosine"] = "common"
     segmenter_crops: int = 1
+    warm_up_crops: int = 0
     ema_decay: float = 0.0
     pool: int = 50
     device: str = "auto"
@@ -136,6 +140,8 @@ class TrainConfig:
             raise ValueError(f"networks.discriminator_layers: expected three numbers >= 1, got {list(layers)}")
         if self.losses.resize_segmented and self.networks.segmenter_coordinates == "frame":
             raise ValueError("losses.resize_segmented: needs networks.segmenter_coordinates crop")
+        if self.losses.label_with_dropout and self.networks.segmenter_variant == "unet":
+            raise ValueError("losses.label_with_dropout: networks.segmenter_variant unet has no dropout")
         if self.losses.label_with_dropout and self.networks.segmenter_norm == "batch":
             raise ValueError("losses.label_with_dropout: needs networks.segmenter_norm instance or group")
         if self.dataset.edge_low > self.dataset.edge_high:

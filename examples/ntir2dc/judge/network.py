@@ -6,14 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntir2dc.networks.segmenters import add_coordinates
+from ntir2dc.networks.unet import block
 
 WIDTH = 16
-
-
-def block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
-    """A 3x3 convolution, its norm and a ReLU."""
-    convolution = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 class Judge(nn.Module):

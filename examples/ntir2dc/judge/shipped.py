@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from morn_losses import CITYSCAPES
 from ntir2dc.data.images import DataError
 from ntir2dc.judge.dilated import DilatedNet
-from ntir2dc.judge.residual import ResidualUNet
+from ntir2dc.networks.unet import ResidualUNet
 
 FOLDER = Path(__file__).resolve().parents[2] / "weights"
 LOOKS, WORLD = 2, "a"

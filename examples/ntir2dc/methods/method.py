@@ -66,10 +66,12 @@ class Group:
     Args:
         networks: whose parameters.
         lr: learning rate at the start.
+        falls_until: the epoch before which it falls along a cosine to 0, whatever the run's schedule; 0: as the run's.
     """
 
     networks: Sequence[nn.Module]
     lr: float
+    falls_until: int = 0
 
 
 @dataclass(frozen=True)

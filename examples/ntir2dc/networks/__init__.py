@@ -5,12 +5,14 @@ from ntir2dc.networks.generators import Decoder, Encoder
 from ntir2dc.networks.init import init_weights
 from ntir2dc.networks.resnet import PatchDiscriminator, ResnetGenerator
 from ntir2dc.networks.segmenters import Segmenter
+from ntir2dc.networks.unet import ResidualUNet
 
 __all__ = [
     "Decoder",
     "Discriminator",
     "Encoder",
     "PatchDiscriminator",
+    "ResidualUNet",
     "ResnetGenerator",
     "Segmenter",
     "init_weights",

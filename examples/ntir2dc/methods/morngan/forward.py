@@ -16,8 +16,8 @@ from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.methods.morngan.objective import Objective, Scores, Step
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
 from ntir2dc.methods.morngan.schedule import Active
+from ntir2dc.networks import ResidualUNet, Segmenter
 from ntir2dc.networks.modes import evaluating, set_requires_grad
-from ntir2dc.networks.segmenters import Segmenter
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,9 @@ class Forward:
         windows = torch.cat((step.window_a, step.extra_windows_a.flatten(0, 1)))
         return step.segmented(images), self.seen(windows)
 
-    def _also_sure(self, segmenter: Segmenter, x: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _also_sure(
+        self, segmenter: Segmenter | ResidualUNet, x: Tensor, window: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Return logits to learn from and, without grad, those that may become labels: of eval mode.
 
         One pass, unless the whole network differs in eval mode. With dropout on (published) both are the same.

@@ -79,9 +79,10 @@ class MornGAN:
     def groups(self) -> dict[str, Group]:
         """Return what the optimizers of generators, segmenters (if there are any) and discriminators move."""
         config, networks = self.config, self.networks
+        frozen = self.schedule.starts[-1] if config.segmenter_lr_schedule == "cosine" else 0
         groups = {
             "generators": Group(list(self.generators().values()), config.lr),
-            "segmenters": Group(networks.segmenters(), config.segmenter_lr or config.lr),
+            "segmenters": Group(networks.segmenters(), config.segmenter_lr or config.lr, frozen),
             "discriminators": Group(networks.discriminators(), config.lr),
         }
         return {name: group for name, group in groups.items() if group.networks}
@@ -154,6 +155,7 @@ class MornGAN:
     def crops(self, epoch: int, length: int) -> Dataset[Any]:
         """Return the crops of an epoch; pairing reads the memory as it is now."""
         config, on = self.config, self.on(epoch)
+        taught = config.segmenter_crops if on.translating else config.warm_up_crops or config.segmenter_crops
         return PairedCrops(
             self.data,
             length=length,
@@ -164,7 +166,7 @@ class MornGAN:
             classes=self.space.small_sample,
             sampler=MemorySampler(self.memory, k=config.losses.memory_k) if on.memory else None,
             ignore_index=self.space.ignore_index,
-            extra=config.segmenter_crops - 1 if on.seg_ra else 0,
+            extra=taught - 1 if on.seg_ra else 0,
             replacement=config.dataset.replacement,
         )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntir2dc.config import NetworkOptions, TrainConfig
-from ntir2dc.networks import Decoder, Discriminator, Encoder, Segmenter, init_weights
+from ntir2dc.networks import Decoder, Discriminator, Encoder, ResidualUNet, Segmenter, init_weights
 
 DecoderNorm = Literal["group", "instance"]
 
@@ -47,23 +47,10 @@ class Networks(nn.Module):
             for _ in range(2)
         )
         if segmenters:
-            self.segmenter_a, self.segmenter_b = (
-                Segmenter(
-                    n_classes,
-                    width=options.segmenter_width,
-                    n_blocks=options.segmenter_blocks,
-                    aspp_channels=options.aspp_channels,
-                    merged_channels=options.merged_channels,
-                    dropout=options.dropout,
-                    norm=options.segmenter_norm,
-                    variant=options.segmenter_variant,
-                    checkpointing=checkpointing,
-                )
-                for _ in range(2)
-            )
+            self.segmenter_a, self.segmenter_b = (make_segmenter(options, n_classes) for _ in range(2))
         generator = torch.Generator().manual_seed(seed)
         for network in self.children():
-            he = isinstance(network, Segmenter) and options.segmenter_init == "he"
+            he = isinstance(network, Segmenter | ResidualUNet) and options.segmenter_init == "he"
             init_weights(network, "he" if he else 0.02, generator=generator)
 
     def translate_ab(self, x: Tensor) -> Tensor:
@@ -92,6 +79,23 @@ class Networks(nn.Module):
     def segmenters(self) -> list[nn.Module]:
         """Return both segmenters, or nothing if there are none."""
         return [self.segmenter_a, self.segmenter_b] if hasattr(self, "segmenter_a") else []
+
+
+def make_segmenter(options: NetworkOptions, n_classes: int) -> Segmenter | ResidualUNet:
+    """Return a segmenter of one of the three kinds, with whatever weights."""
+    if options.segmenter_variant == "unet":
+        return ResidualUNet(n_classes, tuple(options.segmenter_width * factor for factor in (1, 2, 4, 8)))
+    return Segmenter(
+        n_classes,
+        width=options.segmenter_width,
+        n_blocks=options.segmenter_blocks,
+        aspp_channels=options.aspp_channels,
+        merged_channels=options.merged_channels,
+        dropout=options.dropout,
+        norm=options.segmenter_norm,
+        variant=options.segmenter_variant,
+        checkpointing=options.checkpointing,
+    )
 
 
 def make_networks(config: TrainConfig, n_classes: int) -> Networks:

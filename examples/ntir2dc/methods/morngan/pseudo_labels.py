@@ -6,14 +6,29 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses import LabelMiner, LabelSpace, OnlineSemanticDistillation, SemanticDenoiser
-from morn_losses.functional import fill_unlabeled, mine_labels
-from ntir2dc.config import TrainConfig
+from morn_losses.functional import fill_unlabeled
+from ntir2dc.config import LossOptions, TrainConfig
+
+
+def thresholds(losses: LossOptions, space: LabelSpace, *, foreground: float, background: float) -> tuple[float, ...]:
+    """Return the mining threshold of each class: its own where ``losses.theta`` has one.
+
+    Raises:
+        ValueError: a name that is no class.
+    """
+    own = losses.thresholds()
+    if unknown := own.keys() - set(space.names):
+        raise ValueError(f"losses.theta: expected names of classes, got {', '.join(sorted(unknown))}")
+    return tuple(
+        own.get(name, foreground if c in space.foreground else background) for c, name in enumerate(space.names)
+    )
 
 
 def make_distillation(config: TrainConfig, space: LabelSpace) -> OnlineSemanticDistillation:
     """Return the miner and the denoiser of section 3.3.3; without SDP nothing is denoised."""
     losses = config.losses
-    miner = LabelMiner.from_label_space(space, foreground=losses.theta_fg, background=losses.theta_bg)
+    levels = thresholds(losses, space, foreground=losses.theta_fg, background=losses.theta_bg)
+    miner = LabelMiner(levels, ignore_index=space.ignore_index)
     denoiser = SemanticDenoiser.thermal(space) if config.modules.sdp else SemanticDenoiser(())
     return OnlineSemanticDistillation(miner, denoiser)
 
@@ -28,8 +43,13 @@ class PseudoLabels(nn.Module):
 
     def __init__(self, config: TrainConfig, space: LabelSpace) -> None:
         super().__init__()
-        self.losses, self.ignore_index = config.losses, space.ignore_index
+        self.losses = config.losses
         self.distill = make_distillation(config, space)
+        # the published code has one threshold once they are frozen
+        one = self.losses.theta_fg
+        self.alone = LabelMiner(
+            thresholds(self.losses, space, foreground=one, background=one), ignore_index=space.ignore_index
+        )
 
     def fill(self, labels_a: Tensor, logits_a: Tensor) -> Tensor:
         """Return M^A with its unlabeled pixels filled where S_A(x_a) is sure."""
@@ -45,6 +65,5 @@ class PseudoLabels(nn.Module):
         """Return M^B once the segmenters are frozen: for ACA, CGR, L_fa and the memory."""
         if not self.losses.mine_frozen_alone:
             return self.agree(logits_b, logits_a, real_b)
-        alone = mine_labels(logits_b, logits_b, self.losses.theta_fg, ignore_index=self.ignore_index)
-        denoised: Tensor = self.distill.denoiser(alone, real_b)
+        denoised: Tensor = self.distill.denoiser(self.alone(logits_b, logits_b), real_b)
         return denoised

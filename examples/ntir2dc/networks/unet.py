@@ -1,4 +1,4 @@
-"""The first of the two shipped judges: a U-Net of residual blocks."""
+"""A U-Net of residual blocks: the segmenters beyond the paper's, and the first of the two shipped judges."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import itertools
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ntir2dc.judge.network import block
 from ntir2dc.networks.blocks import ResidualBlock
 from ntir2dc.networks.segmenters import add_coordinates
 
 WIDTHS = (16, 32, 64, 128)
+
+
+def block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
+    """A 3x3 convolution, its norm and a ReLU."""
+    convolution = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 def residual(channels: int) -> nn.Sequential:
@@ -30,6 +35,9 @@ class ResidualUNet(nn.Module):
         widths: channels at full, half, a quarter and an eighth of the size.
     """
 
+    by_batch = True
+    """Whether eval mode differs in more than dropout, as :class:`ntir2dc.networks.Segmenter` has it."""
+
     def __init__(self, n_classes: int, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.stem = block(5, widths[0])
@@ -44,10 +52,13 @@ class ResidualUNet(nn.Module):
         self.up = nn.ModuleList(block(skip, skip) for skip in widths[-2::-1])
         self.head = nn.Conv2d(widths[0], n_classes, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)`` in [-1, 1], any H and W, to logits ``(B, n_classes, H, W)``."""
+    def forward(self, x: Tensor, window: Tensor | None = None) -> Tensor:
+        """Map ``(B, 3, H, W)`` in [-1, 1], any H and W, to logits ``(B, n_classes, H, W)``.
+
+        ``window`` says where the images lie in their frames, see :func:`ntir2dc.networks.segmenters.add_coordinates`.
+        """
         H, W = x.shape[-2:]
-        return self.classify(add_coordinates(x))[..., :H, :W]
+        return self.classify(add_coordinates(x, window))[..., :H, :W]
 
     def classify(self, x: Tensor) -> Tensor:
         """Map an image with its coordinates, ``(B, 5, H, W)``, to logits of the size rounded up to multiples of 8."""
