@@ -2,7 +2,7 @@
 
 python examples/studies/pseudo_labels.py --runs '[runs/demo]' --data runs/demo/scenes
 python examples/studies/pseudo_labels.py --runs '[runs/a, runs/b]' --data runs/a/scenes --out runs/pseudo_labels
-python examples/studies/pseudo_labels.py --runs '[runs/mini/checkpoints]' --data DIR
+python examples/studies/pseudo_labels.py --runs '[runs/mini/checkpoints]' --data DIR --precision 0.8
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from ntir2dc.evaluation.showing import tell_written
 from ntir2dc.files import check_writable
 from ntir2dc.run.checkpoint import CheckpointError
 from studies.cards.card import save_tables
-from studies.teaching.pseudo_labels import count, load_method, tables
+from studies.teaching.pseudo_labels import RULES, acting, as_option, choose, chosen, count, load_method, tables
 
 
-def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -> int:
-    """Write pseudo_labels.md and pseudo_labels.json into a folder.
+def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels"), precision: float = 0.7) -> int:
+    """Write pseudo_labels.md and pseudo_labels.json into a folder, and print thresholds for the trainer.
 
     Args:
         runs: folders of runs (or of checkpoints, or stems of the ablation study), of which the spread is shown.
-        data: folder with valB, valB_labels and valB_day.
+        data: folder with valB, valB_labels and valB_day; to choose thresholds, scenes that no table uses.
         out: where to write.
+        precision: of the labels of a class, which its threshold has to reach.
 
     Returns:
         0, or 1 where a run or the data cannot be used.
@@ -42,13 +43,19 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels")) -
     try:
         check_writable(out)
         folders = [run / "checkpoints" if (run / "checkpoints").is_dir() else run for run in runs]
-        measured = tables([count(load_method(folder, data), data) for folder in folders])
+        counts = [count(load_method(folder, data), data) for folder in folders]
     except (CheckpointError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     problems: list[str] = []
-    page = save_tables(out, "pseudo_labels", measured, {"runs": [str(run) for run in runs]}, problems)
+    options = {rule: as_option(choose(counts, rule, precision)) for rule in RULES}
+    acts = acting(runs)
+    measured = (*tables(counts), *(chosen(counts, rule, precision) for rule in RULES), *([acts] if acts else []))
+    facts = {"runs": [str(run) for run in runs], "precision": precision, "theta": options}
+    page = save_tables(out, "pseudo_labels", measured, facts, problems)
     print(f"{page}\n± is the standard deviation over {len(runs)} runs")
+    for rule, option in options.items():
+        print(f'\n{rule}: --losses.theta "{option}"')
     return tell_written([out / "pseudo_labels.md", out / "pseudo_labels.json"], problems)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from helpers.tiny_run import NETWORKS, method_of, quiet, tiny_config, tiny_data
 from morn_losses import CITYSCAPES
-from ntir2dc.config import LossOptions, ModuleOptions, PhaseOptions, make_config
+from ntir2dc.config import LossOptions, ModuleOptions, PhaseOptions, TrainConfig, make_config
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods.morngan.networks import make_segmenter
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
@@ -118,13 +118,13 @@ class TestThresholds:
         assert mined[0, 0].tolist() == [person, CITYSCAPES.ignore_index, car]
 
     @pytest.mark.parametrize("text", ["person", "person=much", "person=0.5;car=0.5"])
-    def test_a_text_of_another_form_is_refused(self, text: str, tmp_path: Path) -> None:
+    def test_a_text_of_another_form_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"losses\.theta: expected \"person=0\.5, car=0\.7\", got"):
-            tiny_config(tmp_path, losses=LossOptions(theta=text))
+            TrainConfig(losses=LossOptions(theta=text))
 
-    def test_a_number_out_of_range_is_refused(self, tmp_path: Path) -> None:
+    def test_a_number_out_of_range_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"losses\.theta: expected numbers in \[0, 1\], got 1\.5 for car"):
-            tiny_config(tmp_path, losses=LossOptions(theta="car=1.5"))
+            TrainConfig(losses=LossOptions(theta="car=1.5"))
 
     def test_an_unknown_class_is_refused(self) -> None:
         config = make_config("mini")
@@ -133,7 +133,6 @@ class TestThresholds:
             PseudoLabels(dataclasses.replace(config, losses=losses), CITYSCAPES)
 
 
-def test_a_unet_has_no_dropout_to_label_with(tmp_path: Path) -> None:
-    losses = LossOptions(label_with_dropout=True)
+def test_a_unet_has_no_dropout_to_label_with() -> None:
     with pytest.raises(ValueError, match="segmenter_variant unet has no dropout"):
-        tiny_config(tmp_path, networks=UNETS, losses=losses)
+        TrainConfig(networks=UNETS, losses=LossOptions(label_with_dropout=True))

@@ -194,7 +194,7 @@ class LossOptions:
         theta_fg: mining threshold of foreground classes (Eq. 9).
         theta_bg: mining threshold of background classes (Eq. 9).
         theta: thresholds of single classes in place of these two, as "person=0.5, traffic light=0.7";
-            ``studies/thresholds.py`` chooses them.
+            ``studies/pseudo_labels.py`` chooses them.
         mine_frozen_alone: once frozen, mine from S_B(x_b) alone, all classes at ``theta_fg`` (published).
         small_pixels: pixels below which a class counts as small in the segmentation losses; 0: a 64th of the crop.
         clear_ignored: leave unlabeled pixels out of the boundary loss; the published code does not.

@@ -3,12 +3,13 @@
 On scenes with true labels and true day images of the thermal frames: S_A on the true day image (what it has learned),
 S_A on the translation (what the generator keeps of that), S_A on the day image after the cycle, S_B on the translated
 day image (what it learns from) and on the thermal image (what it meets), and what is mined and denoised. Then what the
-rules of mining would give at which threshold: S_B alone, or where both segmenters agree (Eq. 8-9).
+rules of mining would give at which threshold: S_B alone, or where both segmenters agree (Eq. 8-9), and the thresholds
+to take for a precision. At last how often ACA found something to work with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,13 @@ from ntir2dc.data.folders import Frame, TrainingData
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import find_cases, list_cases, read_case
 from ntir2dc.methods.morngan import MornGAN
+from ntir2dc.methods.morngan.schedule import Phase
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World
+from ntir2dc.report.curves import PRESENT
 from ntir2dc.run.checkpoint import load_newest
-from studies.cards.card import Table, share
+from ntir2dc.run.log import read_log
+from studies.cards.card import Table, Values, share
 
 STAGES = (
     "S_A, true day image",
@@ -36,8 +40,16 @@ STAGES = (
     "S_B, thermal image",
     "mined",
 )
-THRESHOLDS = (0.3, 0.5, 0.7, 0.9, 0.95)
-RULES = tuple(f"{rule} above {t}" for rule in ("S_B", "both") for t in THRESHOLDS)
+THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 0.95)
+RULES = ("S_B", "both")
+SHOWN = (0.3, 0.5, 0.7, 0.9, 0.95)
+
+
+def by_rule(thresholds: Sequence[float]) -> tuple[str, ...]:
+    """Return what each rule of mining at each threshold is called."""
+    return tuple(f"{rule} above {t}" for rule in RULES for t in thresholds)
+
+
 SWAPPED = 0.2
 """Share of a class's pixels from which on being read as another one is told."""
 
@@ -72,7 +84,7 @@ def count(method: MornGAN, data: Path) -> Counts:
         DataError: the folder lacks true labels or true day images.
     """
     K, ignored = len(method.space), method.space.ignore_index
-    counts = {name: np.zeros((K, K + 1), np.int64) for name in (*STAGES, *RULES)}
+    counts = {name: np.zeros((K, K + 1), np.int64) for name in (*STAGES, *by_rule(THRESHOLDS))}
     networks, denoise = method.networks, method.labels.distill.denoiser
     for files in list_cases(data):
         case = read_case(files)
@@ -81,7 +93,7 @@ def count(method: MornGAN, data: Path) -> Counts:
         true, thermal, day = case.labels, case.night[None], case.day[None]
         fake_b = networks.translate_ab(day)
         logits_a, logits_b = networks.segmenter_a(networks.translate_ba(thermal)), networks.segmenter_b(thermal)
-        by_rule = (
+        ruled = (
             denoise(mine_labels(logits_b, other, t, ignore_index=ignored), thermal)
             for other in (logits_b, logits_a)
             for t in THRESHOLDS
@@ -93,7 +105,7 @@ def count(method: MornGAN, data: Path) -> Counts:
             networks.segmenter_b(fake_b).argmax(1),
             logits_b.argmax(1),
             method.labels.mine(logits_b, logits_a, thermal),
-            *by_rule,
+            *ruled,
         )
         known = true != ignored
         for name, labels in zip(counts, maps, strict=True):
@@ -123,9 +135,58 @@ def tables(runs: Sequence[Counts], space: LabelSpace = CITYSCAPES) -> tuple[Tabl
         scores("precision, %", *precisions, STAGES),
         scores("recall, %", *recalls, STAGES),
         _swaps(runs, held, space),
-        scores("precision by rule of mining, %", *precisions, RULES),
-        scores("recall by rule of mining, %", *recalls, RULES),
+        scores("precision by rule of mining, %", *precisions, by_rule(SHOWN)),
+        scores("recall by rule of mining, %", *recalls, by_rule(SHOWN)),
     )
+
+
+def choose(runs: Sequence[Counts], rule: str, precision: float, space: LabelSpace = CITYSCAPES) -> dict[str, float]:
+    """Return by name the lowest threshold at which the labels of a class are so precise, over all runs.
+
+    A class that is never so precise has 1, which next to no probability reaches: it is not labeled.
+    """
+    pixels = {t: np.sum([run[f"{rule} above {t}"] for run in runs], axis=0) for t in THRESHOLDS}
+    return {
+        name: next((t for t in THRESHOLDS if _precision(pixels[t], i) >= precision), 1.0)
+        for i, name in enumerate(space.names)
+    }
+
+
+def as_option(thresholds: Mapping[str, float]) -> str:
+    """Return thresholds as the trainer's ``losses.theta`` takes them."""
+    return ", ".join(f"{name}={threshold:g}" for name, threshold in thresholds.items())
+
+
+def chosen(runs: Sequence[Counts], rule: str, precision: float, space: LabelSpace = CITYSCAPES) -> Table:
+    """Return the thresholds that :func:`choose` gives, and what is labeled by them."""
+    rows: list[tuple[str, tuple[Values, ...]]] = []
+    for name, threshold in choose(runs, rule, precision, space).items():
+        i = space.index(name)
+        taken = [run[f"{rule} above {threshold}"] for run in runs if threshold < 1]
+        if any(run[STAGES[0]][i].any() for run in runs):
+            cells = (tuple(100 * of(counts, i) for counts in taken) for of in (_precision, _recall))
+            rows.append((name, ((threshold,) if threshold < 1 else (), *cells)))
+    columns = ("threshold", "precision, %", "recall, %")
+    return Table(f"{rule}: thresholds for a precision of {precision:.0%}", columns, tuple(rows), digits=2)
+
+
+def acting(folders: Sequence[Path]) -> Table | None:
+    """Return in which share of the last phase's steps ACA found a class in both images; None where it never acts."""
+    rows: dict[str, list[float]] = {}
+    for folder in folders:
+        log = folder / "log.csv"
+        steps = [row for row in read_log(log) if int(row["phase"]) == Phase.COLLABORATE] if log.is_file() else []
+        shares = {key: [float(row[key] or 0) > 0 for row in steps] for key in (steps[0] if steps else ()) if _acts(key)}
+        if shares:
+            rows.setdefault("any", []).append(float(np.any(list(shares.values()), axis=0).mean()))
+        for key, found in shares.items():
+            rows.setdefault(key.removeprefix(PRESENT).replace("_", " "), []).append(float(np.mean(found)))
+    cells = tuple((name, (tuple(values),)) for name, values in rows.items())
+    return Table("steps of the last phase in which ACA acts, %", ("share",), cells, 100, 1) if rows else None
+
+
+def _acts(key: str) -> bool:
+    return key.startswith(PRESENT)
 
 
 Score = Callable[[NDArray[np.int64], int], float]
