@@ -125,7 +125,7 @@ class Trainer:
                                 {"step": self.step, "epoch": epoch, "phase": int(phase), **values, "seconds": seconds}
                             )
                         self.step += 1
-                        progress.update(phase, values["total"])
+                        progress.update(phase, values.get("total", 0.0))
                         if self.step % self.config.panel_every == 0 or self.step == self.last_step:
                             self.world.together(self.save_panel)
                         if self.step == self.last_step or self.world.any(requested()):

@@ -74,8 +74,9 @@ def main(
 
     Args:
         out: folder of the study; what is to be read is in its results folder.
-        base: sizes and budget of every row: small (two cores) or large (a GPU).
-        tables: some of table5, table7, lineage, terms, readings, with commas between.
+        base: sizes and budget of every row: small (two cores), night (two cores and many hours: labels that the memory
+            and ACA can work with) or gpu.
+        tables: some of table5, aca, table7, lineage, terms, readings, with commas between.
         rows: only these rows of the tables, with commas between; all of them if empty.
         seeds: the seeds 0, 1, ... up to this number of them.
         jobs: runs at a time, each a process of one thread; 0 trains nothing and writes what is there.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.tiny_run import NETWORKS, method_of, quiet, tiny_config, tiny_data
+from helpers.tiny_run import method_of, quiet, tiny_config, tiny_data
 from morn_losses import CITYSCAPES
 from ntir2dc.config import ModuleOptions, PhaseOptions, TrainConfig
 from ntir2dc.data.folders import TrainingData
@@ -168,6 +168,11 @@ def test_they_need_segmenters(name: str) -> None:
         ModuleOptions(sc=False, sdp=False, mgca=False, **{name: True})
 
 
-def test_a_warm_up_needs_segmenters(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"phases\.baseline.*needs modules\.sc"):
-        tiny_config(tmp_path, phases=PHASES, modules=ModuleOptions(sc=False, sdp=False, mgca=False), networks=NETWORKS)
+def test_without_segmenters_nothing_learns_in_the_warm_up(data: TrainingData, tmp_path: Path) -> None:
+    changes = {"modules": ModuleOptions(sc=False, sdp=False, mgca=False), "max_steps": 2}
+    trainer = Trainer(config(tmp_path, **changes), data, say=quiet)
+    before = {name: value.clone() for name, value in trainer.method.networks.state_dict().items()}
+    trainer.fit()
+    assert all(torch.equal(value, before[name]) for name, value in trainer.method.networks.state_dict().items())
+    rows = read_log(tmp_path / "log.csv")
+    assert [(row["step"], row["phase"], row["total"]) for row in rows] == [("0", "0", ""), ("1", "0", "")]

@@ -111,7 +111,8 @@ class PhaseOptions:
     """When each phase starts: below 1 a fraction of all epochs, from 1 on an epoch (counted from 0).
 
     Args:
-        baseline: generators and discriminators start; before it the segmenters alone learn. 0 is the paper's.
+        baseline: generators and discriminators start; before it the segmenters alone learn, and nothing where there are
+            none (rows of a study then still see the same images in the same steps). 0 is the paper's.
         structure: the SSIM term of the cycle loss and the temperature term come in.
         segment_a: the segmenter of the color domain, S_A, is trained on real images.
         segment_b: S_A also learns boundaries and its own confident predictions; S_B is trained on translated images.

@@ -133,8 +133,6 @@ class TrainConfig:
             raise ValueError(f"out: expected another folder than that of the data, got {self.out}")
         if self.modules.sc and self.losses.lambda_seg <= 0:
             raise ValueError("losses.lambda_seg: expected a positive weight; switch modules.sc off instead")
-        if self.phases.baseline > 0 and not self.modules.sc:
-            raise ValueError("phases.baseline: before it the segmenters learn alone, and needs modules.sc")
         layers = self.networks.discriminator_layers
         if len(layers) != 3 or min(layers) < 1:
             raise ValueError(f"networks.discriminator_layers: expected three numbers >= 1, got {list(layers)}")

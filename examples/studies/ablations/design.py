@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ntir2dc.config import TrainConfig, from_dict, make_config, to_dict
+from ntir2dc.config import ModuleOptions, PhaseOptions, TrainConfig, from_dict, make_config, to_dict
 from ntir2dc.judge import Choice
 
 
@@ -28,6 +28,26 @@ class Base:
 
 _DEMO, _MINI = make_config("demo"), make_config("mini")
 
+# the segmenters have learned enough when the generators begin, S_B from looks, that the memory and ACA have labels to
+# work with: 1,200 steps of the segmenters alone, 1,600 of everything, and 1,200 with them frozen
+_NIGHT = dataclasses.replace(
+    _MINI,
+    epochs=80,
+    steps_per_epoch=50,
+    lr=_DEMO.lr,
+    segmenter_lr_schedule="cosine",
+    warm_up_crops=8,
+    segmenter_crops=2,
+    checkpoint_every=400,
+    panel_every=10**6,
+    keep_checkpoints=1,
+    networks=dataclasses.replace(_MINI.networks, segmenter_variant="unet", segmenter_coordinates="frame"),
+    dataset=dataclasses.replace(_DEMO.dataset, scenes_a=500, scenes_b=500, scenes_val=60),
+    phases=PhaseOptions(baseline=24, structure=24, segment_a=24, segment_b=24, distill=24, collaborate=56),
+    modules=ModuleOptions(looks=True, early_fa=True),
+    losses=dataclasses.replace(_MINI.losses, theta_fg=0.5, theta_bg=0.6),
+)
+
 BASES = {
     # two cores; scenes and networks of demo, taught and mined as in mini: without pseudo-labels of small objects half
     # of the rows have nothing to work on
@@ -46,24 +66,17 @@ BASES = {
         ),
         judge_steps=1200,
     ),
-    # one GPU
-    "large": Base(
+    # two cores and a night
+    "night": Base(_NIGHT, judge_steps=1200),
+    # one GPU: larger scenes, networks and batches
+    "gpu": Base(
         dataclasses.replace(
-            _MINI,
-            epochs=80,
-            steps_per_epoch=400,
-            checkpoint_every=1000,
-            panel_every=10**6,
-            keep_checkpoints=1,
-            networks=dataclasses.replace(_MINI.networks, generator_width=32, discriminator_width=32),
+            _NIGHT,
+            batch_size=32,
+            warm_up_crops=4,
+            networks=dataclasses.replace(_NIGHT.networks, generator_width=32, discriminator_width=32),
             dataset=dataclasses.replace(
-                _DEMO.dataset,
-                crop=128,
-                scene_height=144,
-                scene_width=192,
-                scenes_a=400,
-                scenes_b=400,
-                scenes_val=120,
+                _NIGHT.dataset, crop=128, scene_height=144, scene_width=192, scenes_val=120, workers=3
             ),
         ),
         judge_steps=2400,
@@ -92,7 +105,7 @@ def published_readings() -> dict[str, Any]:
     for preset in ("mini", "demo"):  # mini starts from other segmenters than the paper's
         paper, published = (flatten(to_dict(make_config(preset, v))) for v in ("paper", "published"))
         changes |= {name: value for name, value in published.items() if "." in name and value != paper[name]}
-    return changes
+    return {**changes, "networks.segmenter_coordinates": "crop"}
 
 
 def make_rows(base: TrainConfig) -> dict[str, Row]:
@@ -100,7 +113,8 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
     modules = ("sc", "sdp", "mgca", "cgr", "sr")
 
     def only(*names: str) -> dict[str, Any]:
-        return {f"modules.{m}": m in names for m in modules}
+        beyond = {f"modules.{m}": False for m in ("looks", "early_fa") if "sc" not in names}
+        return {f"modules.{m}": m in names for m in modules} | beyond
 
     # section 3.2 backwards: the baseline without SGA and the two terms of the thermal image is ToDayGAN-TIR, which
     # without total variation and SSIM and with instance norm everywhere is ToDayGAN; a phase that starts at the end
@@ -123,6 +137,7 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
         Row("mgca", "+ MGCA", only("sc", "sdp", "mgca")),
         Row("cgr", "+ CGR", only("sc", "sdp", "mgca", "cgr")),
         Row("full", "full (+ SR)", only(*modules)),
+        Row("aca_off", "full, ACA off", {"losses.lambda_aca": 0.0}),
         *(Row(f"aca{n}", f"{n} clusters", {"losses.aca_clusters": n}) for n in range(1, 7) if n != 4),
         Row("cyclegan", "CycleGAN-like", cyclegan),
         Row("todaygan", "ToDayGAN-like", todaygan),
@@ -131,7 +146,7 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
         Row("sga", "+ SGA", {**only(), "losses.lambda_thermal": 0.0}),
         Row("thermal", "+ thermal terms", {**only(), "losses.lambda_sga": 0.0}),
         # one threshold for all classes
-        Row("dlamgan", "DlamGAN-like", {**only("sc"), "losses.theta_bg": base.losses.theta_fg}),
+        Row("dlamgan", "DlamGAN-like", {**only("sc"), "losses.theta_bg": base.losses.theta_fg, "losses.theta": ""}),
         # the base lets a frozen S_B mine alone, as the published code does; here both segmenters do, as in the paper
         Row("mine_both", "+ CGR, both mine", {"modules.sr": False, "losses.mine_frozen_alone": False}),
         Row("aca_published", "+ CGR, ACA as published", {"modules.sr": False, **of_aca}),
@@ -169,6 +184,7 @@ TABLES = {
         {"aca1": "1 cluster", "full": "4 clusters"},
         tuple((name, "aca1") for name in ("aca2", "aca3", "full", "aca5", "aca6")),
     ),
+    "aca": Table("aca", "What ACA does where it acts", ("aca_off", "full")),
     "lineage": Table(
         "lineage",
         "Table 1: the lineage",
@@ -225,6 +241,7 @@ class Contrast:
 CONTRASTS = (
     Contrast("full", "baseline", "miou_a"),
     Contrast("mgca", "sdp", "miou_s"),
+    Contrast("full", "aca_off", "miou_s"),
     Contrast("cgr", "mgca", "apce"),
     Contrast("cgr", "mgca", "miou_a", margin=0.01),
     Contrast("cgr", "mgca", "edge_f1", margin=0.01),

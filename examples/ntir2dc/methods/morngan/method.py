@@ -176,7 +176,7 @@ class MornGAN:
         """Return the one update: generators, segmenters while they learn, discriminators."""
         on = self.on(epoch)
         if not on.translating:
-            return (Update(("segmenters",), self.losses),)
+            return (Update(("segmenters",), self.losses),) if on.seg_ra else ()
         segmenters = ("segmenters",) if on.seg_ra else ()
         return (Update(("generators", *segmenters, "discriminators"), self.losses),)
 
