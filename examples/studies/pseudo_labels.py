@@ -24,7 +24,17 @@ from ntir2dc.evaluation.showing import tell_written
 from ntir2dc.files import check_writable
 from ntir2dc.run.checkpoint import CheckpointError
 from studies.cards.card import save_tables
-from studies.teaching.pseudo_labels import RULES, acting, as_option, choose, chosen, count, load_method, tables
+from studies.teaching.pseudo_labels import (
+    RULES,
+    acting,
+    as_option,
+    choose,
+    chosen,
+    count,
+    load_method,
+    positions,
+    tables,
+)
 
 
 def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels"), precision: float = 0.7) -> int:
@@ -50,7 +60,8 @@ def main(runs: list[Path], data: Path, out: Path = Path("runs/pseudo_labels"), p
     problems: list[str] = []
     options = {rule: as_option(choose(counts, rule, precision)) for rule in RULES}
     acts = acting(runs)
-    measured = (*tables(counts), *(chosen(counts, rule, precision) for rule in RULES), *([acts] if acts else []))
+    by_threshold = [chosen(counts, rule, precision) for rule in RULES]
+    measured = (*tables(counts), *by_threshold, positions(data), *([acts] if acts else []))
     facts = {"runs": [str(run) for run in runs], "precision": precision, "theta": options}
     page = save_tables(out, "pseudo_labels", measured, facts, problems)
     print(f"{page}\n± is the standard deviation over {len(runs)} runs")

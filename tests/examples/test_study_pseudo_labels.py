@@ -30,6 +30,7 @@ from studies.teaching.pseudo_labels import (
     chosen,
     count,
     load_method,
+    positions,
     tables,
 )
 
@@ -143,6 +144,14 @@ def test_the_lowest_threshold_that_is_precise_enough_is_chosen() -> None:
     assert never == ((), (), ())
 
 
+def test_the_positions_that_strides_leave(folder: Path) -> None:
+    labels = np.zeros((16, 16), np.uint8)
+    labels[:4, :16] = 11  # a row of 4 positions at a stride of 4, of 2 at 8
+    Image.fromarray(labels).save(folder / "valB_labels" / "v0.png")
+    table = dict(positions(folder).rows)
+    assert table == {"person": ((2,), (100,), (100,), (100,), (0,))}
+
+
 def test_how_often_aca_acts_is_of_the_last_phase(tmp_path: Path) -> None:
     for name in ("one", "none"):
         (tmp_path / name).mkdir()
@@ -169,6 +178,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
         "recall by rule of mining, %",
         "S_B: thresholds for a precision of 70%",
         "both: thresholds for a precision of 70%",
+        "thermal images with at least 4 positions of a class, % of those that hold it",
     ]
     assert LossOptions(theta=found["theta"]["S_B"]).thresholds().keys() == set(CITYSCAPES.names)
     assert f'--losses.theta "{found["theta"]["both"]}"' in done.stdout

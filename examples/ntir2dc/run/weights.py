@@ -58,7 +58,7 @@ def thermal_of(path: Path | str) -> ThermalOptions:
         WeightsError: no such file, or one that says what is not known here.
     """
     path = _file_of(path)
-    with _opened(path) as file:
+    with opened(path) as file:
         text = (file.metadata() or {}).get("thermal", "{}")
     try:
         return ThermalOptions(**json.loads(text))
@@ -77,7 +77,7 @@ def load_translator(path: Path | str) -> nn.Module:
             description of its networks, or whose tensors do not fit it.
     """
     path = _file_of(path)
-    with _opened(path) as file:
+    with opened(path) as file:
         text = (file.metadata() or {}).get("config")
         names = list(file.keys())
         translator = _describe(path, text, len(names))
@@ -98,7 +98,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         WeightsError: no such file, a file that is not safetensors, or one of other names.
     """
     path = _file_of(path)
-    with _opened(path) as file:
+    with opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  a file is no dictionary
     unnamed = [name for name in tensors if "." not in name]
     if unnamed or not tensors:
@@ -107,7 +107,13 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path | str) -> Iterator[Any]:
+    """Open a weights file, or that of a run's folder, as safetensors does.
+
+    Raises:
+        WeightsError: no such file, or a file that is not safetensors.
+    """
+    path = _file_of(path)
     try:
         with named_in_text(path) as named, safe_open(named, framework="pt", device="cpu") as file:
             yield file

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from morn_losses import CITYSCAPES, LabelSpace
 from morn_losses.functional import mine_labels
@@ -43,6 +44,7 @@ STAGES = (
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 0.95)
 RULES = ("S_B", "both")
 SHOWN = (0.3, 0.5, 0.7, 0.9, 0.95)
+STRIDES = (1, 2, 4, 8)
 
 
 def by_rule(thresholds: Sequence[float]) -> tuple[str, ...]:
@@ -168,6 +170,29 @@ def chosen(runs: Sequence[Counts], rule: str, precision: float, space: LabelSpac
             rows.append((name, ((threshold,) if threshold < 1 else (), *cells)))
     columns = ("threshold", "precision, %", "recall, %")
     return Table(f"{rule}: thresholds for a precision of {precision:.0%}", columns, tuple(rows), digits=2)
+
+
+def positions(data: Path, enough: int = 4, space: LabelSpace = CITYSCAPES) -> Table:
+    """Return which share of the thermal images that hold a small-sample class has enough positions of it for ACA.
+
+    By the true labels of ``valB``, at the size of features of several strides.
+    """
+    maps = [case.labels for case in map(read_case, list_cases(data)) if case.labels is not None]
+    rows: list[tuple[str, tuple[Values, ...]]] = []
+    for i in space.small_sample:
+        held = [labels for labels in maps if bool((labels == i).any())]
+        counts = {stride: [_at_stride(labels, stride).eq(i).sum().item() for labels in held] for stride in STRIDES}
+        if held:
+            shares = ((100 * float(np.mean([n >= enough for n in counts[stride]])),) for stride in STRIDES)
+            rows.append((space.names[i], ((len(held),), *shares)))
+    title = f"thermal images with at least {enough} positions of a class, % of those that hold it"
+    return Table(title, ("images", *(f"stride {stride}" for stride in STRIDES)), tuple(rows), digits=0)
+
+
+def _at_stride(labels: Tensor, stride: int) -> Tensor:
+    """Return labels at the size of features, as ACA resizes them."""
+    H, W = labels.shape
+    return F.interpolate(labels[None, None].float(), (H // stride, W // stride), mode="nearest")[0, 0]
 
 
 def acting(folders: Sequence[Path]) -> Table | None:
