@@ -43,6 +43,7 @@ def main(
     images: int = 160,
     tested: int = 48,
     crop: int = 96,
+    rows: tuple[str, ...] = (),
 ) -> int:
     """Write looks.md and looks.json into a folder.
 
@@ -54,12 +55,13 @@ def main(
         images: color scenes that are trained on.
         tested: thermal scenes that are scored.
         crop: side of the crops.
+        rows: only these rows; all of them if empty.
 
     Returns:
         0, or 1 where the folder or an option is wrong.
     """
     torch.set_num_threads(1)  # sums differ with the number of threads
-    options = Options(seeds=seeds, steps=steps, score_every=score_every)
+    options = Options(seeds=seeds, steps=steps, score_every=score_every, rows=tuple(rows))
     config = make_config("mini")
     networks = dataclasses.replace(config.networks, segmenter_coordinates="frame")
     config = dataclasses.replace(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from helpers.tiny_run import tiny_config, tiny_data
 from morn_losses import CITYSCAPES
 from scenes import write_scenes
 from studies import looks as command
-from studies.teaching.looks import COLUMNS, gray, score, study, views
+from studies.teaching.looks import COLUMNS, ROWS, gray, score, study, views
 from studies.teaching.segmenters import Options, method_for, teach
 
 
@@ -42,12 +43,18 @@ def test_what_is_taught_is_what_was_seen(tmp_path: Path) -> None:
 
 
 def test_the_command_trains_every_row_and_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(tmp_path / "out", seeds=1, steps=1, score_every=1, images=2, tested=2, crop=32) == 0
+    tiny: dict[str, Any] = {"seeds": 1, "steps": 1, "score_every": 1, "images": 2, "tested": 2, "crop": 32}
+    assert command.main(tmp_path / "out", **tiny) == 0
     (table,) = json.loads((tmp_path / "out" / "looks.json").read_text())["tables"]
-    assert list(table["rows"]) == list(views(0, CITYSCAPES))
+    assert list(table["rows"]) == list(ROWS)
     assert list(table["rows"]["gray"]) == list(COLUMNS)
     assert all(0 <= cell["mean"] <= 1 for row in table["rows"].values() for cell in row.values() if cell["mean"])
     assert (tmp_path / "out" / "looks.md").read_text() in capsys.readouterr().out
+    assert command.main(tmp_path / "out", **tiny, rows=("gray", "look, U-Net")) == 0
+    (table,) = json.loads((tmp_path / "out" / "looks.json").read_text())["tables"]
+    assert list(table["rows"]) == ["gray", "look, U-Net"]
+    assert command.main(tmp_path / "out", **tiny, rows=("grey",)) == 1
+    assert "rows: expected some of 'gray', " in capsys.readouterr().err
 
 
 def test_scores_of_a_segmenter_that_is_known(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from ntir2dc.methods.morngan import MornGAN
 from ntir2dc.methods.morngan.looks import ThermalLook
 from ntir2dc.seeds import Stream, seeded
 from studies.cards.card import Table, Values, share
-from studies.teaching.segmenters import Options, is_scored, method_for, teach
+from studies.teaching.segmenters import Options, change, is_scored, method_for, teach
 
 COLUMNS = (
     "pixel accuracy",
@@ -34,6 +35,22 @@ COLUMNS = (
     "persons, recall",
     "buildings, recall",
 )
+
+
+LOOK = "random thermal look"
+CROPS: Mapping[str, Any] = {"segmenter_crops": 8}
+UNET: Mapping[str, Any] = {"segmenter_variant": "unet"}
+FALLING: Mapping[str, Any] = {"segmenter_lr_schedule": "cosine"}
+ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "gray": ("gray", {}),
+    LOOK: (LOOK, {}),
+    "nothing known of the night": ("nothing known of the night", {}),
+    "look, 8 crops": (LOOK, CROPS),
+    "look, U-Net": (LOOK, UNET),
+    "look, 8 crops, U-Net": (LOOK, {**CROPS, **UNET}),
+    "look, 8 crops, U-Net, falling rate": (LOOK, {**CROPS, **UNET, **FALLING}),
+}
+"""What each row shows the segmenter, and what it changes of the preset."""
 
 
 def gray(images: Tensor, labels: Tensor) -> Tensor:
@@ -47,8 +64,8 @@ def views(seed: int, space: LabelSpace) -> Mapping[str, Callable[[Tensor, Tensor
     known, unknown = ThermalLook(space), ThermalLook(space, known={})
     return {
         "gray": gray,
-        "random thermal look": lambda images, labels: known(images, labels, draws[0]),
-        "the same, nothing known of the night": lambda images, labels: unknown(images, labels, draws[1]),
+        LOOK: lambda images, labels: known(images, labels, draws[0]),
+        "nothing known of the night": lambda images, labels: unknown(images, labels, draws[1]),
     }
 
 
@@ -86,13 +103,22 @@ def study(
     space: LabelSpace = CITYSCAPES,
     say: Callable[[str], None] = print,
 ) -> Table:
-    """Train every row with every seed and return the means of its last three scores."""
+    """Train every row with every seed and return the means of its last three scores.
+
+    Raises:
+        ValueError: an unknown row.
+    """
+    for name in options.rows:
+        if name not in ROWS:
+            raise ValueError(f"rows: expected some of {', '.join(map(repr, ROWS))}, got {name!r}")
     rows: list[tuple[str, tuple[Values, ...]]] = []
-    for name in views(0, space):
+    for name, (view, changes) in ROWS.items():
+        if options.rows and name not in options.rows:
+            continue
         scores = []
         for seed in range(options.seeds):
-            method = method_for(dataclasses.replace(config, seed=seed), data, options, space)
-            steps = teach(method, method.networks.segmenter_b, options, views(seed, space)[name])
+            method = method_for(change(dataclasses.replace(config, seed=seed), changes), data, options, space)
+            steps = teach(method, method.networks.segmenter_b, options, views(seed, space)[view])
             last = [score(method, folder, space) for step in steps if is_scored(step, options)]
             scores.append(np.nanmean(last, axis=0).tolist())
             say(f"{name}, seed {seed}: accuracy {scores[-1][0]:.3f}, mIoU {scores[-1][1]:.3f}")

@@ -22,6 +22,7 @@ from ntir2dc.data.images import read_color, read_labels
 from ntir2dc.data.loading import load
 from ntir2dc.judge import class_iou
 from ntir2dc.methods.morngan import MornGAN
+from ntir2dc.optimizers import lr_factor
 from ntir2dc.parallel.microbatches import Microbatches
 from ntir2dc.parallel.world import World
 from studies.cards.card import Table, Values
@@ -52,7 +53,7 @@ class Options:
         score_every: steps between two scores; the mean of the last three is what the table shows, since a single state
             swings by several points.
         held_out: every how many-th frame is kept for the score.
-        rows: some of the variants, all if empty.
+        rows: some of the study's rows, all if empty.
     """
 
     seeds: int = 3
@@ -141,9 +142,13 @@ def teach(method: MornGAN, segmenter: nn.Module, options: Options, see: See | No
     config = method.config
     crops = method.crops(0, options.steps * config.batch_size)
     positions = method.microbatches.positions(0, options.steps)
-    optimizer = torch.optim.Adam(segmenter.parameters(), lr=config.segmenter_lr or config.lr, betas=(0.5, 0.999))
+    rate = config.segmenter_lr or config.lr
+    optimizer = torch.optim.Adam(segmenter.parameters(), lr=rate, betas=(0.5, 0.999))
     loss = SegmentationLoss(boundary_weight=config.losses.boundary_weight)
+    falls = config.segmenter_lr_schedule == "cosine"
     for step, batch in enumerate(load(crops, config.batch_size, positions, config.seed, 0), 1):
+        if falls:
+            optimizer.param_groups[0]["lr"] = rate * lr_factor(config, step - 1, options.steps, falls_until=1)
         images = torch.cat((batch["real_a"], batch["extra_a"].flatten(0, 1)))
         labels = torch.cat((batch["labels_a"], batch["extra_labels_a"].flatten(0, 1)))
         where = torch.cat((batch["window_a"], batch["extra_windows_a"].flatten(0, 1)))
