@@ -190,6 +190,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     streaming = {n for n in metrics.__all__ if n in {"APCE", "EdgeScores"}}
     wanted |= {f"metrics.{'streaming.' if n in streaming else ''}{n}" for n in metrics.__all__}
     wanted |= {f"edges.{n}" for n in edges.__all__}
+    wanted |= {f"pseudo_labels.look.{n}" for n in ("RandomThermalLook", "random_thermal_look")}
     assert documented == wanted | {"estimators.BatchKMeans"}
 
 

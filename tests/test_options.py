@@ -16,6 +16,7 @@ from torch import nn
 import morn_losses as m
 from morn_losses import functional as f
 from morn_losses import metrics
+from morn_losses.pseudo_labels.look import RandomThermalLook, random_thermal_look
 
 IMAGE = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 LABELS = torch.tensor([0, 1, 11, 255]).repeat(2, 12, 4)
@@ -149,6 +150,14 @@ CASES = (
             "teacher": (None, 0.9, "net"),
             "distill": (None, MINER, m.OnlineSemanticDistillation(m.LabelMiner(0.9, from_logits=False), DENOISER)),
             "student": (0.9, "net", NETWORK),
+            "agree": BOOL,
+        },
+    ),
+    Case(
+        RandomThermalLook, random_thermal_look, (IMAGE, LABELS), {"ranges": ((0.0, 1.0),) * 12},
+        bad={
+            "ranges": ((), ((0.0,),), ((0.5, 0.2),), ((0.0, 1.1),), ((math.nan, 0.5),)),
+            "ignore_index": IGNORED,
         },
     ),
     Case(
@@ -174,7 +183,8 @@ def test_every_module_is_here() -> None:
     exported = {
         value for name in m.__all__ if inspect.isclass(value := getattr(m, name)) and issubclass(value, nn.Module)
     }
-    assert exported | {metrics.APCE, metrics.EdgeScores} == {case.module for case in CASES}
+    beside = {metrics.APCE, metrics.EdgeScores, RandomThermalLook}
+    assert exported | beside == {case.module for case in CASES}
     functions = {value for name in f.__all__ if inspect.isfunction(value := getattr(f, name))}
     # one value, a pair of tensors, or part of a module that is here
     without_module = {

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morn_losses._checks import check_class_ids, check_image, check_labels, check_logits, check_shape
+from morn_losses._checks import check_bool, check_class_ids, check_image, check_labels, check_logits, check_shape
 from morn_losses._precision import promote
 from morn_losses.losses.class_balanced import class_balanced_cross_entropy
 from morn_losses.pseudo_labels.distill import OnlineSemanticDistillation
@@ -34,6 +34,8 @@ class PseudoLabeler(nn.Module):
         distill: what both are asked and how the answer is denoised, `morn_losses.OnlineSemanticDistillation`; its miner
             takes logits.
         student: segmentation network of domain B, of the same classes. None: a copy of the teacher, to be trained.
+        agree: whether both have to be sure of a label (Eq. 8-9). False: the student alone, as the published code has it
+            once its segmenters are frozen; where translations do not show a class yet, no agreement finds it.
 
     Both networks give logits ``(B, K, h, w)``, or anything that has them as ``.logits``; they are resized bilinearly to
     the size of the image. Under ``DistributedDataParallel`` wrap the student: ``student=DDP(student)``.
@@ -59,7 +61,12 @@ class PseudoLabeler(nn.Module):
     """
 
     def __init__(
-        self, teacher: nn.Module, distill: OnlineSemanticDistillation, *, student: nn.Module | None = None
+        self,
+        teacher: nn.Module,
+        distill: OnlineSemanticDistillation,
+        *,
+        student: nn.Module | None = None,
+        agree: bool = True,
     ) -> None:
         super().__init__()
         for network, name in ((teacher, "teacher"), (student, "student")):
@@ -75,6 +82,8 @@ class PseudoLabeler(nn.Module):
         self.student = copy.deepcopy(teacher).requires_grad_().train() if student is None else student
         self.teacher = teacher.requires_grad_(False)
         self.distill = distill
+        check_bool(agree, "agree")
+        self.agree = agree
 
     @torch.no_grad()
     def forward(self, real_b: Tensor, fake_a: Tensor) -> Tensor:
@@ -82,11 +91,12 @@ class PseudoLabeler(nn.Module):
 
         Args:
             real_b: images of domain B, ``(B, C, H, W)``, C = 1 or 3.
-            fake_a: their translations; C may differ.
+            fake_a: their translations; C may differ. Nobody looks at them unless both have to ``agree``.
         """
         _check_pair(real_b, fake_a)
         with _evaluating(self.student, self.teacher):
-            of_student, of_teacher = _logits(self.student, "student", real_b), _logits(self.teacher, "teacher", fake_a)
+            of_student = _logits(self.student, "student", real_b)
+            of_teacher = _logits(self.teacher, "teacher", fake_a) if self.agree else of_student
         check_shape(of_teacher, "teacher", "logits (B, K, H, W), as the student's,", of_student.shape)
         labels: Tensor = self.distill(of_student, of_teacher, real_b)
         return labels

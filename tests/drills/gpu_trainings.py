@@ -39,32 +39,36 @@ COMMON: Mapping[str, object] = {
     "lr": 4e-4,
     "lr_schedule": "linear",
     "lr_decay_start": 0.6,
-    "segmenter_crops": 3,
+    "segmenter_lr": 2e-3,
+    "segmenter_lr_schedule": "cosine",
+    "segmenter_crops": 2,
+    "warm_up_crops": 4,
     "ema_decay": 0.998,
     "keep_checkpoints": 1,
     "checkpoint_every": 10**6,
     "networks.generator_width": 32,
     "networks.discriminator_width": 32,
-    "networks.segmenter_norm": "batch",
+    "networks.segmenter_variant": "unet",
     "networks.segmenter_init": "he",
     "networks.segmenter_coordinates": "frame",
     "dataset.crop": 128,
     "dataset.workers": 4,
-    "phases.baseline": 0.2,
-    "phases.structure": 0.22,
-    "phases.segment_a": 0.24,
-    "phases.segment_b": 0.28,
-    "phases.distill": 0.4,
-    "phases.collaborate": 0.75,
+    "phases.baseline": 10,
+    "phases.structure": 10,
+    "phases.segment_a": 10,
+    "phases.segment_b": 10,
+    "phases.distill": 10,
+    "phases.collaborate": 22,
     "losses.mine_frozen_alone": True,
     "losses.theta_fg": 0.5,
     "losses.boundary_weight": 0,
 }
 ROWS: Mapping[str, Mapping[str, object]] = {
-    "paper": {"phases.baseline": 0},
-    "looks": {"modules.looks": True},
-    "looks_early": {"modules.looks": True, "modules.early_fa": True},
+    "night": {"modules.looks": True, "modules.early_fa": True},
+    "aca_off": {"modules.looks": True, "modules.early_fa": True, "losses.lambda_aca": 0},
+    "baseline": {f"modules.{name}": False for name in ("sc", "sdp", "mgca", "cgr", "sr")},
 }
+"""The whole method with labels that ACA can work with, the same without ACA, and nothing but the backbone."""
 TINY: Mapping[str, object] = {
     "batch_size": 2,
     "networks.generator_width": 4,
@@ -73,7 +77,7 @@ TINY: Mapping[str, object] = {
     "dataset.crop": 48,
     "dataset.workers": 0,
 }
-EPOCHS, PROBED = 40, 14
+EPOCHS, PROBED = 40, 24
 """Epochs of a training, and of the one that measures the pace: enough for every phase."""
 
 
@@ -209,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # edges and labels once, for all rows
     off = {f"phases.{phase.name}": 1 for phase in dataclasses.fields(PhaseOptions)}
     first = {"epochs": 1, "steps_per_epoch": 1, "panel_every": 10**6, "dataset.workers": 0, **off}
-    drill.wait({"cached": drill.start("cached", "looks", scenes, first)}, 120)
+    drill.wait({"cached": drill.start("cached", "night", scenes, first)}, 120)
     shutil.move(drill.out / "cached" / "cache", drill.out / "cache")
     seconds = drill.pace(args.rows, scenes)
     # what saving and carrying away takes stays free

@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from helpers.tiny_run import method_of, quiet, tiny_config, tiny_data
-from morn_losses import CITYSCAPES
 from ntir2dc.config import ModuleOptions, PhaseOptions, TrainConfig
 from ntir2dc.data.folders import TrainingData
-from ntir2dc.methods.morngan.looks import KNOWN, ThermalLook
 from ntir2dc.methods.morngan.method import TERMS
 from ntir2dc.methods.morngan.schedule import Phase, Schedule, active
 from ntir2dc.run.log import read_log
@@ -32,52 +30,6 @@ def config(out: Path, **changes: object) -> TrainConfig:
     base = tiny_config(out, epochs=7, steps_per_epoch=1, phases=PHASES, modules=BEYOND, checkpoint_every=1)
     losses = dataclasses.replace(base.losses, mine_frozen_alone=True)
     return dataclasses.replace(base, losses=losses, **changes)  # type: ignore[arg-type]
-
-
-def look(images: torch.Tensor, labels: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    made: torch.Tensor = ThermalLook(CITYSCAPES)(images, labels, torch.Generator().manual_seed(seed))
-    return made
-
-
-def test_a_look_is_gray_in_range_and_drawn_by_its_generator() -> None:
-    generator = torch.Generator().manual_seed(1)
-    images = torch.rand(3, 3, 24, 40, generator=generator) * 2 - 1
-    labels = torch.randint(0, 19, (3, 24, 40), generator=generator)
-    labels[:, :4] = CITYSCAPES.ignore_index
-    made = look(images, labels)
-    assert made.shape == images.shape
-    assert made.dtype == images.dtype
-    assert torch.equal(made[:, 0], made[:, 1])
-    assert torch.equal(made[:, 0], made[:, 2])
-    assert made.abs().max() <= 1
-    assert torch.equal(made, look(images, labels))
-    assert not torch.equal(made, look(images, labels, seed=1))
-
-
-def test_a_class_loses_its_brightness_and_keeps_what_is_known_of_it() -> None:
-    sky, building, person = (CITYSCAPES.index(name) for name in ("sky", "building", "person"))
-    images = torch.full((64, 3, 16, 48), 0.5)  # of one color: nothing but the labels tells the classes apart
-    labels = torch.full((64, 16, 48), sky)
-    labels[:, :, 16:32], labels[:, :, 32:] = building, person
-    gray = (look(images, labels)[:, 0, 4:-4] + 1) / 2
-    of_sky, of_building, of_person = (gray[:, :, first : first + 8].mean((1, 2)) for first in (4, 20, 36))
-    assert (of_sky < of_person).all()
-    # gain and offset come after the class's own gray value
-    low, high = KNOWN["sky"]
-    assert 0.8 * low - 0.15 <= of_sky.min()
-    assert of_sky.max() <= 1.2 * high + 0.15
-    assert of_building.std() > 0.1
-    assert 0.2 < (of_building > of_building.median()).float().mean() < 0.8
-
-
-def test_texture_survives_with_either_sign() -> None:
-    x = torch.arange(48) % 4 < 2
-    images = (x.float() - 0.5).expand(200, 3, 16, 48)
-    labels = torch.full((200, 16, 48), CITYSCAPES.index("vegetation"))
-    made = look(images, labels)[:, 0]
-    along = ((made - made.mean((1, 2), keepdim=True)) * (images[:, 0] - images[:, 0].mean())).mean((1, 2))
-    assert 0.2 < (along < 0).float().mean() < 0.6
-    assert (along.abs() > 1e-3).float().mean() > 0.9
 
 
 def test_the_warm_up_comes_before_the_phases_of_the_paper() -> None:

@@ -36,6 +36,7 @@ from morn_losses.functional import (
     semantic_descriptor,
 )
 from morn_losses.metrics import apce, edge_scores
+from morn_losses.pseudo_labels.look import random_thermal_look
 
 ANY = (*IDS, *STRANGE, 255)
 
@@ -133,7 +134,10 @@ def pseudo_labels(draw: Draw) -> str:
 
     rules = [(0, (1,))] if K > 1 else []
     label = PseudoLabeler(
-        Network(), OnlineSemanticDistillation(LabelMiner(one_of(draw, (0.0, 0.9))), Denoiser(rules)), student=Network()
+        Network(),
+        OnlineSemanticDistillation(LabelMiner(one_of(draw, (0.0, 0.9))), Denoiser(rules)),
+        student=Network(),
+        agree=one_of(draw, (True, False)),
     )
     image = values(draw, (B, C, H, W), one_of(draw, DTYPES))
     known = labels(draw, (B, H, W), [i for i in IDS if i < K])
@@ -146,6 +150,21 @@ def pseudo_labels(draw: Draw) -> str:
     elif label.student.logits.isfinite().all() and label.student.logits.abs().max() < 1e30:
         raise AssertionError("a loss that is not finite from logits that are")
     return "labels"
+
+
+def looks(draw: Draw) -> str:
+    B, H, W = size(draw)
+    images = values(draw, (B, 3, H, W), one_of(draw, DTYPES))
+    y = labels(draw, (B, H, W), [i for i in IDS if i < 19], STRANGE)
+    if bool((((y < 0) | (y >= 19)) & (y != 255)).any()):
+        with pytest.raises(ValueError, match=r"labels: expected class ids"):
+            random_thermal_look(images, y, [(0.0, 1.0)] * 19)
+        return "refused"
+    found = random_thermal_look(arrange(images, one_of(draw, LAYOUTS)), y, [(0.0, 1.0)] * 19)
+    assert found.dtype == images.dtype
+    if images.isfinite().all() and images.abs().max() < 1e30:
+        assert (found.abs() <= 1).all()
+    return "looks"
 
 
 def descriptor(draw: Draw) -> str:
@@ -237,6 +256,7 @@ FUNCTIONS: dict[str, Any] = {
     "fill_unlabeled": fill,
     "OnlineSemanticDistillation": distill,
     "PseudoLabeler": pseudo_labels,
+    "random_thermal_look": looks,
     "semantic_descriptor": descriptor,
     "MemoryBank, MemorySampler": memory,
     "canny_edges, soft_edges, apce, edge_scores": edges,

@@ -368,3 +368,16 @@ def test_students_of_two_ranks_learn_the_same(tmp_path: Path, whole: bool) -> No
     for a, b, before in zip(first, second, start.parameters(), strict=True):
         assert torch.equal(a, b)
         assert not torch.equal(a, before)
+
+
+def test_the_student_alone_labels_as_its_logits_in_both_places() -> None:
+    real_b, fake_a, _, _ = images()
+    alone = labeler(agree=False)
+    both = PseudoLabeler(alone.teacher, alone.distill, student=alone.student)
+    with torch.no_grad():
+        logits = F.interpolate(alone.student.eval()(real_b).logits, size=(8, 10), mode="bilinear")
+    alone.student.train()
+    assert torch.equal(alone(real_b, fake_a), alone.distill(logits, logits, real_b))
+    assert torch.equal(alone(real_b, fake_a), alone(real_b, -fake_a))
+    assert not torch.equal(alone(real_b, fake_a), both(real_b, fake_a))
+    assert alone.student.training

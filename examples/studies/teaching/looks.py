@@ -16,13 +16,13 @@ from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelSpace
 from morn_losses.functional import to_gray
+from morn_losses.pseudo_labels.look import RandomThermalLook
 from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import list_cases, read_case
 from ntir2dc.judge import class_iou
 from ntir2dc.methods.morngan import MornGAN
-from ntir2dc.methods.morngan.looks import ThermalLook
 from ntir2dc.seeds import Stream, seeded
 from studies.cards.card import Table, Values, share
 from studies.teaching.segmenters import Options, change, is_scored, method_for, teach
@@ -61,7 +61,7 @@ def gray(images: Tensor, labels: Tensor) -> Tensor:
 def views(seed: int, space: LabelSpace) -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
     """Return by name what a segmenter may see of color images and their labels."""
     draws = [seeded(seed, Stream.LOOK, row) for row in range(2)]
-    known, unknown = ThermalLook(space), ThermalLook(space, known={})
+    known, unknown = RandomThermalLook.from_label_space(space), RandomThermalLook.from_label_space(space, known={})
     return {
         "gray": gray,
         LOOK: lambda images, labels: known(images, labels, draws[0]),

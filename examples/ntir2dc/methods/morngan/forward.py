@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from morn_losses.pseudo_labels.look import RandomThermalLook
 from ntir2dc.config import TrainConfig
 from ntir2dc.methods.method import Pool, Terms
-from ntir2dc.methods.morngan.looks import ThermalLook
 from ntir2dc.methods.morngan.networks import Networks
 from ntir2dc.methods.morngan.objective import Objective, Scores, Step
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
@@ -35,7 +35,7 @@ class Forward:
     networks: Networks
     objective: Objective
     labels: PseudoLabels
-    look: ThermalLook
+    look: RandomThermalLook
     config: TrainConfig
 
     def begin(self, batch: Mapping[str, Tensor], segmented_side: int | None = None) -> Step:

@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 
 from morn_losses import LabelSpace, MemoryBank, MemorySampler
 from morn_losses.functional import semantic_descriptor
+from morn_losses.pseudo_labels.look import RandomThermalLook
 from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.loading import load
 from ntir2dc.data.pairing import MemoryCrops, PairedCrops
 from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.methods.morngan.forward import Forward
-from ntir2dc.methods.morngan.looks import ThermalLook
 from ntir2dc.methods.morngan.networks import describe, make_networks
 from ntir2dc.methods.morngan.objective import Objective, Step, aca_classes
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
@@ -53,7 +53,7 @@ class MornGAN:
         self.networks = make_networks(config, len(space)).to(microbatches.world.device)
         self.objective = Objective(config, space)
         self.labels = PseudoLabels(config, space).to(microbatches.world.device)
-        look = ThermalLook(space).to(microbatches.world.device)
+        look = RandomThermalLook.from_label_space(space)
         self.forward = Forward(self.networks, self.objective, self.labels, look, config)
         # an entry says where its crop was cut: (row, col)
         self.memory = MemoryBank(len(data.b), len(space.small_sample), payload_size=2)
