@@ -53,12 +53,12 @@ COMMON: Mapping[str, object] = {
     "networks.segmenter_coordinates": "frame",
     "dataset.crop": 128,
     "dataset.workers": 4,
-    "phases.baseline": 10,
-    "phases.structure": 10,
-    "phases.segment_a": 10,
-    "phases.segment_b": 10,
-    "phases.distill": 10,
-    "phases.collaborate": 22,
+    "phases.baseline": 0.25,
+    "phases.structure": 0.27,
+    "phases.segment_a": 0.27,
+    "phases.segment_b": 0.27,
+    "phases.distill": 0.27,
+    "phases.collaborate": 0.6,
     "losses.mine_frozen_alone": True,
     "losses.theta_fg": 0.5,
     "losses.boundary_weight": 0,
@@ -77,7 +77,7 @@ TINY: Mapping[str, object] = {
     "dataset.crop": 48,
     "dataset.workers": 0,
 }
-EPOCHS, PROBED = 40, 24
+EPOCHS, PROBED = 40, 14
 """Epochs of a training, and of the one that measures the pace: enough for every phase."""
 
 
