@@ -44,8 +44,8 @@ class TrainConfig:
         batch_size: images of each domain a step, on all devices together.
         seed: seed of everything.
         lr: learning rate of Adam at the start.
-        lr_schedule: ``constant``; ``linear``: down to 0 after ``lr_decay_start``; or ``step``: halved every
-            ``lr_halve_every`` steps.
+        lr_schedule: ``constant``; ``linear``: down to 0 after ``lr_decay_start``; ``linear_late``: likewise, an epoch
+            later; or ``step``: halved every ``lr_halve_every`` steps.
         lr_decay_start: share of the epochs before a linear decay.
         lr_halve_every: steps.
         weight_decay: of Adam.
@@ -88,7 +88,7 @@ class TrainConfig:
     batch_size: int = 1
     seed: int = 0
     lr: float = 2e-4
-    lr_schedule: Literal["constant", "linear", "step"] = "constant"
+    lr_schedule: Literal["constant", "linear", "linear_late", "step"] = "constant"
     lr_decay_start: float = 0.5
     lr_halve_every: int = 100_000
     weight_decay: float = 0.0

@@ -74,9 +74,10 @@ class CycleGAN:
 
     def groups(self) -> dict[str, Group]:
         """Return one optimizer for both generators, one for both discriminators."""
+        config, networks = self.config, self.networks
         return {
-            "generators": Group(self.networks.generators(), self.config.lr),
-            "discriminators": Group(self.networks.discriminators(), self.config.lr),
+            "generators": Group(networks.generators(), config.lr, config.weight_decay),
+            "discriminators": Group(networks.discriminators(), config.lr, config.weight_decay),
         }
 
     def generators(self) -> nn.ModuleDict:

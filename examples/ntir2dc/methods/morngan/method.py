@@ -80,9 +80,9 @@ class MornGAN:
         """Return what the optimizers of generators, segmenters (if there are any) and discriminators move."""
         config, networks = self.config, self.networks
         groups = {
-            "generators": Group(list(self.generators().values()), config.lr),
-            "segmenters": Group(networks.segmenters(), config.segmenter_lr or config.lr),
-            "discriminators": Group(networks.discriminators(), config.lr),
+            "generators": Group(list(self.generators().values()), config.lr, config.weight_decay),
+            "segmenters": Group(networks.segmenters(), config.segmenter_lr or config.lr, config.weight_decay),
+            "discriminators": Group(networks.discriminators(), config.lr, config.weight_decay),
         }
         return {name: group for name, group in groups.items() if group.networks}
 
