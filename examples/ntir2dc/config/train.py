@@ -15,13 +15,15 @@ from ntir2dc.config.options import (
     ModuleOptions,
     NetworkOptions,
     PhaseOptions,
+    ToDayGANOptions,
+    UNITOptions,
 )
 from ntir2dc.config.ranges import check_ranges
 from ntir2dc.data.thermal import ThermalOptions
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
-MethodName = Literal["morngan", "cyclegan"]
+MethodName = Literal["morngan", "cyclegan", "todaygan", "unit"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class TrainConfig:
         modules: the switches of Table 5.
         losses: weights and readings.
         cyclegan: weights of ``method`` cyclegan.
+        todaygan: weights of ``method`` todaygan.
+        unit: weights of ``method`` unit.
         thermal: how thermal frames are read, here and wherever the weights are used.
     """
 
@@ -113,6 +117,8 @@ class TrainConfig:
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     losses: LossOptions = field(default_factory=LossOptions)
     cyclegan: CycleGANOptions = field(default_factory=CycleGANOptions)
+    todaygan: ToDayGANOptions = field(default_factory=ToDayGANOptions)
+    unit: UNITOptions = field(default_factory=UNITOptions)
     thermal: ThermalOptions = field(default_factory=ThermalOptions)
 
     def __post_init__(self) -> None:
