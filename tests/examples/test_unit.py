@@ -53,8 +53,7 @@ def conv(y: Tensor, weight: Tensor, bias: Tensor, reflect: int, stride: int = 1)
     return F.conv2d(nn.ReflectionPad2d(reflect)(y), weight, bias, stride)
 
 
-def test_sizes_of_the_published_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ntir2dc.methods.unit.networks.init_weights", lambda *_, **__: None)  # a second of draws
+def test_sizes_of_the_published_networks() -> None:
     config = make_config("flir", method="unit")
     with torch.device("meta"):
         networks = Networks(config.networks, 0)

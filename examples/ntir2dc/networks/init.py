@@ -32,6 +32,8 @@ def init_weights(module: nn.Module, gain: float | Literal["he"] = 0.02, *, gener
     def weights(like: Tensor) -> Tensor:
         return (math.sqrt(2 / like[0].numel()) if gain == "he" else gain) * normal(like)
 
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return  # which holds no numbers
     with torch.no_grad():
         for layer in module.modules():
             if isinstance(layer, LayerNorm):

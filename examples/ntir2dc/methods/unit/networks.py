@@ -42,8 +42,7 @@ class Networks(nn.Module):
         )
         generator = torch.Generator().manual_seed(seed)
         for network in self.children():
-            gain = 0.02 if isinstance(network, MultiScaleDiscriminator) else "he"
-            init_weights(network, gain, generator=generator)
+            init_weights(network, 0.02 if network in self.discriminators() else "he", generator=generator)
 
     def domains(self) -> tuple[Domain, Domain]:
         """Return the networks of A and of B."""
