@@ -15,6 +15,7 @@ from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.loading import load
 from ntir2dc.data.pairing import MemoryCrops, PairedCrops
+from ntir2dc.methods.halves import translators
 from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.methods.morngan.forward import Forward
 from ntir2dc.methods.morngan.looks import ThermalLook
@@ -96,10 +97,7 @@ class MornGAN:
 
     def translators(self, generators: nn.ModuleDict) -> tuple[nn.Module, nn.Module]:
         """Return G_AB and G_BA."""
-        return (
-            nn.Sequential(generators["encoder_a"], generators["decoder_b"]),
-            nn.Sequential(generators["encoder_b"], generators["decoder_a"]),
-        )
+        return translators(generators)
 
     def label_night(self, real_b: Tensor, fake_a: Tensor) -> Tensor | None:
         """Return what the segmenters mine in whole thermal images."""

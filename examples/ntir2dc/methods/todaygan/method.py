@@ -22,6 +22,7 @@ from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods.adversarial import Scores, relativistic_loss
+from ntir2dc.methods.halves import translators
 from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.methods.morngan.networks import Networks, describe
 from ntir2dc.methods.one_phase import Phase, plan, random_crops
@@ -77,10 +78,7 @@ class ToDayGAN:
 
     def translators(self, generators: nn.ModuleDict) -> tuple[nn.Module, nn.Module]:
         """Return G_AB and G_BA."""
-        return (
-            nn.Sequential(generators["encoder_a"], generators["decoder_b"]),
-            nn.Sequential(generators["encoder_b"], generators["decoder_a"]),
-        )
+        return translators(generators)
 
     def label_night(self, real_b: Tensor, fake_a: Tensor) -> None:
         """Return nothing: there are no labels."""

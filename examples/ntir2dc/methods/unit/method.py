@@ -26,6 +26,7 @@ from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods.adversarial import should_be
+from ntir2dc.methods.halves import halves_of, translators
 from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.methods.noise import unit_noise
 from ntir2dc.methods.one_phase import Phase, plan, random_crops
@@ -86,7 +87,7 @@ class UNIT:
 
     def generators(self) -> nn.ModuleDict:
         """Return encoders and decoders."""
-        return self.networks.generators()
+        return halves_of(self.networks)
 
     def describe(self) -> dict[str, Any]:
         """Return width and depths of the halves."""
@@ -94,10 +95,7 @@ class UNIT:
 
     def translators(self, generators: nn.ModuleDict) -> tuple[nn.Module, nn.Module]:
         """Return G_AB and G_BA, without noise."""
-        return (
-            nn.Sequential(generators["encoder_a"], generators["decoder_b"]),
-            nn.Sequential(generators["encoder_b"], generators["decoder_a"]),
-        )
+        return translators(generators)
 
     def label_night(self, real_b: Tensor, fake_a: Tensor) -> None:
         """Return nothing: there are no labels."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ntir2dc.config import NetworkOptions, TrainConfig
+from ntir2dc.methods.halves import Translator
 from ntir2dc.networks import MultiScaleDiscriminator, UNITDecoder, UNITEncoder, init_weights
 
 
@@ -51,28 +52,9 @@ class Networks(nn.Module):
             Domain(self.encoder_b, self.decoder_b, self.discriminator_b),
         )
 
-    def generators(self) -> nn.ModuleDict:
-        """Return encoders and decoders by name."""
-        names = ("encoder_a", "encoder_b", "decoder_a", "decoder_b")
-        return nn.ModuleDict({name: self.get_submodule(name) for name in names})
-
     def discriminators(self) -> list[nn.Module]:
         """Return both discriminators."""
         return [self.discriminator_a, self.discriminator_b]
-
-
-class Translator(nn.Module):
-    """G_BA: the encoder of night thermal and the decoder of day color; the latent is its mean, without noise."""
-
-    def __init__(self, encoder_b: UNITEncoder, decoder_a: UNITDecoder) -> None:
-        super().__init__()
-        self.encoder_b = encoder_b
-        self.decoder_a = decoder_a
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)`` in [-1, 1], H and W at least 8 and divisible by 4, to the same shape and range."""
-        image: Tensor = self.decoder_a(self.encoder_b(x))
-        return image
 
 
 def describe(options: NetworkOptions) -> dict[str, int]:
@@ -86,6 +68,7 @@ def describe(options: NetworkOptions) -> dict[str, int]:
 
 def make_translator(width: int, encoder_blocks: int, decoder_blocks: int) -> Translator:
     """Return the translator that :func:`describe` describes, with whatever weights."""
+    # latents are their means here, without noise
     return Translator(UNITEncoder(width, encoder_blocks), UNITDecoder(width, decoder_blocks))
 
 
