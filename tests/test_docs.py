@@ -64,6 +64,10 @@ def test_the_page_of_the_method_has_the_phases_of_the_code_and_the_files_of_a_st
     assert set(re.findall(r"\.\./examples/([\w/]+\.py)", steps)) <= set(way.files)
 
 
+def test_the_page_of_the_methods_counts_the_networks_of_the_code() -> None:
+    assert load("make_methods").page() == (DOCS / "methods.md").read_text(), "run docs/make_methods.py"
+
+
 def test_every_equation_and_every_function_is_in_the_table(rows: list[Any]) -> None:
     assert {n for row in rows for n in range(row.first, row.last + 1)} - {0} == set(range(1, 24))
     # the rest serves these: gray values, gradients and the tuples that functions return

@@ -29,6 +29,8 @@ class Stream(IntEnum):
     """Size at which the segmenters see a step (published)."""
     LOOK = 6
     """The thermal look in which S_B sees color images."""
+    NOISE = 7
+    """Unit noise on the latent of an image."""
     LOADER = 100
     """Seeds of loader processes, which draw nothing of their own."""
     PART = 101

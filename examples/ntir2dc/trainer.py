@@ -81,7 +81,7 @@ class Trainer:
         self.method: Method = method(config, data, space, self.microbatches, self.say)
         self.method.networks.to(torch.float64 if config.precision == "64-true" else torch.float32)
         self.groups = self.method.groups()
-        self.optimizers = make_optimizers(self.groups, config)
+        self.optimizers = make_optimizers(self.groups)
         self.averaged = _average(self.method.generators(), config.ema_decay) if config.ema_decay else None
         self.step = 0
         if config.compile:
@@ -171,7 +171,7 @@ class Trainer:
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             parts = self.microbatches.of(batch, self.method.networks, self.step, index)
-            seen = [self.gradients(update, part, epoch) for part in parts]
+            seen = [self.gradients(update, part, epoch, i) for i, part in enumerate(parts)]
             log = self.method.log
             values |= self.checked(self.microbatches.merged(seen, log.columns(), log.weights), stepped)
             for optimizer in optimizers:
@@ -184,9 +184,9 @@ class Trainer:
             self.averaged.update_parameters(self.method.generators())
         return values
 
-    def gradients(self, update: Update, batch: dict[str, Tensor], epoch: int) -> dict[str, float]:
-        """Add the gradients of a part of the batch, piece by piece; return what the log shows of it."""
-        part = self.part(batch, epoch)
+    def gradients(self, update: Update, batch: dict[str, Tensor], epoch: int, number: int = 0) -> dict[str, float]:
+        """Add the gradients of a numbered part of the batch, piece by piece; return what the log shows of it."""
+        part = self.part(batch, epoch, number)
         pieces, done = update.losses(part), list[Terms]()
         while True:
             with self.autocast():
@@ -201,9 +201,10 @@ class Trainer:
             summed["total"] = torch.stack(generators).sum()
         return {**dict(zip(summed, torch.stack(list(summed.values())).tolist(), strict=True)), **part.log}
 
-    def part(self, batch: dict[str, Tensor], epoch: int) -> Part:
+    def part(self, batch: dict[str, Tensor], epoch: int, number: int = 0) -> Part:
         """Return a part of this step's batch, ready for the method."""
-        return Part(self.moved(batch), self.step, epoch, self.microbatches.shared())
+        pools, first = self.microbatches.shared(), self.microbatches.first(number)
+        return Part(self.moved(batch), self.step, epoch, pools, first)
 
     def moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return a batch on the networks' device; floats in their precision."""

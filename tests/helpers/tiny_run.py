@@ -57,8 +57,10 @@ def quiet(_: str) -> None:
 
 def tiny_config(out: Path, **changes: Any) -> TrainConfig:
     """Return the options of six epochs of two steps: every phase takes one epoch."""
+    chosen = make_config("mini", changes.pop("variant", "paper"), changes.pop("method", "morngan"))
+    norms = {name: getattr(chosen.networks, name) for name in ("decoder_norm", "discriminator_norm")}
     base = dataclasses.replace(
-        make_config("mini", changes.pop("variant", "paper")),
+        chosen,
         out=str(out),
         epochs=6,
         steps_per_epoch=2,
@@ -68,7 +70,7 @@ def tiny_config(out: Path, **changes: Any) -> TrainConfig:
         ema_decay=0.0,
         checkpoint_every=3,
         panel_every=1000,
-        networks=NETWORKS,
+        networks=dataclasses.replace(NETWORKS, **norms),
         dataset=DataOptions(crop=32),
     )
     losses = dataclasses.replace(

@@ -10,6 +10,8 @@ from ntir2dc.config.options import (
     ModuleOptions,
     NetworkOptions,
     PhaseOptions,
+    ToDayGANOptions,
+    UNITOptions,
 )
 from ntir2dc.config.plain import (
     differences,
@@ -31,7 +33,9 @@ __all__ = [
     "NetworkOptions",
     "PhaseOptions",
     "PresetName",
+    "ToDayGANOptions",
     "TrainConfig",
+    "UNITOptions",
     "VariantName",
     "differences",
     "from_dict",

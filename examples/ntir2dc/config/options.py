@@ -173,6 +173,34 @@ class CycleGANOptions:
 
 
 @dataclass(frozen=True)
+class ToDayGANOptions:
+    """Weights of ToDayGAN's terms; its networks take their widths, blocks, layers and norms from the network options.
+
+    Args:
+        lambda_cyc: weight of the smooth L1 cycle term.
+    """
+
+    lambda_cyc: float = 10.0
+
+
+@dataclass(frozen=True)
+class UNITOptions:
+    """Weights of UNIT's terms; its networks take their widths and blocks from the network options.
+
+    Args:
+        lambda_rec: weight of the L1 reconstruction of an image by its own domain's decoder.
+        lambda_kl: weight of the squared mean of its latent.
+        lambda_cyc: weight of the L1 cycle term.
+        lambda_kl_cyc: weight of the squared mean of its translation's latent.
+    """
+
+    lambda_rec: float = 10.0
+    lambda_kl: float = 0.01
+    lambda_cyc: float = 10.0
+    lambda_kl_cyc: float = 0.01
+
+
+@dataclass(frozen=True)
 class LossOptions:
     """Weights of Eq. 23 and the options of its terms; the defaults are the paper's.
 

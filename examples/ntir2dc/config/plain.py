@@ -12,6 +12,8 @@ from ntir2dc.config.options import (
     ModuleOptions,
     NetworkOptions,
     PhaseOptions,
+    ToDayGANOptions,
+    UNITOptions,
 )
 from ntir2dc.config.train import TrainConfig
 from ntir2dc.data.thermal import ThermalOptions
@@ -42,6 +44,8 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["modules"] = ModuleOptions(**values["modules"])
     values["losses"] = LossOptions(**values["losses"])
     values["cyclegan"] = CycleGANOptions(**values["cyclegan"])
+    values["todaygan"] = ToDayGANOptions(**values["todaygan"])
+    values["unit"] = UNITOptions(**values["unit"])
     # runs of before have none
     values["thermal"] = ThermalOptions(**values.get("thermal", {}))
     return TrainConfig(**values)

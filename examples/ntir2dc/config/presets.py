@@ -93,6 +93,33 @@ def _published(losses: LossOptions, crop: int) -> LossOptions:
     )
 
 
+def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
+    """Return a preset with the schedule, and what else is the compared method's own rather than MornGAN's."""
+    config = dataclasses.replace(preset, method=method)
+    if method == "morngan":
+        return config
+    config = dataclasses.replace(config, ema_decay=0.0)
+    networks, replace = config.networks, dataclasses.replace
+    match method:
+        case "cyclegan":
+            return replace(config, lr_schedule="linear")
+        case "todaygan":
+            return replace(
+                config,
+                lr_schedule="linear_late",
+                networks=replace(networks, decoder_norm="instance", discriminator_norm="instance"),
+                dataset=replace(config.dataset, replacement=True),
+            )
+        case "unit":
+            return replace(
+                config,
+                lr=preset.lr / 2,  # the others' 2e-4 is 1e-4 in its code
+                lr_schedule="step",
+                weight_decay=1e-4,
+                networks=replace(networks, decoder_blocks=4),
+            )
+
+
 def make_config(
     preset: PresetName = "demo", variant: VariantName = "paper", method: MethodName = "morngan"
 ) -> TrainConfig:
@@ -104,9 +131,7 @@ def make_config(
     ):
         if value not in known:
             raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
-    config = dataclasses.replace(_PRESETS[preset], method=method)
-    if method == "cyclegan":
-        config = dataclasses.replace(config, lr_schedule="linear", ema_decay=0.0)
+    config = _of_the_method(_PRESETS[preset], method)
     if variant == "paper":
         return config
     return dataclasses.replace(

@@ -62,6 +62,8 @@ RANGES = {
     **{f"phases.{name}": WEIGHT for name in ("distill", "collaborate")},
     **{f"losses.lambda_{name}": WEIGHT for name in ("cyc", "tv", "sga", "thermal", "seg", "aca", "cgr", "sr")},
     **dict.fromkeys(("cyclegan.lambda_cyc", "cyclegan.lambda_identity"), WEIGHT),
+    "todaygan.lambda_cyc": WEIGHT,
+    **{f"unit.lambda_{name}": WEIGHT for name in ("rec", "kl", "cyc", "kl_cyc")},
     "losses.boundary_weight": WEIGHT,
     "losses.small_pixels": WEIGHT,
     "losses.sga_threshold": SHARE,

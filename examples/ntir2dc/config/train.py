@@ -15,13 +15,15 @@ from ntir2dc.config.options import (
     ModuleOptions,
     NetworkOptions,
     PhaseOptions,
+    ToDayGANOptions,
+    UNITOptions,
 )
 from ntir2dc.config.ranges import check_ranges
 from ntir2dc.data.thermal import ThermalOptions
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
-MethodName = Literal["morngan", "cyclegan"]
+MethodName = Literal["morngan", "cyclegan", "todaygan", "unit"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class TrainConfig:
         batch_size: images of each domain a step, on all devices together.
         seed: seed of everything.
         lr: learning rate of Adam at the start.
-        lr_schedule: ``constant``; ``linear``: down to 0 after ``lr_decay_start``; or ``step``: halved every
-            ``lr_halve_every`` steps.
+        lr_schedule: ``constant``; ``linear``: down to 0 after ``lr_decay_start``; ``linear_late``: likewise, an epoch
+            later; or ``step``: halved every ``lr_halve_every`` steps.
         lr_decay_start: share of the epochs before a linear decay.
         lr_halve_every: steps.
         weight_decay: of Adam.
@@ -75,6 +77,8 @@ class TrainConfig:
         modules: the switches of Table 5.
         losses: weights and readings.
         cyclegan: weights of ``method`` cyclegan.
+        todaygan: weights of ``method`` todaygan.
+        unit: weights of ``method`` unit.
         thermal: how thermal frames are read, here and wherever the weights are used.
     """
 
@@ -90,7 +94,7 @@ class TrainConfig:
     batch_size: int = 1
     seed: int = 0
     lr: float = 2e-4
-    lr_schedule: Literal["constant", "linear", "step"] = "constant"
+    lr_schedule: Literal["constant", "linear", "linear_late", "step"] = "constant"
     lr_decay_start: float = 0.5
     lr_halve_every: int = 100_000
     weight_decay: float = 0.0
@@ -117,6 +121,8 @@ class TrainConfig:
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     losses: LossOptions = field(default_factory=LossOptions)
     cyclegan: CycleGANOptions = field(default_factory=CycleGANOptions)
+    todaygan: ToDayGANOptions = field(default_factory=ToDayGANOptions)
+    unit: UNITOptions = field(default_factory=UNITOptions)
     thermal: ThermalOptions = field(default_factory=ThermalOptions)
 
     def __post_init__(self) -> None:

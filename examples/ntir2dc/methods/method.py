@@ -35,6 +35,7 @@ class Part:
         step: of the run, from 0.
         epoch: of the run, from 0.
         pools: of earlier fakes, by name.
+        first: place of its first image in the whole batch, for draws that are an image's own.
         log: takes what the log shows beside the terms.
     """
 
@@ -42,6 +43,7 @@ class Part:
     step: int
     epoch: int
     pools: Mapping[str, Pool]
+    first: int = 0
     log: dict[str, float] = field(default_factory=dict)
 
 
@@ -65,12 +67,15 @@ class Group:
 
     Args:
         networks: whose parameters.
-        lr: learning rate at the start.
-        falls_until: the epoch before which it falls along a cosine to 0, whatever the run's schedule; 0: as the run's.
+        lr: learning rate at the start; the run's schedule lowers that of all groups alike.
+        weight_decay: L2 penalty of Adam, on weights, biases and gains alike.
+        falls_until: the epoch before which the rate falls along a cosine to 0, whatever the run's schedule; 0: as the
+            run's.
     """
 
     networks: Sequence[nn.Module]
     lr: float
+    weight_decay: float = 0.0
     falls_until: int = 0
 
 

@@ -1,4 +1,4 @@
-"""What the networks share: reflection padding, the residual block, group norm for any width and the size check."""
+"""What the networks share: reflection padding, the residual block, norms for any width and the size check."""
 
 from __future__ import annotations
 
@@ -66,6 +66,30 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """
     groups = next((n for n in range(min(32, channels // 2), 0, -1) if channels % n == 0), 1)
     return nn.GroupNorm(groups, channels)
+
+
+class LayerNorm(nn.Module):
+    """UNIT's layer norm: each sample by its mean and its unbiased standard deviation over channels and pixels.
+
+    The gain of a channel starts anywhere in [0, 1), as published (:func:`ntir2dc.networks.init_weights` draws it).
+
+    Args:
+        channels: of ``x``.
+        eps: added to the standard deviation.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the shape of ``x``, in the parameters' precision: a bfloat16 sum over an image would be too coarse."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.gain.dtype)
+            x = (x - x.mean((1, 2, 3), keepdim=True)) / (x.std((1, 2, 3), keepdim=True) + self.eps)
+            return x * self.gain[:, None, None] + self.bias[:, None, None]
 
 
 MakeNorm = Callable[[int], nn.Module]

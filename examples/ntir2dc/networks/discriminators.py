@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
@@ -30,9 +31,9 @@ def scale_weights(n: int) -> tuple[float, ...]:
 
 def flat_kernel() -> Tensor:
     """Return the blur's kernel ``(5, 5)``: what scipy's Gaussian of sigma 3, which mirrors, makes of a single point."""
-    point = torch.zeros(5, 5, dtype=torch.float64)
+    point = np.zeros((5, 5))
     point[2, 2] = 1
-    return torch.from_numpy(ndimage.gaussian_filter(point.numpy(), 3.0)).float()
+    return torch.from_numpy(ndimage.gaussian_filter(point, 3.0)).float()
 
 
 class ScaleDiscriminator(nn.Module):

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from ntir2dc.networks.blocks import LayerNorm
+
 
 def init_weights(module: nn.Module, gain: float | Literal["he"] = 0.02, *, generator: torch.Generator) -> None:
     """Draw the weights of all (transposed) convolutions from N(0, gain) and set their biases to 0, in place.
 
     Spectral norm: the weight under the parametrization is drawn, and the vectors of its power iteration as well, moved
-    on by 15 iterations as when torch makes them. Slopes, norms and everything else keep their constant starting values.
+    on by 15 iterations as when torch makes them. The gains of UNIT's layer norm are drawn from [0, 1). Slopes, other
+    norms and everything else keep their constant starting values.
 
     Args:
         module: any module.
@@ -29,8 +32,12 @@ def init_weights(module: nn.Module, gain: float | Literal["he"] = 0.02, *, gener
     def weights(like: Tensor) -> Tensor:
         return (math.sqrt(2 / like[0].numel()) if gain == "he" else gain) * normal(like)
 
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return  # which holds no numbers
     with torch.no_grad():
         for layer in module.modules():
+            if isinstance(layer, LayerNorm):
+                layer.gain.copy_(torch.rand(layer.gain.shape, generator=generator, device=generator.device))
             if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 continue
             if layer.bias is not None:

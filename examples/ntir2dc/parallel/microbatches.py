@@ -2,7 +2,8 @@
 
 A run is the same however its parts are spread: over processes, over micro-steps, or both. What has to hold for it:
 
-- A part's random numbers (dropout, starts of k-means) depend on seed, step and part, not on the device.
+- A part's random numbers (dropout, starts of k-means) depend on seed, step and part, not on the device; the noise on a
+  latent (UNIT) on seed, step and image.
 - All processes hold the same pools and put all translations in, in the order of the batch.
 - Every part of a step starts from the same buffers. Spectral norm moves on once a step then, and running means of
   batch norm become those of all parts.
@@ -65,10 +66,14 @@ class Microbatches:
         self.pools = pools or {}
         self._pool_draws: dict[str, torch.Generator] = {}
 
+    def first(self, number: int) -> int:
+        """Return the place in the whole batch of the first image of this process's part of that number."""
+        return (number * self.world.size + self.world.rank) * self.size
+
     def positions(self, first: int, last: int) -> list[int]:
         """Return the positions of an epoch that this process reads in the steps from ``first`` to before ``last``."""
         return [
-            step * self.batch_size + (i * self.world.size + self.world.rank) * self.size + j
+            step * self.batch_size + self.first(i) + j
             for step in range(first, last)
             for i in range(self.accumulate)
             for j in range(self.size)

@@ -11,7 +11,6 @@ with least-squares adversarial terms, norms as means over the pixels, and lambda
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import IntEnum
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -21,24 +20,13 @@ from torch.utils.data import Dataset
 from morn_losses import LabelSpace
 from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
-from ntir2dc.data.pairing import PairedCrops
+from ntir2dc.methods.adversarial import should_be
 from ntir2dc.methods.cyclegan.networks import Networks, describe
 from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
+from ntir2dc.methods.one_phase import Phase, plan, random_crops
 from ntir2dc.networks import PatchDiscriminator
 from ntir2dc.networks.modes import set_requires_grad
 from ntir2dc.parallel.microbatches import Microbatches
-
-
-class Phase(IntEnum):
-    """Nothing is switched on or off; the learning rate may fall at the end."""
-
-    TRAIN = 1
-
-
-def should_be(scores: list[list[Tensor]], target: float) -> Tensor:
-    """Least-squares adversarial loss of the one map: mean((D(x) - target)^2)."""
-    ((scored,),) = scores
-    return (scored - target).square().mean()
 
 
 class CycleGAN:
@@ -74,9 +62,10 @@ class CycleGAN:
 
     def groups(self) -> dict[str, Group]:
         """Return one optimizer for both generators, one for both discriminators."""
+        config, networks = self.config, self.networks
         return {
-            "generators": Group(self.networks.generators(), self.config.lr),
-            "discriminators": Group(self.networks.discriminators(), self.config.lr),
+            "generators": Group(networks.generators(), config.lr, config.weight_decay),
+            "discriminators": Group(networks.discriminators(), config.lr, config.weight_decay),
         }
 
     def generators(self) -> nn.ModuleDict:
@@ -100,7 +89,7 @@ class CycleGAN:
 
     def plan(self) -> str:
         """Return the epochs."""
-        return f"epochs: train 0-{self.config.epochs - 1}"
+        return plan(self.config)
 
     def phase(self, epoch: int) -> Phase:
         """Return the only phase."""
@@ -111,17 +100,7 @@ class CycleGAN:
 
     def crops(self, epoch: int, length: int) -> Dataset[Any]:
         """Return the crops of an epoch, paired at random."""
-        dataset = self.config.dataset
-        return PairedCrops(
-            self.data,
-            length=length,
-            epoch=epoch,
-            seed=self.config.seed,
-            crop=dataset.crop,
-            flip=dataset.flip,
-            classes=(),
-            replacement=dataset.replacement,
-        )
+        return random_crops(self.config, self.data, epoch, length)
 
     def updates(self, epoch: int) -> Sequence[Update]:
         """Return the one update: generators, then discriminators."""

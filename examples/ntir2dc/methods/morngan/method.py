@@ -16,6 +16,7 @@ from ntir2dc.config import TrainConfig
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.data.loading import load
 from ntir2dc.data.pairing import MemoryCrops, PairedCrops
+from ntir2dc.methods.halves import translators
 from ntir2dc.methods.method import Group, LogNames, Part, Terms, Update
 from ntir2dc.methods.morngan.forward import Forward
 from ntir2dc.methods.morngan.networks import describe, make_networks
@@ -81,9 +82,9 @@ class MornGAN:
         config, networks = self.config, self.networks
         frozen = self.schedule.starts[-1] if config.segmenter_lr_schedule == "cosine" else 0
         groups = {
-            "generators": Group(list(self.generators().values()), config.lr),
-            "segmenters": Group(networks.segmenters(), config.segmenter_lr or config.lr, frozen),
-            "discriminators": Group(networks.discriminators(), config.lr),
+            "generators": Group(list(self.generators().values()), config.lr, config.weight_decay),
+            "segmenters": Group(networks.segmenters(), config.segmenter_lr or config.lr, config.weight_decay, frozen),
+            "discriminators": Group(networks.discriminators(), config.lr, config.weight_decay),
         }
         return {name: group for name, group in groups.items() if group.networks}
 
@@ -97,10 +98,7 @@ class MornGAN:
 
     def translators(self, generators: nn.ModuleDict) -> tuple[nn.Module, nn.Module]:
         """Return G_AB and G_BA."""
-        return (
-            nn.Sequential(generators["encoder_a"], generators["decoder_b"]),
-            nn.Sequential(generators["encoder_b"], generators["decoder_a"]),
-        )
+        return translators(generators)
 
     def label_night(self, real_b: Tensor, fake_a: Tensor) -> Tensor | None:
         """Return what the segmenters mine in whole thermal images."""

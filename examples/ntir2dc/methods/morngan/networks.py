@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ntir2dc.config import NetworkOptions, TrainConfig
+from ntir2dc.methods.halves import Translator, halves_of
 from ntir2dc.networks import Decoder, Discriminator, Encoder, ResidualUNet, Segmenter, init_weights
 
 DecoderNorm = Literal["group", "instance"]
-
-GENERATORS = ("encoder_a", "encoder_b", "decoder_a", "decoder_b")
 
 
 class Networks(nn.Module):
@@ -70,7 +69,7 @@ class Networks(nn.Module):
 
     def generators(self) -> nn.ModuleDict:
         """Return encoders and decoders by name."""
-        return nn.ModuleDict({name: getattr(self, name) for name in GENERATORS})
+        return halves_of(self)
 
     def discriminators(self) -> list[nn.Module]:
         """Return both discriminators."""
@@ -101,20 +100,6 @@ def make_segmenter(options: NetworkOptions, n_classes: int) -> Segmenter | Resid
 def make_networks(config: TrainConfig, n_classes: int) -> Networks:
     """Return the networks of a run as they start, on the CPU."""
     return Networks(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
-
-
-class Translator(nn.Module):
-    """G_BA: the encoder of night thermal followed by the decoder of day color."""
-
-    def __init__(self, encoder_b: Encoder, decoder_a: Decoder) -> None:
-        super().__init__()
-        self.encoder_b = encoder_b
-        self.decoder_a = decoder_a
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)`` in [-1, 1], H and W at least 8 and divisible by 4, to the same shape and range."""
-        image: Tensor = self.decoder_a(self.encoder_b(x))
-        return image
 
 
 def describe(options: NetworkOptions) -> dict[str, int | str]:
