@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.tiny_run import NETWORKS, method_of, quiet, tiny_config, tiny_data
+from helpers.tiny_run import NETWORKS, method_of, quiet, step_and_terms, tiny_config, tiny_data
 from morn_losses import CITYSCAPES
 from ntir2dc.config import LossOptions, ModuleOptions, PhaseOptions, TrainConfig, make_config
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods.morngan.networks import make_segmenter
 from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
+from ntir2dc.methods.morngan.schedule import Phase
 from ntir2dc.networks import ResidualUNet
 from ntir2dc.optimizers import lr_factor
 from ntir2dc.trainer import Trainer
@@ -136,3 +137,17 @@ class TestThresholds:
 def test_a_unet_has_no_dropout_to_label_with() -> None:
     with pytest.raises(ValueError, match="segmenter_variant unet has no dropout"):
         TrainConfig(networks=UNETS, losses=LossOptions(label_with_dropout=True))
+
+
+def test_aca_may_compare_finer_features(data: TrainingData, tmp_path: Path) -> None:
+    losses = dataclasses.replace(tiny_config(tmp_path).losses, aca_features="half")
+    trainers = [
+        Trainer(dataclasses.replace(tiny_config(tmp_path / name), **changes), data, say=quiet)
+        for name, changes in (("half", {"losses": losses}), ("quarter", {}))
+    ]
+    half, quarter = (step_and_terms(trainer, Phase.COLLABORATE)[0] for trainer in trainers)
+    assert half.features_real_a.shape == half.features_fake_a.shape == (1, 2 * NETWORKS.generator_width, 16, 16)
+    assert quarter.features_real_a.shape == (1, 4 * NETWORKS.generator_width, 8, 8)
+    assert not half.features_real_a.requires_grad
+    for name in ("fake_a", "fake_b", "cycle_a", "cycle_b"):
+        assert torch.equal(getattr(half, name), getattr(quarter, name)), name

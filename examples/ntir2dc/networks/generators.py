@@ -54,6 +54,13 @@ class Encoder(nn.Module):
         check_images(x, 3)
         return run(self.layers, x, self.checkpointing)
 
+    def with_half(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features, and those of the first layer of stride 2, ``(B, 2 * width, H / 2, W / 2)``."""
+        check_images(x, 3)
+        layers, end = list(self.layers), 7  # the second activation's
+        half = run(nn.Sequential(*layers[:end]), x, self.checkpointing)
+        return run(nn.Sequential(*layers[end:]), half, self.checkpointing), half
+
 
 class Decoder(nn.Module):
     """Features to an image in [-1, 1].

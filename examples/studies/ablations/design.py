@@ -144,6 +144,7 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
         Row("cgr", "+ CGR", only("sc", "sdp", "mgca", "cgr")),
         Row("full", "full (+ SR)", only(*modules)),
         Row("aca_off", "full, ACA off", {"losses.lambda_aca": 0.0}),
+        Row("aca_half", "full, ACA on finer features", {"losses.aca_features": "half"}),
         *(Row(f"aca{n}", f"{n} clusters", {"losses.aca_clusters": n}) for n in range(1, 7) if n != 4),
         Row("cyclegan", "CycleGAN-like", cyclegan),
         Row("todaygan", "ToDayGAN-like", todaygan),
@@ -190,7 +191,7 @@ TABLES = {
         {"aca1": "1 cluster", "full": "4 clusters"},
         tuple((name, "aca1") for name in ("aca2", "aca3", "full", "aca5", "aca6")),
     ),
-    "aca": Table("aca", "What ACA does where it acts", ("aca_off", "full")),
+    "aca": Table("aca", "What ACA does where it acts", ("aca_off", "full", "aca_half"), pairs=(("aca_half", "full"),)),
     "lineage": Table(
         "lineage",
         "Table 1: the lineage",

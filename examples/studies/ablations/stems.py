@@ -29,6 +29,7 @@ _ACTS_FROM = {
     "losses.aca_metric": Phase.COLLABORATE,
     "losses.aca_init": Phase.COLLABORATE,
     "losses.aca_average": Phase.COLLABORATE,
+    "losses.aca_features": Phase.COLLABORATE,
     "losses.aca_phi_local": Phase.COLLABORATE,
     "losses.aca_phi_global": Phase.COLLABORATE,
     "losses.lambda_aca": Phase.COLLABORATE,

@@ -84,8 +84,8 @@ class Forward:
                 step.filled_a = self.labels.fill(
                     step.labels_a, networks.segmenter_a(step.real_a, self.seen(step.window_a))
                 )
-        features = networks.encoder_a(step.real_a)
-        step.features_real_a = features.detach()
+        features, compared = self.encode_color(step.real_a)
+        step.features_real_a = compared.detach()
         step.fake_b = networks.decoder_b(features)
         step.cycle_a = networks.decoder_a(networks.encoder_b(step.fake_b))
         step.scores_real_b, step.scores_fake_b = _scores(networks.discriminator_b, step.real_b, step.fake_b)
@@ -97,8 +97,8 @@ class Forward:
         """Translate the thermal images, and back; mine their labels once the segmenters are frozen."""
         networks = self.networks
         step.fake_a = networks.decoder_a(networks.encoder_b(step.real_b))
-        step.features_fake_a = networks.encoder_a(step.fake_a)
-        step.cycle_b = networks.decoder_b(step.features_fake_a)
+        features, step.features_fake_a = self.encode_color(step.fake_a)
+        step.cycle_b = networks.decoder_b(features)
         step.scores_real_a, step.scores_fake_a = _scores(networks.discriminator_a, step.real_a, step.fake_a)
         if on.seg_fa:
             in_b = self.seen(step.window_b)
@@ -112,6 +112,14 @@ class Forward:
                     step.labels_b = self.labels.mine(logits_b, step.logits_fake_a.detach(), step.real_b)
             set_requires_grad([networks.segmenter_a], not on.frozen)
         return self.objective.to_day(step, on)
+
+    def encode_color(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of color images, and those that ACA compares."""
+        encoder = self.networks.encoder_a
+        if self.config.losses.aca_features == "half":
+            return encoder.with_half(images)
+        features = encoder(images)
+        return features, features
 
     def teach_with_color(self, step: Step, on: Active) -> Terms:
         """L_ra: S_A learns from real color images, their unlabeled pixels filled where it is sure."""
