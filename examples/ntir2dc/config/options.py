@@ -239,8 +239,8 @@ class LossOptions:
         aca_metric: distance of the k-means.
         aca_init: start of the k-means.
         aca_average: divide by the number of classes (paper) or of those present (published).
-        aca_features: the encoder's features (paper), at a quarter of the size; or earlier ones at a ``half``, which leave
-            small objects four times as many positions.
+        aca_features: the encoder's features (paper), at a quarter of the size; or earlier ones at a ``half``, which
+            leave small objects four times as many positions.
         aca_merge_vehicles: one class of car, truck, bus and train (published).
         memory_k: candidates that the memory draws from.
         sr_alpha: smaller scale of Eq. 20.
