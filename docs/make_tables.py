@@ -5,6 +5,7 @@ python docs/make_tables.py --recipes runs/compare                    # of exampl
 python docs/make_tables.py --thresholds runs/thresholds              # of examples/recipes/thresholds.py
 python docs/make_tables.py --shares runs/aca                         # of runs of examples/recipes/cyclegan.py --morn
 python docs/make_tables.py --scene_statistics runs/scene_statistics  # of examples/studies/scene_statistics.py
+python docs/make_tables.py --pseudo_labels runs/pseudo_labels        # of examples/studies/pseudo_labels.py
 """
 
 from __future__ import annotations
@@ -64,12 +65,42 @@ def scene_statistics(folder: Path, docs: Path) -> None:
         picture.convert("RGB").quantize(64).save(docs / "pictures" / "scene_statistics.png", optimize=True)
 
 
+STAGES = ("S_A, true day image", "S_A, translation", "S_B, translated day image", "S_B, thermal image", "mined")
+CLASSES = (
+    *("all pixels", "road", "building", "vegetation", "sky", "car"),
+    *("person", "traffic light", "traffic sign", "truck", "bus", "motorcycle"),
+)
+
+
+def pseudo_labels(folder: Path, docs: Path) -> None:
+    """Show how right the labels of a run are at some stages, precision / recall in %, and how often ACA acts."""
+    tables = {
+        table["title"]: table["rows"] for table in json.loads((folder / "pseudo_labels.json").read_text())["tables"]
+    }
+
+    def cell(title: str, name: str, stage: str) -> str:
+        mean = tables[title][name][stage]["mean"]
+        return "-" if mean is None else f"{100 * mean:.0f}"
+
+    lines = [["%", *STAGES], ["---", *["---:"] * len(STAGES)]]
+    for name in (name for name in CLASSES if name in tables["precision, %"]):
+        pairs = ([cell(title, name, stage) for title in ("precision, %", "recall, %")] for stage in STAGES)
+        lines.append([name, *(" / ".join(pair) for pair in pairs)])
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    acting = next((rows for title, rows in tables.items() if "ACA acts" in title), {})
+    shares = [f"{name} {100 * row['share']['mean']:.0f}" for name, row in acting.items()]
+    if shares:
+        text += f"\nSteps of the last phase in which ACA acts, %: {', '.join(shares)}.\n"
+    fill_page(docs / "concepts" / "mining.md", {"labels of a run": text})
+
+
 SOURCES = {
     "comparison": comparison,
     "recipes": recipes,
     "thresholds": thresholds,
     "shares": shares,
     "scene_statistics": scene_statistics,
+    "pseudo_labels": pseudo_labels,
 }
 """By their names on the command line."""
 
