@@ -42,6 +42,17 @@ def is_kept(path: Path, key: str) -> bool:
         return False
 
 
+def is_derived(path: Path) -> bool:
+    """Whether a file says that it was derived, from whatever it was."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()
+            return _KEY in image.info
+    # absent, or damaged in any way
+    except Exception:
+        return False
+
+
 def keep(path: Path, pixels: NDArray[np.uint8], key: str) -> None:
     """Write gray pixels ``(H, W)`` as a PNG that holds its key."""
     note = PngInfo()
