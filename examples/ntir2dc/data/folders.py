@@ -5,6 +5,7 @@ Everything derived is cached beside the run, never in the data folder, which may
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,11 @@ from ntir2dc.data.partners import by_name, partners_of
 from ntir2dc.data.samples import Source
 from ntir2dc.data.thermal import ThermalOptions, Tones, look_at_color, look_at_thermal, tell_tones, tones_of
 
-__all__ = ["Frame", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
+__all__ = ["Frame", "MissingLabelsError", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
+
+
+class MissingLabelsError(DataError):
+    """A folder without label maps of its color images."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +199,11 @@ def _label_folders(folder: Path) -> tuple[str, ...]:
     """Return the names of the folders that hold the labels of domain A: one, or those of two predictions."""
     kinds = ("labelsA",) if (folder / "labelsA").is_dir() else ("labels_pred1", "labels_pred2")
     if folder.is_dir() and not all(list_images(folder / kind) for kind in kinds):
-        raise DataError(f"{folder}: expected labelsA, or labels_pred1 and labels_pred2, with a map for each image")
+        command = f"python examples/label.py --input {shlex.quote(str(folder / 'trainA'))} --teacher NETWORK"
+        raise MissingLabelsError(
+            f"{folder}: expected labelsA, or labels_pred1 and labels_pred2, with a map for each image; they are "
+            f"predicted by {command} (docs/guides/labels.md)"
+        )
     return kinds
 
 
