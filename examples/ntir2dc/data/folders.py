@@ -18,7 +18,16 @@ from morn_losses import LabelFusion, LabelSpace, SemanticDenoiser
 from morn_losses.edges import canny_edges
 from morn_losses.functional import to_gray
 from ntir2dc.data.derived import is_kept, keep, key_of
-from ntir2dc.data.images import OWN_TONES, SUFFIXES, DataError, check_size, list_images, load_color, load_thermal
+from ntir2dc.data.images import (
+    OWN_TONES,
+    SUFFIXES,
+    DataError,
+    check_size,
+    list_images,
+    list_thermal,
+    load_color,
+    load_thermal,
+)
 from ntir2dc.data.maps import read_edges, read_known_labels
 from ntir2dc.data.partners import by_name, partners_of
 from ntir2dc.data.samples import Source
@@ -101,7 +110,7 @@ def prepare_training_data(
     """
     low, high = (float(threshold) for threshold in edge_thresholds)
     kinds = _label_folders(folder) if need_labels else ()
-    nights, mornings = list_images(folder / "trainB"), list_images(folder / "valB")
+    nights, mornings = list_thermal(folder / "trainB"), list_thermal(folder / "valB")
     tones, tones_val = (tones_of(paths, thermal or ThermalOptions()) for paths in (nights, mornings))
     edges_a = _EdgeMaps(cache / f"edgesA_{low:g}_{high:g}", low, high)
     edges_b = _EdgeMaps(cache / f"edgesB_{low:g}_{high:g}", low, high, tones)
@@ -176,7 +185,7 @@ def _checked(
     if not folder.is_dir():
         seen = "" if folder.is_absolute() else f", which is where {folder} lies from here"
         raise DataError(f"{folder.absolute()}: no such folder{seen}")
-    images = list_images(folder / f"train{domain}")
+    images = (list_thermal if domain == "B" else list_images)(folder / f"train{domain}")
     if not images:
         raise DataError(
             f"{folder / f'train{domain}'}: expected a folder with images ({', '.join(SUFFIXES)}), found none"
@@ -208,7 +217,7 @@ def _label_folders(folder: Path) -> tuple[str, ...]:
 
 
 def _validation_images(folder: Path) -> tuple[Path, ...]:
-    paths = list_images(folder / "valB")
+    paths = list_thermal(folder / "valB")
     by_name(paths)
     for path in paths:
         check_size(load_thermal(path)[1])
