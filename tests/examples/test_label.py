@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 import label
+from helpers.bright_teacher import Bright
 from helpers.image_files import exif_of
 from helpers.small_folder import write_folder
 from label import main
@@ -47,23 +47,6 @@ ADE20K = {
     94: "land, ground, soil", 102: "van", 116: "minibike, motorbike", 127: "bicycle, bike",
     136: "traffic light, traffic signal, stoplight",
 }  # fmt: skip
-
-
-@dataclass
-class Bright:
-    """Says by the brightness of a pixel which of four classes it is: road, van, roof, cat."""
-
-    name: str = "bright"
-    names: Mapping[int, str] = field(default_factory=lambda: {0: "Road", 1: "van", 2: "roof", 3: "cat"})
-    digest: str = "one"
-    sure: float = 0.9
-    seen: list[int] = field(default_factory=list)
-
-    def scores(self, images: Sequence[Image.Image]) -> Tensor:
-        self.seen.append(len(images))
-        levels = torch.stack([torch.from_numpy(np.array(image.convert("L"))).long() // 64 for image in images])
-        others = (1 - self.sure) / 3
-        return torch.nn.functional.one_hot(levels, 4).movedim(-1, 1) * (self.sure - others) + others
 
 
 @pytest.fixture
