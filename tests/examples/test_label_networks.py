@@ -32,7 +32,7 @@ def processor(kind: str, **options: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folders of a SegFormer and a Mask2Former."""
+    """The folders of a SegFormer, a Mask2Former and a OneFormer."""
     transformers.logging.disable_progress_bar()
     folder = tmp_path_factory.mktemp("networks")
     torch.manual_seed(0)
@@ -52,7 +52,28 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     transformers.Mask2FormerForUniversalSegmentation(queries).save_pretrained(folder / "mask2former")
     processor("Mask2Former", ignore_index=255).save_pretrained(folder / "mask2former")
+    write_oneformer(folder / "oneformer", backbone)
     return folder
+
+
+def write_oneformer(folder: Path, backbone: Any) -> None:
+    """Write a network that is told its task in words, with the words that it knows."""
+    config = transformers.OneFormerConfig(
+        backbone_config=backbone, num_queries=4, hidden_dim=32, mask_dim=32, conv_dim=32, encoder_feedforward_dim=8,
+        dim_feedforward=8, encoder_layers=1, decoder_layers=2, num_attention_heads=2, task_seq_len=8,
+        text_encoder_vocab_size=20, text_encoder_width=8, text_encoder_context_length=8, text_encoder_num_layers=1,
+        text_encoder_proj_layers=1, text_encoder_n_ctx=2, query_dec_layers=1, id2label=NAMES, is_training=False,
+    )  # fmt: skip
+    transformers.OneFormerForUniversalSegmentation(config).save_pretrained(folder)
+    classes = {str(i): {"name": name, "isthing": 0} for i, name in NAMES.items()}
+    (folder / "class_info.json").write_text(json.dumps(classes))
+    words = [*"semantic", "c</w>", "<unk>", "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = transformers.CLIPTokenizer(vocab={w: i for i, w in enumerate(dict.fromkeys(words))}, merges=[])
+    images = processor(
+        "OneFormer", repo_path=str(folder), class_info_file="class_info.json", num_text=2, num_labels=len(NAMES)
+    )
+    both = transformers.OneFormerProcessor(images, tokenizer, max_seq_length=8, task_seq_length=8)
+    both.save_pretrained(folder)
 
 
 @pytest.fixture
@@ -73,15 +94,17 @@ def test_a_network_of_pixels_labels_as_its_own_library_does(networks: Path, imag
     assert len(expected.unique()) > 1
 
 
-def test_a_network_of_queries_labels_as_its_own_library_does(networks: Path, image: Image.Image) -> None:
-    teacher = load_teacher(str(networks / "mask2former"), CPU)
+@pytest.mark.parametrize("kind", ["mask2former", "oneformer"])
+def test_a_network_of_queries_labels_as_its_own_library_does(networks: Path, image: Image.Image, kind: str) -> None:
+    teacher = load_teacher(str(networks / kind), CPU)
     scores = teacher.scores([image])
     assert scores.shape == (1, 4, 20, 24)
     assert float(scores.sum(1).max()) <= 1 + 1e-5
+    task = {"task_inputs": ["semantic"]} if kind == "oneformer" else {}
     with torch.inference_mode():
-        output = teacher.model(**teacher.processor(images=[image], return_tensors="pt"))
+        output = teacher.model(**teacher.processor(images=[image], return_tensors="pt", **task))
     (expected,) = teacher.processor.post_process_semantic_segmentation(output, target_sizes=[(20, 24)])
-    # there by way of 384 x 384 pixels, which moves borders
+    # there masks are resized otherwise, which moves borders
     assert float((scores[0].argmax(0) == expected).float().mean()) > 0.9
 
 
