@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 import label
+import prepare_data
 from helpers.bright_teacher import Bright
 from helpers.image_files import exif_of
 from helpers.small_folder import write_folder
@@ -239,10 +240,14 @@ def test_a_stopped_call_keeps_what_is_done(
     assert "2 maps written" in capsys.readouterr().out
 
 
-def test_maps_of_others_are_left(folder: Path, use: Any, capsys: Capture) -> None:
+@pytest.mark.parametrize("prepared", [False, True])
+def test_maps_of_others_are_left(folder: Path, use: Any, prepared: bool, capsys: Capture) -> None:
     use(net=Bright())
-    (folder / "labelsA").mkdir()
-    Image.fromarray(np.full((20, 24), 7, np.uint8)).save(folder / "labelsA" / "a1.png")
+    place = folder / ("own" if prepared else "labelsA")
+    place.mkdir()
+    Image.fromarray(np.full((20, 24), 7, np.uint8)).save(place / "a1.png")
+    if prepared:
+        assert prepare_data.main(place, folder / "labelsA", labels=True, cover=None, crop=None) == 0
     assert main(folder / "trainA", "net") == 1
     assert "a1.png: was not written by this command and is left as it is (--overwrite)" in capsys.readouterr().err
     assert labels(folder / "labelsA" / "a1.png") == [7] * 4

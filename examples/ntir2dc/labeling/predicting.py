@@ -14,13 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from morn_losses import LabelSpace
-from ntir2dc.data.derived import is_derived, is_kept, keep, key_of
+from ntir2dc.data.derived import is_kept, keep, keeper_of, key_of
 from ntir2dc.data.images import check_size, load_color, to_image
 from ntir2dc.data.maps import read_labels
 from ntir2dc.data.samples import DataError
 from ntir2dc.files import attempt
 from ntir2dc.labeling.names import Matching
 from ntir2dc.labeling.teacher import Teacher
+
+KEEPER = "label.py"
 
 Watch = Callable[[Sequence[Path]], Iterable[Path]]
 
@@ -116,7 +118,7 @@ def label_images(
                     outcome.kept += 1
                     outcome.count(read_labels(target).numpy().astype(np.uint8))
                     continue
-                if target.exists() and not is_derived(target) and not options.overwrite:
+                if target.exists() and keeper_of(target) != KEEPER and not options.overwrite:
                     raise DataError(f"{target}: was not written by this command and is left as it is (--overwrite)")
                 pixels, source = load_color(path)
                 check_size(source)
@@ -133,7 +135,7 @@ def label_images(
                 f"{teacher.name}: out of memory; with a smaller --batch_size or --device cpu the same command goes on"
             ) from None
         for (target, key, _), one in zip(batch, labels.cpu().numpy(), strict=True):
-            if attempt(partial(keep, target, one, key), target, problems, one_of_many=True):
+            if attempt(partial(keep, target, one, key, KEEPER), target, problems, one_of_many=True):
                 outcome.written += 1
                 outcome.count(one)
 

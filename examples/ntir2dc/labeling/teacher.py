@@ -29,7 +29,7 @@ class Teacher(Protocol):
 
     @property
     def digest(self) -> str:
-        """What tells it from other networks: a hash of its weights."""
+        """What tells it from other networks: a hash of its weights and settings."""
 
     def scores(self, images: Sequence[Image.Image]) -> Tensor:
         """Return ``(B, K, H, W)`` in [0, 1], at most 1 in sum over the classes, for RGB images of one size."""
@@ -57,7 +57,8 @@ class PretrainedTeacher:
             processor.do_center_crop = False
         config: Any = model.config
         self.names: Mapping[int, str] = {int(i): str(label) for i, label in config.id2label.items()}
-        self.digest = digest_of(self.model)
+        images = getattr(processor, "image_processor", processor)
+        self.digest = digest_of(self.model, images.to_json_string())
 
     @torch.inference_mode()
     def scores(self, images: Sequence[Image.Image]) -> Tensor:
@@ -100,9 +101,9 @@ def of_queries(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
     return scores / scores.sum(1, keepdim=True).clamp_min(1)
 
 
-def digest_of(network: nn.Module) -> str:
-    """Return a hash of a network's weights."""
-    digest = hashlib.sha256()
+def digest_of(network: nn.Module, settings: str = "") -> str:
+    """Return a hash of a network's weights, and of what its input is made by."""
+    digest = hashlib.sha256(settings.encode())
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
