@@ -21,6 +21,7 @@ from morn_losses import CITYSCAPES, LabelSpace
 from ntir2dc.console import call, counted, escape_what_cannot_be_shown
 from ntir2dc.data.images import SUFFIXES, DataError, list_images
 from ntir2dc.data.partners import by_name
+from ntir2dc.data.thermal import look_at_color
 from ntir2dc.files import check_writable
 from ntir2dc.labeling.names import Matching, match_names
 from ntir2dc.labeling.predicting import Options, Outcome, label_images
@@ -118,6 +119,8 @@ def main(
         networks = [load_teacher(name, choose_device(device), offline=offline) for name in wanted]
         matchings = [match_names(network.names, space, names, network.name) for network in networks]
         check_names(names or {}, networks)
+        for text in look_at_color(images, input):
+            print(f"label: warning: {text}", file=sys.stderr)
         folders = folders_of(input, output, len(wanted))
         for network, matching, folder in zip(networks, matchings, folders, strict=True):
             tell_matching(network, matching)

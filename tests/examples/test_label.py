@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from morn_losses.label_spaces import ADE20K_TO_CITYSCAPES, COCO_TO_CITYSCAPES
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.maps import read_labels
 from ntir2dc.data.samples import DataError
+from ntir2dc.labeling import predicting
 from ntir2dc.labeling.names import Matching, match_names
 from ntir2dc.labeling.predicting import choose
 from ntir2dc.labeling.sheet import save_label_sheet, with_legend
@@ -234,7 +236,7 @@ def test_a_stopped_call_keeps_what_is_done(
         patch.setattr(label, "counted", stopping)
         assert main(folder / "trainA", "net") == 1
     captured = capsys.readouterr()
-    assert captured.err == "label: stopped; the same command goes on from here\n"
+    assert captured.err.endswith("label: stopped; the same command goes on from here\n")
     assert f"1 maps written to {folder / 'labelsA'}" in captured.out
     assert main(folder / "trainA", "net") == 0
     assert "2 maps written" in capsys.readouterr().out
@@ -256,6 +258,30 @@ def test_maps_of_others_are_left(folder: Path, use: Any, prepared: bool, capsys:
     assert labels(folder / "labelsA" / "a1.png")[0] == 0
 
 
+def test_a_full_disk_ends_it_at_once(folder: Path, use: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    teacher = Bright()
+    use(net=teacher)
+    with monkeypatch.context() as patch:
+        patch.setattr(predicting, "keep", full)
+        assert main(folder / "trainA", "net") == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert teacher.seen == [1]
+    assert main(folder / "trainA", "net") == 0
+
+
+def test_a_folder_of_the_other_domain_is_warned_of(folder: Path, use: Any, capsys: Capture) -> None:
+    use(net=Bright())
+    assert main(folder / "trainA", "net") == 0
+    assert f"label: warning: {folder / 'trainA'}: 3 of 3 images looked at are gray" in capsys.readouterr().err
+    for path in (folder / "trainA").iterdir():
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+    assert main(folder / "trainA", "net") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_damaged_image_and_one_of_another_size_end_nothing(folder: Path, use: Any, capsys: Capture) -> None:
     teacher = Bright()
     use(net=teacher)
@@ -263,7 +289,7 @@ def test_a_damaged_image_and_one_of_another_size_end_nothing(folder: Path, use: 
     (folder / "trainA" / "a1.png").rename(folder / "trainA" / "b1 ü.png")
     Image.new("RGB", (30, 26), (10, 10, 10)).save(folder / "trainA" / "c.png", exif=exif_of(6))
     assert main(folder / "trainA", "net", batch_size=8) == 1
-    assert capsys.readouterr().err.startswith(f"label: {folder / 'trainA' / 'a1.jpg'}: ")
+    assert f"label: {folder / 'trainA' / 'a1.jpg'}: " in capsys.readouterr().err
     assert teacher.seen == [3, 1]
     assert sorted(path.stem for path in (folder / "labelsA").iterdir()) == ["a0", "a2", "b1 ü", "c"]
     # as the photograph is shown
@@ -362,6 +388,7 @@ def test_the_sheet_shows_images_maps_and_every_class(folder: Path, use: Any, tmp
     alone = np.array(with_legend(Image.new("RGB", (40, 10)), CITYSCAPES))
     road = (alone == CITYSCAPES.palette[0]).all(-1)
     pixels = (sheet == CITYSCAPES.palette[0]).all(-1).sum()
-    assert pixels == road.sum() + 3 * 5 * 24
+    # small images are shown larger, 13 times here
+    assert pixels == road.sum() + 3 * (5 * 13) * (24 * 13)
     save_label_sheet(tmp_path / "none.png", [], [folder / "labelsA"], CITYSCAPES)
     assert not (tmp_path / "none.png").exists()

@@ -27,7 +27,7 @@ def save_label_sheet(path: Path, images: Sequence[Path], folders: Sequence[Path]
     rows = []
     for image in (whole[place] for place in places):
         maps = [read_labels(folder / f"{image.stem}.png") for folder in folders]
-        rows.append([_small(to_image(read_color(image))), *(_small(colorize_labels(one, space)) for one in maps)])
+        rows.append([_fitted(to_image(read_color(image))), *(_fitted(colorize_labels(one, space)) for one in maps)])
     if not rows:
         return
     sheet = contact_sheet(rows, ["image", *(folder.name for folder in folders)])
@@ -54,6 +54,9 @@ def with_legend(sheet: Image.Image, space: LabelSpace) -> Image.Image:
     return whole
 
 
-def _small(picture: Image.Image) -> Image.Image:
+def _fitted(picture: Image.Image) -> Image.Image:
+    """Return a picture that fills a place of the sheet, each pixel one or several."""
+    enlarged = max(1, _SIDE // max(picture.size))
+    picture = picture.resize((picture.width * enlarged, picture.height * enlarged), Image.Resampling.NEAREST)
     picture.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)
     return picture
