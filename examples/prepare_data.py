@@ -77,8 +77,8 @@ def tell_plan(plan: Plan, output: Path, named: bool) -> None:
     """Print what is left out and why, and for a data set what was found."""
     if named:
         print(f"found {plan.root}")
-        for note in plan.notes:
-            print(f"  {note}")
+    for note in plan.notes:
+        print(f"  {note}" if named else note)
     for reason, paths in plan.skipped.items():
         shown = ", ".join(str(path.relative_to(plan.root)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
         print(f"left out {len(paths)}: {reason} ({shown})")
@@ -172,6 +172,8 @@ def main(
         check_options(dataset, thermal, labels, images, recursive, wanted, every, visible)
         if input.resolve() == output.resolve():
             raise DataError(f"{output}: is the input; choose another folder")
+        if recursive and input.resolve() in output.resolve().parents:
+            raise DataError(f"{output}: lies in the input, all of which is read; choose another folder")
         check_writable(output)
         if dataset == "flir_v1":
             plan = plan_v1(input, wanted, lambda paths: counted(paths, "day or night"))
@@ -183,20 +185,21 @@ def main(
             plan = plan_folder(input, "thermal" if thermal else "labels" if labels else "color", images, recursive)
         if boxes is not None:
             plan.categories = {}
+            plan.frames = [replace(frame, truth=None) for frame in plan.frames]
             plan.mark(read_coco(boxes), "thermal" if named else None)
         plan.refuse_doubles()
         problems += plan.problems
         tell_plan(plan, output, named)
+        if plan.judged and not dry_run:
+            write_review(output, plan.judged, brightness)
+            print(f"look at {output / TABLE} and the picture beside it; what you correct there counts next time")
+        if not plan.frames:
+            raise DataError(f"{plan.root}: no frame is left to write")
         if dry_run:
             for folder in dict.fromkeys(frame.folder for frame in plan.frames):
                 frames = [frame for frame in plan.frames if frame.folder == folder]
                 print(f"{len(frames)} images would go to {output / folder}, as {frames[0].name}.png")
         else:
-            if plan.judged:
-                write_review(output, plan.judged, brightness)
-                print(f"look at {output / TABLE} and the picture beside it; what you correct there counts next time")
-            if not plan.frames:
-                raise DataError(f"{plan.root}: no frame is left to write")
             write_all(plan, output, options, outcome, problems, named)
     except KeyboardInterrupt:
         problems.append("stopped; the same command goes on from here")

@@ -2,6 +2,7 @@
 
 python examples/train_morngan.py --preset demo --out runs/demo
 python examples/train_morngan.py --preset mini --data DIR --out runs/mini
+python examples/train_morngan.py --preset mini --data DIR --out runs/mini --labels none
 python examples/train_morngan.py --out runs/mini --resume
 python examples/train_morngan.py --init_from runs/mini --data OTHER --out runs/tuned --epochs 10
 """
@@ -27,7 +28,7 @@ from jsonargparse import ArgumentParser
 from morn_losses import CITYSCAPES
 from ntir2dc.arguments import ALONE, switches, usage_of, with_values
 from ntir2dc.config import TrainConfig, from_dict, from_stored, make_config, to_dict
-from ntir2dc.data.folders import TrainingData, prepare_training_data
+from ntir2dc.data.folders import MissingLabelsError, TrainingData, prepare_training_data
 from ntir2dc.data.images import DataError
 from ntir2dc.methods import METHODS
 from ntir2dc.parallel.launching import GONE, end_with_launcher, is_launched, launch
@@ -48,6 +49,9 @@ PREPARING = {
     "kaist": "python examples/prepare_data.py --dataset kaist --input KAIST --output data/kaist",
 }
 """What makes the data folder of a preset that has a data set of its own."""
+
+NEEDS_LABELS = ("sc", "sdp", "mgca", "looks", "early_fa")
+"""The modules that label maps of the color images are needed for."""
 
 
 class Parser(ArgumentParser):
@@ -78,6 +82,13 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
         "--config", action="config", help="YAML or JSON file with options; config.json of a run is one."
     )
     parser.add_argument("--resume", action="store_true", help="Go on from the newest checkpoint in --out.")
+    parser.add_argument(
+        "--labels",
+        choices=("given", "none"),
+        default="given",
+        help="none trains without label maps: switches off the modules that need them, sc, sdp, mgca, looks and "
+        "early_fa; CGR then takes the whole image for background.",
+    )
     parser.add_class_arguments(TrainConfig)
     try:
         base = make_config(known.preset or "demo", known.variant or "paper", known.method or "morngan")
@@ -93,8 +104,12 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     options = parser.parse_args(with_values(arguments, switches(TrainConfig)))
     resume = bool(options.pop("resume"))
     options.pop("config", None)
+    without = options.pop("labels") == "none"
+    plain = options.as_dict()
+    if without:
+        plain["modules"] |= dict.fromkeys(NEEDS_LABELS, False)
     try:
-        return from_dict(options.as_dict()), resume
+        return from_dict(plain), resume
     except ValueError as error:
         parser.error(str(error))
 
@@ -196,6 +211,8 @@ def run(config: TrainConfig, resume: bool, world: World) -> int:
                 trainer.save_config()
             trainer.fit()
             world.wait()
+    except MissingLabelsError as error:
+        return fail(f"error: {error}. --labels none trains without them")
     except (LockedError, DataError, CheckpointError, WeightsError, NonFiniteLossError, RunError) as error:
         return fail(f"error: {error}")
     except OSError as error:  # a full disk, most of the time

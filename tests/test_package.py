@@ -58,6 +58,7 @@ def test_the_examples_need_the_extra_train_and_nothing_else() -> None:
     found = imported("examples")
     assert {"torch", "pillow", "jsonargparse"} <= set(found)
     assert found.pop("lightning") == {"examples/recipes/lightning_module.py"}
+    assert found.pop("transformers", set()) <= {"examples/ntir2dc/labeling/teacher.py"}
     # the wheel of pytorch-lightning holds a copy of lightning_fabric
     assert found.pop("pytorch-lightning", set()) <= {"examples/ntir2dc/parallel/world.py"}
     assert "lightning-fabric" in TRAIN
@@ -69,7 +70,8 @@ def test_the_examples_need_the_extra_train_and_nothing_else() -> None:
 
 def test_the_tests_need_nothing_but_the_extra_dev() -> None:
     (own,) = (r for r in map(Requirement, EXTRAS["dev"]) if r.name == PROJECT["name"])
-    assert own.extras == set(EXTRAS) - {"dev"}
+    # tests of what is large to install are skipped without it
+    assert own.extras == set(EXTRAS) - {"dev", "teacher"}
     everything = CORE.union(*(names(extra) for extra in EXTRAS.values()))
     # pytest brings packaging and, where Python has none, tomli; jsonargparse brings pyyaml, torch typing_extensions
     # the peers of the benchmarks are skipped where they are not installed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,6 +327,26 @@ def test_subfolders_are_named_or_taken(tmp_path: Path, capsys: Capture) -> None:
     assert "left out 1: not an image (.md) (V000/notes.md)" in capsys.readouterr().out
 
 
+def test_what_is_written_is_not_read_again(tmp_path: Path, capsys: Capture) -> None:
+    save(tmp_path / "in" / "a" / "x.png", gray(0))
+    (tmp_path / "in" / "a" / "again").symlink_to(tmp_path / "in")
+    options = {"thermal": True, "recursive": True, **SMALL}
+    assert main(tmp_path / "in", tmp_path / "in" / "out", **options) == 1
+    assert f"{tmp_path / 'in' / 'out'}: lies in the input" in capsys.readouterr().err
+    assert main(tmp_path / "in", tmp_path / "out", **options) == 0
+    assert [path.stem for path in (tmp_path / "out").iterdir()] == ["a_x"]
+    assert "left out 1: link to a folder above (a/again)" in capsys.readouterr().out
+
+
+def test_a_tree_of_which_nothing_is_left_is_no_success(tmp_path: Path, capsys: Capture) -> None:
+    tree = write_flir_v1(tmp_path / "FLIR")
+    for part in ("train", "val"):
+        shutil.rmtree(tree / part / "RGB")
+    for dry_run in (True, False):
+        assert main(tree, tmp_path / "out", "flir_v1", dry_run=dry_run, **SMALL) == 1
+        assert "FLIR: no frame is left to write" in capsys.readouterr().err
+
+
 def test_names_that_fall_together_are_problems(tmp_path: Path, capsys: Capture) -> None:
     save(tmp_path / "in" / "a" / "b.png", gray(0))
     save(tmp_path / "in" / "a_b.png", gray(1))
@@ -397,6 +419,60 @@ def test_boxes_of_a_folder_come_from_a_file_and_lie_beside_it(tmp_path: Path, ca
     content = json.loads((tmp_path / "data" / "boxes" / "valB.json").read_text())
     assert [(image["id"], image["file_name"]) for image in content["images"]] == [(1, "a.png"), (2, "c.png")]
     assert [(mark["id"], mark["image_id"]) for mark in content["annotations"]] == [(1, 1), (2, 2), (3, 2)]
+
+
+def test_a_file_of_boxes_stands_for_those_of_the_tree(tmp_path: Path) -> None:
+    tree = write_kaist(tmp_path / "KAIST", 1)
+    path = coco(tmp_path / "boxes.json", {"set09_V000_I00000.png": [(2, 2, 8, 8)]})
+    assert main(tree, tmp_path / "out", "kaist", boxes=path, **WHOLE) == 0
+    # the other frames have cyclists, which the file does not know
+    content = json.loads((tmp_path / "out" / "boxes" / "valB.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["set09_V000_I00000.png"]
+    assert not (tmp_path / "out" / "boxes" / "trainB.json").exists()
+
+
+@pytest.mark.parametrize(("listed", "status"), [("a.png", 0), ("other.png", 1)])
+def test_frames_that_a_file_of_boxes_does_not_list_are_counted(
+    tmp_path: Path, listed: str, status: int, capsys: Capture
+) -> None:
+    for name in "ab":
+        save(tmp_path / "in" / f"{name}.png", gray(ord(name)))
+    path = coco(tmp_path / "boxes.json", {listed: [(2, 2, 8, 8)]})
+    assert main(tmp_path / "in", tmp_path / "out", thermal=True, boxes=path, **WHOLE) == status
+    told = capsys.readouterr()
+    assert ("boxes for 1 of 2 frames" in told.out) == (status == 0)
+    assert (f"{path}: lists none of the 2 frames" in told.err) == (status == 1)
+
+
+def test_files_of_boxes_as_other_programs_write_them(tmp_path: Path, capsys: Capture) -> None:
+    save(tmp_path / "in" / unicodedata.normalize("NFD", "é.png"), gray(0))
+    path = coco(tmp_path / "boxes.json", {unicodedata.normalize("NFC", "é.png"): [(2, 2, 8, 8)]})
+    content = json.loads(path.read_text())
+    content["images"].append({**content["images"][0], "id": 7})  # listed twice
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(content).encode())
+    assert main(tmp_path / "in", tmp_path / "out", thermal=True, boxes=path, **WHOLE) == 0
+    assert [m["bbox"] for m in json.loads((tmp_path / "boxes" / "out.json").read_text())["annotations"]] == [
+        [2, 2, 8, 8]
+    ]
+    path.write_text(json.dumps({**content, "annotations": None}))
+    assert main(tmp_path / "in", tmp_path / "new", thermal=True, boxes=path, **WHOLE) == 1
+    assert "boxes.json: expected COCO JSON with images, annotations and categories" in capsys.readouterr().err
+
+
+def test_classes_that_boxes_of_other_frames_hold_by_are_left(tmp_path: Path, capsys: Capture) -> None:
+    save(tmp_path / "in" / "a.png", gray(0))
+    path = coco(tmp_path / "boxes.json", {"a.png": [(2, 2, 8, 8)]})
+    options = {"thermal": True, "boxes": path, **WHOLE}
+    assert main(tmp_path / "in", tmp_path / "data" / "trainB", **options) == 0
+    content = json.loads(path.read_text())
+    content["categories"].insert(0, {"id": 0, "name": "dog"})
+    path.write_text(json.dumps(content))
+    assert main(tmp_path / "in", tmp_path / "data" / "valB", **options) == 1
+    assert "classes.txt: lists other classes than these boxes, for trainB.json" in capsys.readouterr().err
+    assert (tmp_path / "data" / "boxes" / "classes.txt").read_text() == "person\ncar\n"
+    # alone it may change
+    assert main(tmp_path / "in", tmp_path / "data" / "trainB", **options) == 0
+    assert (tmp_path / "data" / "boxes" / "classes.txt").read_text() == "dog\nperson\ncar\n"
 
 
 def test_a_foreign_file_of_boxes_is_left(tmp_path: Path, capsys: Capture) -> None:

@@ -19,6 +19,7 @@ from ntir2dc.config import from_dict, to_dict
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.images import list_images, read_thermal, to_image
 from ntir2dc.data.pairing import MemoryCrops, PairedCrops
+from ntir2dc.data.samples import DataError
 from ntir2dc.data.thermal import (
     ThermalOptions,
     Tones,
@@ -256,3 +257,20 @@ def test_colorizing_reads_frames_as_training_did_unless_told(tmp_path: Path, dee
     assert "a sequence flickers" in capsys.readouterr().err
     assert colorize.main(folder, tmp_path / "no", run, thermal=colorize.ThermalAsked("wide")) == 1
     assert "thermal.range: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["trainB", "valB"])
+def test_arrays_among_the_frames_are_named_with_what_takes_them_apart(tmp_path: Path, name: str) -> None:
+    folder = write_folder(tmp_path / "data", single=True)
+    np.save(folder / name / "night.npy", np.zeros((3, 40, 48), np.uint16))
+    with pytest.raises(DataError, match=r"night.npy: is an array, .* python examples/prepare_data.py --input FOLDER"):
+        prepare_training_data(folder, tmp_path / "cache", CITYSCAPES, crop=32)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_stack_among_the_frames_is_named_with_what_takes_it_apart(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", single=True)
+    pages = [Image.fromarray(np.full((40, 48), 7000 + page, np.uint16)) for page in range(3)]
+    pages[0].save(folder / "trainB" / "b9.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"b9.tif: holds 3 pictures, .* as prepare_data.py --thermal true does"):
+        prepare_training_data(folder, tmp_path / "cache", CITYSCAPES, crop=32)

@@ -83,6 +83,24 @@ def test_wrong_flags_are_named(arguments: list[str], message: str, capsys: pytes
     assert error.count("\n") <= 3
 
 
+def test_without_labels_the_trainer_says_what_to_do_before_it_computes_edges(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(data_folder / "labels_pred2")
+    common = ["--preset=mini", f"--data={data_folder}", *TINY, "--max_steps=1"]
+    assert main([*common, f"--out={tmp_path / 'run'}"]) == 1
+    told = capsys.readouterr().err
+    assert f"python examples/label.py --input {data_folder / 'trainA'} --teacher NETWORK" in told
+    assert told.endswith("--labels none trains without them\n")
+    assert not (tmp_path / "run" / "cache").exists()
+    shutil.rmtree(data_folder / "labels_pred1")
+    assert main([*common, f"--out={tmp_path / 'free'}", "--labels=none"]) == 0
+    stored = json.loads((tmp_path / "free" / "config.json").read_text())["modules"]
+    assert [name for name, on in stored.items() if on] == ["cgr", "sr"]
+    # the run keeps that
+    assert main([f"--out={tmp_path / 'free'}", "--resume", "--max_steps=2"]) == 0
+
+
 def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--help"])

@@ -106,3 +106,25 @@ def write_kaist(root: Path, frames: int = 22) -> Path:
                 text.parent.mkdir(parents=True, exist_ok=True)
                 text.write_text("% bbGt version=3\nperson 20 16 8 12 0 0 0 0 0 0 0\ncyclist 60 40 4 4 1 0 0 0 0 0 0\n")
     return root
+
+
+def street(seed: int, *, black_hot: bool = False) -> np.ndarray:
+    """Return counts of a cold sky over a warm road, 100 a kelvin; turned around where the cold is bright."""
+    height = np.linspace(0, 1, SIZE[1])[:, None].repeat(SIZE[0], 1)
+    noise = np.random.default_rng(seed).integers(-40, 41, height.shape)
+    counts = 27000 + 2500 * height + noise
+    return np.rint(57000 - counts if black_hot else counts).astype(np.uint16)
+
+
+def write_camera(root: Path, frames: int = 5) -> Path:
+    """Write what a radiometric camera leaves: black-hot counts in stacks of pages and an array; pictures of the day."""
+    for number in range(2):
+        pages = [Image.fromarray(street(10 * number + page, black_hot=True)) for page in range(frames)]
+        path = root / "night" / f"drive {number}" / "FLIR0001.tiff"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+    (root / "test").mkdir(parents=True, exist_ok=True)
+    np.save(root / "test" / "night.npy", np.stack([street(90 + page, black_hot=True) for page in range(2)]))
+    for number in range(2):
+        save(root / "day" / f"straße {number}.jpg", color(120, number))
+    return root

@@ -18,7 +18,7 @@ from ntir2dc.files import write_atomically
 RECIPE = 1
 """Counts the changes to how pictures are derived: what was made before is made anew."""
 
-_KEY = "made from"
+_KEY, _KEEPER = "made from", "kept by"
 
 
 def key_of(sources: Iterable[Path], options: object) -> str:
@@ -42,10 +42,23 @@ def is_kept(path: Path, key: str) -> bool:
         return False
 
 
-def keep(path: Path, pixels: NDArray[np.uint8], key: str) -> None:
-    """Write gray pixels ``(H, W)`` as a PNG that holds its key."""
+def keeper_of(path: Path) -> str | None:
+    """Return which command wrote a file by :func:`keep`, or None."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()
+            return image.info.get(_KEEPER)
+    # absent, or damaged in any way
+    except Exception:
+        return None
+
+
+def keep(path: Path, pixels: NDArray[np.uint8], key: str, keeper: str | None = None) -> None:
+    """Write gray pixels ``(H, W)`` as a PNG that holds its key, and the command that keeps it if there is one."""
     note = PngInfo()
     note.add_text(_KEY, key)
+    if keeper is not None:
+        note.add_text(_KEEPER, keeper)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=note)
     write_atomically(path, buffer.getvalue())

@@ -5,6 +5,7 @@ Everything derived is cached beside the run, never in the data folder, which may
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +18,26 @@ from morn_losses import LabelFusion, LabelSpace, SemanticDenoiser
 from morn_losses.edges import canny_edges
 from morn_losses.functional import to_gray
 from ntir2dc.data.derived import is_kept, keep, key_of
-from ntir2dc.data.images import OWN_TONES, SUFFIXES, DataError, check_size, list_images, load_color, load_thermal
+from ntir2dc.data.images import (
+    OWN_TONES,
+    SUFFIXES,
+    DataError,
+    check_size,
+    list_images,
+    list_thermal,
+    load_color,
+    load_thermal,
+)
 from ntir2dc.data.maps import read_edges, read_known_labels
 from ntir2dc.data.partners import by_name, partners_of
 from ntir2dc.data.samples import Source
 from ntir2dc.data.thermal import ThermalOptions, Tones, look_at_color, look_at_thermal, tell_tones, tones_of
 
-__all__ = ["Frame", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
+__all__ = ["Frame", "MissingLabelsError", "TrainingData", "check_training_data", "prepare_training_data", "read_edges"]
+
+
+class MissingLabelsError(DataError):
+    """A folder without label maps of its color images."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ def prepare_training_data(
     """
     low, high = (float(threshold) for threshold in edge_thresholds)
     kinds = _label_folders(folder) if need_labels else ()
-    nights, mornings = list_images(folder / "trainB"), list_images(folder / "valB")
+    nights, mornings = list_thermal(folder / "trainB"), list_thermal(folder / "valB")
     tones, tones_val = (tones_of(paths, thermal or ThermalOptions()) for paths in (nights, mornings))
     edges_a = _EdgeMaps(cache / f"edgesA_{low:g}_{high:g}", low, high)
     edges_b = _EdgeMaps(cache / f"edgesB_{low:g}_{high:g}", low, high, tones)
@@ -171,7 +185,7 @@ def _checked(
     if not folder.is_dir():
         seen = "" if folder.is_absolute() else f", which is where {folder} lies from here"
         raise DataError(f"{folder.absolute()}: no such folder{seen}")
-    images = list_images(folder / f"train{domain}")
+    images = (list_thermal if domain == "B" else list_images)(folder / f"train{domain}")
     if not images:
         raise DataError(
             f"{folder / f'train{domain}'}: expected a folder with images ({', '.join(SUFFIXES)}), found none"
@@ -194,12 +208,16 @@ def _label_folders(folder: Path) -> tuple[str, ...]:
     """Return the names of the folders that hold the labels of domain A: one, or those of two predictions."""
     kinds = ("labelsA",) if (folder / "labelsA").is_dir() else ("labels_pred1", "labels_pred2")
     if folder.is_dir() and not all(list_images(folder / kind) for kind in kinds):
-        raise DataError(f"{folder}: expected labelsA, or labels_pred1 and labels_pred2, with a map for each image")
+        command = f"python examples/label.py --input {shlex.quote(str(folder / 'trainA'))} --teacher NETWORK"
+        raise MissingLabelsError(
+            f"{folder}: expected labelsA, or labels_pred1 and labels_pred2, with a map for each image; they are "
+            f"predicted by {command} (docs/guides/labels.md)"
+        )
     return kinds
 
 
 def _validation_images(folder: Path) -> tuple[Path, ...]:
-    paths = list_images(folder / "valB")
+    paths = list_thermal(folder / "valB")
     by_name(paths)
     for path in paths:
         check_size(load_thermal(path)[1])

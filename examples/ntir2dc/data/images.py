@@ -8,6 +8,7 @@ becomes black and white is chosen in ``thermal``.
 from __future__ import annotations
 
 import io
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "DataError",
     "check_size",
     "list_images",
+    "list_thermal",
     "load_color",
     "load_thermal",
     "read_color",
@@ -52,6 +54,22 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def list_thermal(folder: Path) -> list[Path]:
+    """Return the image files of a folder of thermal frames, one frame a file.
+
+    Raises:
+        DataError: arrays of numpy among them, which would be passed over.
+    """
+    arrays = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".npy") if folder.is_dir() else []
+    if arrays:
+        raise DataError(
+            f"{arrays[0]}: is an array, and here a file is an image of one frame; move it into another folder, and "
+            f"python examples/prepare_data.py --input FOLDER --output {shlex.quote(str(folder))} --thermal makes an "
+            "image of each frame"
+        )
+    return list_images(folder)
 
 
 def check_size(source: Source, least: int = SMALLEST, what: str = "the 8 x 8 that the networks take") -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from morn_losses import LabelSpace
-from ntir2dc.data.images import OWN_TONES, DataError, check_size, list_images, load_thermal, read_color
+from ntir2dc.data.images import OWN_TONES, DataError, check_size, list_images, list_thermal, load_thermal, read_color
 from ntir2dc.data.maps import read_known_labels, read_labels
 from ntir2dc.data.partners import by_name, partners_of
 from ntir2dc.data.thermal import Tones
@@ -44,7 +44,7 @@ def list_cases(folder: Path, limit: int = 0) -> list[dict[str, Path]]:
     Raises:
         DataError: no night images, a partner folder that lacks some of their names, or two files of one name.
     """
-    nights = list_images(folder / "valB")
+    nights = list_thermal(folder / "valB")
     if not nights:
         raise DataError(f"{folder / 'valB'}: expected night thermal images to evaluate on, found none")
     by_name(nights)

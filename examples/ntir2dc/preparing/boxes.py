@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from ntir2dc.preparing.geometry import Placement, Size, as_text
 
 KAIST_CATEGORIES = {1: "person", 2: "people", 3: "cyclist", 4: "person?"}
 """The marks of KAIST: one person, a group, a cyclist, and where the annotator was in doubt."""
+
+CLASSES = "classes.txt"
+"""The names of the classes of YOLO's files, of all folders of boxes beside it."""
 
 _MADE_BY = "prepare_data.py"
 # what is written anew, and outlines, which are not moved
@@ -52,7 +56,8 @@ class Coco:
     problems: list[str]
 
     def __post_init__(self) -> None:
-        places = {name: PurePosixPath(name) for name in self.truths}
+        # accents may be composed otherwise than in the name of the file
+        places = {name: PurePosixPath(unicodedata.normalize("NFC", name)) for name in self.truths}
         # a JPEG that was marked is the same frame as its TIFF of 16 bits, in another folder
         stems = Counter(place.stem for place in places.values())
         self._names = {place.stem: name for name, place in places.items() if stems[place.stem] == 1}
@@ -60,7 +65,7 @@ class Coco:
 
     def key_of(self, image: Path) -> str | None:
         """Return the name under which the file knows an image: the longest that its path ends in, but for suffixes."""
-        parts = (*image.parent.parts, image.stem)
+        parts = [unicodedata.normalize("NFC", part) for part in (*image.parent.parts, image.stem)]
         ends = ("/".join(parts[first:]) for first in range(len(parts)))
         return next((self._names[end] for end in ends if end in self._names), None)
 
@@ -96,10 +101,10 @@ def read_coco(path: Path) -> Coco:
         DataError: a file that is missing or is no COCO JSON.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         images = {entry["id"]: entry for entry in content["images"]}
         categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
-        marks = content.get("annotations", [])
+        marks = list(content.get("annotations", []))
         names = {key: PurePosixPath(str(entry["file_name"]).replace("\\", "/")) for key, entry in images.items()}
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
@@ -115,7 +120,11 @@ def read_coco(path: Path) -> Coco:
         more = {key: value for key, value in mark.items() if key not in _OWN_FIELDS}
         left, top, width, height = map(float, mark["bbox"])
         boxes[mark["image_id"]].append(Box(mark["category_id"], left, top, width, height, more))
-    truths = {str(names[key]): Truth(tuple(boxes[key]), _size(entry)) for key, entry in images.items()}
+    truths: dict[str, Truth] = {}
+    for key, entry in images.items():
+        # an image may be listed twice
+        before = truths.get(str(names[key]), Truth(()))
+        truths[str(names[key])] = Truth((*before.boxes, *boxes[key]), _size(entry))
     problems = [f"{path}: {count} boxes left out, {reason}" for reason, count in wrong.items()]
     return Coco(path, truths, categories, problems)
 
@@ -153,7 +162,7 @@ def read_kaist(path: Path) -> Truth:
     ids = {name: key for key, name in KAIST_CATEGORIES.items()}
     boxes = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as text ({error})") from None
     for line in lines:
@@ -227,6 +236,8 @@ def write_boxes(
         DataError: a file of that name that was not made here, or that has other categories.
     """
     path = folder / f"{name}.json"
+    listed = "".join(f"{categories[key]}\n" for key in sorted(categories))
+    _check_classes(folder, path, listed)
     old_images, old_marks = _earlier(path, categories, set(boxes))
     images: list[dict[str, Any]] = []
     marks: list[dict[str, Any]] = []
@@ -252,8 +263,16 @@ def write_boxes(
     for file_name, objects in boxes.items():
         lines = [_yolo(box, index, size_of[file_name]) for box in objects]
         write_text(folder / name / f"{Path(file_name).stem}.txt", "".join(lines))
-    write_text(folder / "classes.txt", "".join(f"{categories[key]}\n" for key in sorted(categories)))
+    write_text(folder / CLASSES, listed)
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _check_classes(folder: Path, path: Path, listed: str) -> None:
+    """Raise a :class:`DataError` where boxes of other frames hold by another list of classes."""
+    classes = folder / CLASSES
+    others = [other.name for other in sorted(folder.glob("*.json")) if other != path]
+    if others and classes.is_file() and classes.read_text(encoding="utf-8", errors="replace") != listed:
+        raise DataError(f"{classes}: lists other classes than these boxes, for {others[0]}; choose another output")
 
 
 def _earlier(

@@ -74,6 +74,8 @@ class Plan:
     def mark(self, coco: Coco, kind: Kind | None = None, within: Path | None = None) -> None:
         """Give frames, of one kind or below one folder, the boxes of a COCO file; those not listed are left without.
 
+        How many are listed is noted; none is a problem.
+
         Raises:
             DataError: an image of the file that fits several frames, or a category that another file names otherwise.
         """
@@ -82,17 +84,24 @@ class Plan:
                 raise DataError(f"{coco.path}: calls category {number} {name}, another file {self.categories[number]}")
         self.problems += coco.problems
         taken: dict[str, Path] = {}
+        fitting = 0
         for place, frame in enumerate(self.frames):
+            if kind not in (None, frame.kind) or not (within is None or within in frame.source.parents):
+                continue
+            fitting += 1
             key = coco.key_of(Path(f"{frame.name}.png"))
             if key is None and frame.page is None:
                 key = coco.key_of(frame.source)
-            fits = kind in (None, frame.kind) and (within is None or within in frame.source.parents)
-            if key is None or not fits:
+            if key is None:
                 continue
             if key in taken:
                 raise DataError(f"{coco.path}: its {key} fits {taken[key]} and {frame.source}; write more of the path")
             taken[key] = frame.source
             self.frames[place] = replace(frame, truth=coco.truths[key])
+        if fitting and not taken:
+            self.problems.append(f"{coco.path}: lists none of the {fitting} frames, and no boxes are written for them")
+        elif len(taken) < fitting:
+            self.notes.append(f"boxes for {len(taken)} of {fitting} frames: the others are not listed in {coco.path}")
 
     def refuse_doubles(self) -> None:
         """Keep the first of several frames that would become one file; name the others as problems."""
@@ -113,7 +122,9 @@ def images_in(folder: Path, plan: Plan, *, recursive: bool = False, suffixes: Se
     images: list[Path] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.is_dir():
-            if recursive and not path.name.startswith("."):
+            if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
+                plan.skip("link to a folder above", path)
+            elif recursive and not path.name.startswith("."):
                 images += images_in(path, plan, recursive=True, suffixes=suffixes)
             else:
                 plan.skip("subfolder, not searched", path)

@@ -187,7 +187,9 @@ def load_thermal(path: Path, *, fourth: bool = True, page: int | None = None) ->
     if gray.source.bits > 8:
         # the stretch to 8 bits is left to training, which reads counts as they are
         if gray.source.mode.startswith("F") or counts.min() < 0 or counts.max() > 65535:
-            raise DataError(f"{path}: expected a thermal image of 8 or 16 bits")
+            raise DataError(
+                f"{path}: expected a thermal image of 8 or 16 bits; save temperatures as counts, such as 100 a kelvin"
+            )
         counts = counts.clip(*robust_extremes(counts)).astype(np.float32)
     return Image.fromarray(counts), gray.fourth
 
