@@ -83,11 +83,12 @@ def translate_video(translate: Translator, path: Path, output: Path) -> None:
     if output.exists() and output.samefile(path):
         raise ValueError(f"{output}: would replace the input; choose another output")
     with av.open(path) as night, av.open(output, "w") as day:
-        stream = day.add_stream("libx264", night.streams.video[0].average_rate, options={"crf": "18"})
-        for frame in night.decode(video=0):
+        source = night.streams.video[0]
+        stream = day.add_stream("libx264", source.average_rate, options={"crf": "18"})
+        H, W = stream.height, stream.width = source.height // 2 * 2, source.width // 2 * 2
+        for frame in night.decode(source):
             picture = translate(np.asarray(frame.to_image().convert("L")))
-            stream.height, stream.width = (side // 2 * 2 for side in picture.shape[:2])
-            day.mux(stream.encode(av.VideoFrame.from_ndarray(picture[: stream.height, : stream.width].copy())))
+            day.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:H, :W]))))
         day.mux(stream.encode(None))
 
 
