@@ -85,14 +85,14 @@ def write_smaller(
     mean, largest = (GRAY_LEVELS * value for value in differences(translator, running(model), frames))
     data = model.SerializeToString()
     print(
-        f"{path}: {len(data) / 1e6:.1f} MB; mean error {mean:.2f}, largest {largest:.1f} gray levels of 8 bits on "
+        f"{path}: {len(data) / 1e6:.1f} MB; mean error {mean:.2g}, largest {largest:.2g} gray levels of 8 bits on "
         f"{len(frames)} frames"
     )
     if mean <= MOST_ERROR or force:
         write_atomically(path, data)
     if not mean <= MOST_ERROR:
         done = "written by --force" if force else "not written, --force writes it"
-        problems.append(f"{path}: mean error of {mean:.2f} gray levels, more than {MOST_ERROR:g}; {done}")
+        problems.append(f"{path}: mean error of {mean:.2g} gray levels, more than {MOST_ERROR:g}; {done}")
 
 
 def main(

@@ -65,13 +65,13 @@ class Translator:
 
 def translate_stills(translate: Translator, paths: list[Path], output: Path) -> None:
     """Write a picture for each; JPEG stays JPEG, the rest becomes PNG."""
-    deep = [counts for counts in map(read, paths) if counts.dtype != np.uint8]
-    extremes = min((float(x.min()) for x in deep), default=0), max((float(x.max()) for x in deep), default=0)
-    for path in paths:
-        name = path.name if path.suffix.lower() in (".jpg", ".jpeg") else f"{path.stem}.png"
-        target = output if output.suffix.lower() in STILLS else output / name
-        if target.resolve() in [source.resolve() for source in paths]:
-            raise ValueError(f"{target}: would replace an input; choose another output")
+    names = [path.name if path.suffix.lower() in (".jpg", ".jpeg") else f"{path.stem}.png" for path in paths]
+    targets = [output if output.suffix.lower() in STILLS else output / name for name in names]
+    if len(set(targets)) < len(paths) or {x.resolve() for x in targets} & {x.resolve() for x in paths}:
+        raise ValueError(f"{output}: a picture would replace an input or another picture; choose another output")
+    spans = [(float(x.min()), float(x.max())) for x in map(read, paths) if x.dtype != np.uint8] or [(0.0, 255.0)]
+    extremes = min(low for low, _ in spans), max(high for _, high in spans)
+    for path, target in zip(paths, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(translate(read(path), extremes)).save(target, quality=95, subsampling=0)
 
@@ -81,7 +81,7 @@ def translate_video(translate: Translator, path: Path, output: Path) -> None:
     import av
 
     if output.exists() and output.samefile(path):
-        raise ValueError(f"{output}: would replace the input; choose another output")
+        raise ValueError(f"{output}: a video would replace its input; choose another output")
     with av.open(path) as night, av.open(output, "w") as day:
         source = night.streams.video[0]
         stream = day.add_stream("libx264", source.average_rate, options={"crf": "18"})
@@ -105,7 +105,10 @@ def main(arguments: list[str] | None = None) -> None:
             translate_video(translator, given.input, given.output)
         else:
             folder = sorted(given.input.iterdir()) if given.input.is_dir() else [given.input]
-            translate_stills(translator, [path for path in folder if path.suffix.lower() in STILLS], given.output)
+            stills = [path for path in folder if path.suffix.lower() in STILLS]
+            if not stills:
+                raise ValueError(f"{given.input}: holds no image ({', '.join(STILLS)}) and is no video")
+            translate_stills(translator, stills, given.output)
     except Exception as error:  # of onnxruntime, Pillow and av alike
         sys.exit(f"run_onnx: {error}")
 

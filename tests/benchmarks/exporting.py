@@ -23,11 +23,11 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in there}
 
 
-def multiply_adds(network: nn.Module, x: Tensor) -> int:
-    """Multiplications of a call, each with its addition."""
+def multiply_adds(network: nn.Module, H: int, W: int) -> int:
+    """Multiplications of a frame, each with its addition: those of a small frame, for they grow with the pixels."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(x)
-    return int(counter.get_total_flops()) // 2
+        network(noise(16, 16))
+    return int(counter.get_total_flops()) // 2 * H * W // 16**2
 
 
 def by_onnxruntime(model: bytes, x: Tensor) -> Run:
@@ -91,7 +91,7 @@ def rows(settings: Settings) -> list[Row]:
         for W, H in sizes:
             torch.compiler.reset()  # code compiled for one size would else be compiled for any
             x = noise(H, W)
-            work = multiply_adds(eager, x)
+            work = multiply_adds(eager, H, W)
             # a frame of some hundred GMAC takes seconds
             fewer = dataclasses.replace(settings, repeats=min(settings.repeats, 9 if work < 5e10 else 3))
             runs = runs_of(eager, models, x, settings.full and settings.compiled)

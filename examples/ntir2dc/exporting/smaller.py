@@ -31,7 +31,7 @@ def in_float16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def in_int8(model: onnx.ModelProto, frames: Sequence[Tensor]) -> onnx.ModelProto:
-    """Return a model whose residual blocks, four fifths of the work and more, convolve in 8 bits.
+    """Return a model whose residual blocks, four fifths of the work or more, convolve in 8 bits.
 
     Activations are unsigned, with the mean over the frames of their smallest and their largest value as limits; weights
     are signed, with a scale for each channel. The first and the last layers stay float32: an error there is seen at
