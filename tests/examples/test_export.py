@@ -295,3 +295,14 @@ def test_the_benchmark_compares_what_is_installed(exported: Path, monkeypatch: p
     assert row.note == "0.000826 GMAC"
     assert {"eager", "onnxruntime, float32", "onnxruntime, int8"} <= {t.name for t in row.timings}
     assert len(row.timings) + len(row.skipped) == 5
+
+
+def test_every_engine_of_the_benchmark_computes_what_torch_does(run: Path, exported: Path) -> None:
+    models = {kind: (exported / file).read_bytes() for kind, file in MODELS.items()}
+    runs = exporting.runs_of(load_translator(run), models, exporting.noise(20, 24), compiled=False)
+    results = {name: np.asarray(engine()) for name, engine in runs.items() if engine is not None}
+    expected = results.pop("eager")
+    assert {"onnxruntime, float32", "onnxruntime, int8"} <= set(results)
+    for name, got in results.items():
+        apart = np.abs(got - expected)
+        assert apart.mean() < 0.2 if name.endswith("int8") else apart.max() < 1e-3, name
