@@ -17,6 +17,7 @@ from ntir2dc.methods.morngan.schedule import PAPER_PHASES
 from tests.benchmarks import (
     data,
     edges,
+    exporting,
     inference,
     kmeans,
     kmeans_peers,
@@ -40,9 +41,10 @@ MODULES = {
     "precisions": precisions,
     "data": data,
     "inference": inference,
+    "export": exporting,
 }
 PARTS = (*MODULES, "scaling")
-WITH_FULL = ("step", "options", "precisions", "inference")
+WITH_FULL = ("step", "options", "precisions", "inference", "export")
 FULL = " in full"
 """What the results of ``--full`` are called beside those without."""
 ON_GPU = " on a GPU"
@@ -109,13 +111,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     settings = Settings(args.repeats, args.tiny, args.full, tuple(args.phases), args.device, not args.eager)
-    if args.only is None:  # precisions are a GPU's matter
-        args.only = [part for part in PARTS if settings.on_gpu or part != "precisions"]
+    if args.only is None:  # precisions are a GPU's matter, exported files the CPU's
+        args.only = [part for part in PARTS if part != ("export" if settings.on_gpu else "precisions")]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     for part in args.only:
         # the peers of k-means are named where they are missing
         packages = {n: v for n, v in kmeans_peers.versions().items() if part == "kmeans" or v != "not installed"}
+        packages |= exporting.versions() if part == "export" else {}
         how = "; ".join((conditions(args.device), *(f"{name} {version}" for name, version in packages.items())))
         if part == "scaling":
             measured: Any = scaling.curves(settings)
