@@ -11,7 +11,7 @@ import pytest
 from jsonargparse import auto_parser
 
 from ntir2dc import arguments
-from ntir2dc.arguments import examples_of, switches, usage_of, with_values
+from ntir2dc.arguments import examples_of, lists, switches, usage_of, with_lists, with_values
 from ntir2dc.config import TrainConfig
 from ntir2dc.console import call
 from train_morngan import parse
@@ -37,7 +37,7 @@ def test_every_command_has_three_examples_which_it_takes(name: str) -> None:
             parse(options)
         else:
             parser = auto_parser(command.main, as_positional=False, exit_on_error=False, allow_abbrev=False)
-            parser.parse_args(with_values(options, switches(command.main)))
+            parser.parse_args(with_lists(with_values(options, switches(command.main)), lists(command.main)))
 
 
 def main(run: Path, limit: int = 0, deep: bool = False, wide: bool = True) -> int:

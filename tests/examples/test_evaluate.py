@@ -590,7 +590,7 @@ def test_cells_are_scaled_rounded_and_dashed() -> None:
     def figure(value: float | None, error: float | None) -> dict[str, float | None]:
         return {"value": value, "error": error}
 
-    row = Row("name", {}, {})
+    row = Row("name", {}, {}, np.empty((3, 0)))
     result = {
         "columns": [dataclasses.asdict(c) for c in COLUMNS[:4]],
         "rows": [

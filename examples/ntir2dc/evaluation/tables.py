@@ -33,12 +33,34 @@ def format_classes(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]
     return head, rows
 
 
+def format_objects(objects: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the table of objects by class: how many were kept and invented."""
+    rows = objects["rows"]
+    head = ["kept of those there, invented", *(str(row["name"]) for row in rows)]
+    return head, [
+        [name, *("{kept} of {objects}, {invented}".format(**row["classes"][name]) for row in rows)]
+        for name in rows[0]["classes"]
+    ]
+
+
+def more_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what was measured beside the main table: objects, and distances in features."""
+    return [result[key] for key in ("objects", "distances") if key in result]
+
+
 def to_markdown(result: Mapping[str, Any]) -> str:
     """Return the tables and the notes as Markdown."""
+    tables = [format_cells(result), format_classes(result)]
+    notes = [*result["notes"]]
+    for part in more_of(result):
+        tables.append(format_cells(part))
+        notes += part["notes"]
+    if "objects" in result:
+        tables.append(format_objects(result["objects"]))
     parts = []
-    for head, rows in (format_cells(result), format_classes(result)):
+    for head, rows in tables:
         if rows:
             lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
             parts.append("\n".join("| " + " | ".join(cells) + " |" for cells in lines))
-    parts.append("\n".join(f"- {note}" for note in result["notes"]))
+    parts.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(parts) + "\n"

@@ -1,0 +1,76 @@
+"""Which objects are known in the test images, and who looks for them in translations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ntir2dc.data.images import DataError
+from ntir2dc.detector import IOU, FrameBoxes
+from ntir2dc.evaluation.boxes import KnownObjects, read_detections, read_objects
+from ntir2dc.evaluation.faithfulness import SCORE, describe_objects
+from ntir2dc.evaluation.watching import Finder
+
+
+@dataclass(frozen=True)
+class ObjectsAsked:
+    """What is known of objects, and who looks for them.
+
+    Args:
+        boxes: COCO file of the test images' objects.
+        detections: a detector's COCO results, by the name of the row that they belong to.
+        score: from which on a detection counts as an object.
+        iou: the least overlap of a detection with what it found.
+    """
+
+    boxes: Path | None = None
+    detections: Mapping[str, Path] = field(default_factory=dict)
+    score: float = SCORE
+    iou: float = IOU
+
+
+@dataclass(frozen=True)
+class ObjectSearch:
+    """Objects that are known, and what is found in translations.
+
+    Args:
+        known: what is there.
+        found: what files say was found, by the name of a row and of a frame.
+        finder: a detector that looks at every translation, or None.
+    """
+
+    known: KnownObjects
+    found: Mapping[str, Mapping[str, FrameBoxes]]
+    finder: Finder | None = None
+
+    def describe(self, asked: ObjectsAsked) -> dict[str, Any]:
+        """Return what ``metrics.json`` holds of objects."""
+        found = self.finder.found if self.finder else self.found
+        by = "the detector that is shipped" if self.finder else "the detector whose results were given"
+        return describe_objects(self.known, found, detector=by, score=asked.score, iou=asked.iou)
+
+
+def find_objects(
+    asked: ObjectsAsked, nights: Sequence[Path], ways: Sequence[str], problems: list[str]
+) -> ObjectSearch | None:
+    """Return the objects of the test images and what was found of them, or None where nothing is asked for.
+
+    Raises:
+        DataError: files that cannot be used, one without the other, or detections of a row that there is not.
+    """
+    if asked.boxes is None:
+        if asked.detections:
+            raise DataError("detections: expected --boxes as well, the COCO file of the objects that are there")
+        return None
+    if not asked.detections:
+        raise DataError("boxes: expected --detections as well, a detector's COCO results on translations")
+    known = read_objects(asked.boxes, nights)
+    problems += known.problems
+    found = {}
+    for way, path in asked.detections.items():
+        if way not in ways:
+            raise DataError(f"detections: {way} is no row; expected one of {', '.join(ways)}")
+        found[way] = read_detections(path, known, problems)
+    return ObjectSearch(known, found)
