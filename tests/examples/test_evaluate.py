@@ -259,6 +259,9 @@ def test_other_data_and_fewer_images(evaluated: Path, tmp_path: Path) -> None:
     result = json.loads((run / "metrics.json").read_text())
     assert result["data"]["images"] == 1
     assert result["rows"][0]["figures"]["psnr"]["error"] is None  # one image has no spread
+    note = f"The run was trained on {run / 'scenes'} and is evaluated on other data, {evaluated / 'scenes'}."
+    assert result["notes"][-1] == note
+    assert "other data" not in (evaluated / "metrics.md").read_text()
     assert "±" not in "".join(format_cells(result)[1][0])
 
 
