@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ntir2dc.data.images import DataError
-from ntir2dc.detector import IOU, FrameBoxes
-from ntir2dc.evaluation.boxes import KnownObjects, read_detections, read_objects
+from ntir2dc.data.partners import name_of
+from ntir2dc.detector import CLASSES, IOU, FrameBoxes, detect, load_detector
+from ntir2dc.evaluation.boxes import SCENE_BOXES, KnownObjects, read_detections, read_objects, scene_boxes
 from ntir2dc.evaluation.faithfulness import SCORE, describe_objects
 from ntir2dc.evaluation.watching import Finder
+from ntir2dc.judge import are_known_scenes
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,24 @@ class ObjectSearch:
 
 
 def find_objects(
-    asked: ObjectsAsked, nights: Sequence[Path], ways: Sequence[str], problems: list[str]
+    asked: ObjectsAsked,
+    folder: Path,
+    nights: Sequence[Path],
+    ways: Sequence[str],
+    device: torch.device | str,
+    problems: list[str],
 ) -> ObjectSearch | None:
-    """Return the objects of the test images and what was found of them, or None where nothing is asked for.
+    """Return the objects of the test images and what was found of them.
+
+    Procedural scenes know theirs, and the shipped detector looks for them; elsewhere there is None without files.
+
+    Args:
+        asked: what is known, and who looked for it.
+        folder: the data.
+        nights: the test images.
+        ways: names of the rows.
+        device: where a detector runs.
+        problems: is told what is left out of the files.
 
     Raises:
         DataError: files that cannot be used, one without the other, or detections of a row that there is not.
@@ -63,7 +83,7 @@ def find_objects(
     if asked.boxes is None:
         if asked.detections:
             raise DataError("detections: expected --boxes as well, the COCO file of the objects that are there")
-        return None
+        return search_scenes(folder, nights, ways, device)
     if not asked.detections:
         raise DataError("boxes: expected --detections as well, a detector's COCO results on translations")
     known = read_objects(asked.boxes, nights)
@@ -74,3 +94,17 @@ def find_objects(
             raise DataError(f"detections: {way} is no row; expected one of {', '.join(ways)}")
         found[way] = read_detections(path, known, problems)
     return ObjectSearch(known, found)
+
+
+def search_scenes(
+    folder: Path, nights: Sequence[Path], ways: Sequence[str], device: torch.device | str
+) -> ObjectSearch | None:
+    """Return the search of the shipped detector in a folder of scenes, or None where it does not know such scenes."""
+    if not are_known_scenes(folder) or not (folder / SCENE_BOXES).is_file():
+        return None
+    boxes = scene_boxes(folder)
+    frames = {name_of(night): boxes[night.name] for night in nights if night.name in boxes}
+    if not any(len(of_frame.scores) for of_frame in frames.values()):
+        return None
+    finder = Finder(partial(detect, load_detector(device)), list(frames), ways)
+    return ObjectSearch(KnownObjects(folder / SCENE_BOXES, CLASSES, frames), {}, finder)

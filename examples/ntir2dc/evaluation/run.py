@@ -91,7 +91,7 @@ def evaluate_run(
     nights, has_day = nights[: len(files)], "day" in files[0]
     translators = subject.ways(space, nights, has_day=has_day, device=device)
     asked = objects or ObjectsAsked()
-    search = find_objects(asked, nights, list(translators), troubles)
+    search = find_objects(asked, folder, nights, list(translators), device, troubles)
     distances = FeatureDistances(load_features(features.name, device), list(translators), device) if features else None
     labeled = "labels" in files[0]
     judges = None

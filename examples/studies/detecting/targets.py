@@ -64,12 +64,11 @@ def middle_loss(logits: Tensor, middles: Tensor, counted: Tensor) -> Tensor:
 
 def side_loss(sides: Tensor, corners: Tensor, near: Tensor) -> Tensor:
     """Return minus the logarithm of the overlap with the true box, the mean over pixels close to a middle."""
-    weights = torch.where(near > 0.3, near, 0)
-    found = corners_of(sides)
-    # elsewhere the boxes are those that were found, so that nothing undefined arises
-    true = torch.where((weights > 0)[:, None], corners, found.detach())
+    close = near > 0.3
+    found, true = (x.movedim(1, -1)[close] for x in (corners_of(sides), corners))
     low, high = torch.maximum(found[:, :2], true[:, :2]), torch.minimum(found[:, 2:], true[:, 2:])
     both = (high - low).clamp_min(0).prod(1)
     areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (found, true)]
     overlap = both / (areas[0] + areas[1] - both)
+    weights = near[close]
     return (weights * -overlap.clamp_min(1e-3).log()).sum() / weights.sum().clamp_min(1)
