@@ -5,6 +5,7 @@ python examples/evaluate.py --run runs/flir --data data/kaist --out runs/flir_on
 python examples/evaluate.py --run runs/flir --boxes valB_boxes.json --detections found.json
 python examples/evaluate.py --data data/flir --results ours=day/ peer=peer_day/ --out runs/both
 python examples/evaluate.py --run runs/flir --features inception.pt
+python examples/evaluate.py --run runs/demo --detector runs/detector/detector.safetensors
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def main(
     results: list[str] = [],  # noqa: B006  read only
     boxes: Path | None = None,
     detections: list[str] = [],  # noqa: B006
+    detector: Path | None = None,
     detection_score: float = SCORE,
     detection_iou: float = IOU,
     features: str | None = None,
@@ -94,6 +96,8 @@ def main(
         boxes: COCO JSON of the objects in valB.
         detections: a detector's COCO results, with the ids of boxes, on the pictures of a row: NAME=FILE, one after the
             other; a FILE alone is of the row "trained generator".
+        detector: in place of both on procedural scenes, weights of examples/studies/detector.py, which look for persons
+            and cars in the pictures of every row.
         detection_score: from which score on a detection counts as an object, kept or invented.
         detection_iou: least overlap of a detection with what it found, for AP as well.
         features: for KID and FD, module:function that maps images (N, 3, H, W) in [0, 1] to (N, D), or a file of
@@ -115,7 +119,8 @@ def main(
     problems: list[str] = []
     try:
         check_options(judge_steps, judge_seed, limit)
-        objects = ObjectsAsked(boxes, named("detections", detections, TRAINED), detection_score, detection_iou)
+        found = named("detections", detections, TRAINED)
+        objects = ObjectsAsked(boxes, found, detection_score, detection_iou, detector)
         subject = choose_subject(run, named("results", results), data=data, out=out, thermal=asdict(thermal))
         result = evaluate_run(
             subject, CITYSCAPES, choice=judge, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit,

@@ -1,4 +1,4 @@
-"""Train the detector that is shipped, of persons and cars on procedural scenes, and mark it on scenes it never saw.
+"""Train a detector of persons and cars on procedural scenes, and mark it on scenes that it never saw.
 
 python examples/studies/detector.py --out runs/detector
 python examples/studies/detector.py --out runs/detector --steps 500
@@ -24,7 +24,7 @@ import torch
 
 from ntir2dc.console import call
 from ntir2dc.data.images import DataError
-from ntir2dc.detector.shipped import FILE, from_half
+from ntir2dc.detector.weights import FILE, from_half
 from ntir2dc.evaluation.showing import tell_written
 from ntir2dc.files import attempt, check_writable, write_atomically, write_text
 from ntir2dc.judge.shipped import to_half
@@ -38,7 +38,7 @@ def main(out: Path = Path("runs/detector"), steps: int = 0) -> int:
 
     Args:
         out: folder for scenes, checkpoint and what is written.
-        steps: of training; 0 is what the shipped one had.
+        steps: of training; 0 is what the recipe says.
 
     Returns:
         0, or 1 where something cannot be written or an option is wrong.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import studies.detector as command
 from ntir2dc.detector import CLASSES, Detector, FrameBoxes, detect, frame_boxes
 from ntir2dc.detector.network import corners_of
-from ntir2dc.detector.shipped import from_half
+from ntir2dc.detector.weights import from_half
 from studies.detecting import training
 from studies.detecting.marks import marks_of
 from studies.detecting.scenes import MARKS_SEED, TRAINING, TRAINING_SEED, Draws, Known, marks_scenes, training_scenes

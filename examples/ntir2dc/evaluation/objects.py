@@ -28,12 +28,14 @@ class ObjectsAsked:
         detections: a detector's COCO results, by the name of the row that they belong to.
         score: from which on a detection counts as an object.
         iou: the least overlap of a detection with what it found.
+        detector: weights of a detector of scenes, which looks at every row.
     """
 
     boxes: Path | None = None
     detections: Mapping[str, Path] = field(default_factory=dict)
     score: float = SCORE
     iou: float = IOU
+    detector: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class ObjectSearch:
     def describe(self, asked: ObjectsAsked) -> dict[str, Any]:
         """Return what ``metrics.json`` holds of objects."""
         found = self.finder.found if self.finder else self.found
-        by = "the detector that is shipped" if self.finder else "the detector whose results were given"
+        by = f"the detector {asked.detector}" if self.finder else "the detector whose results were given"
         return describe_objects(self.known, found, detector=by, score=asked.score, iou=asked.iou)
 
 
@@ -65,9 +67,7 @@ def find_objects(
     device: torch.device | str,
     problems: list[str],
 ) -> ObjectSearch | None:
-    """Return the objects of the test images and what was found of them.
-
-    Procedural scenes know theirs, and the shipped detector looks for them; elsewhere there is None without files.
+    """Return the objects of the test images and what was found of them, or None where nothing is asked for.
 
     Args:
         asked: what is known, and who looked for it.
@@ -80,10 +80,14 @@ def find_objects(
     Raises:
         DataError: files that cannot be used, one without the other, or detections of a row that there is not.
     """
+    if asked.detector is not None:
+        if asked.boxes or asked.detections:
+            raise DataError("detector: scenes know their objects; leave out --boxes and --detections")
+        return search_scenes(asked.detector, folder, nights, ways, device)
     if asked.boxes is None:
         if asked.detections:
             raise DataError("detections: expected --boxes as well, the COCO file of the objects that are there")
-        return search_scenes(folder, nights, ways, device)
+        return None
     if not asked.detections:
         raise DataError("boxes: expected --detections as well, a detector's COCO results on translations")
     known = read_objects(asked.boxes, nights)
@@ -97,14 +101,18 @@ def find_objects(
 
 
 def search_scenes(
-    folder: Path, nights: Sequence[Path], ways: Sequence[str], device: torch.device | str
-) -> ObjectSearch | None:
-    """Return the search of the shipped detector in a folder of scenes, or None where it does not know such scenes."""
-    if not are_known_scenes(folder) or not (folder / SCENE_BOXES).is_file():
-        return None
+    detector: Path, folder: Path, nights: Sequence[Path], ways: Sequence[str], device: torch.device | str
+) -> ObjectSearch:
+    """Return the search of a detector of scenes in a folder of them.
+
+    Raises:
+        DataError: weights that cannot be used, or a folder that holds no such scenes, or none of their objects.
+    """
+    if not are_known_scenes(folder):
+        raise DataError(f"detector: knows procedural scenes of world a as they look now, and {folder} holds none")
     boxes = scene_boxes(folder)
     frames = {name_of(night): boxes[night.name] for night in nights if night.name in boxes}
-    if not any(len(of_frame.scores) for of_frame in frames.values()):
-        return None
-    finder = Finder(partial(detect, load_detector(device)), list(frames), ways)
-    return ObjectSearch(KnownObjects(folder / SCENE_BOXES, CLASSES, frames), {}, finder)
+    known = KnownObjects(folder / SCENE_BOXES, CLASSES, frames)
+    if not any((~of_frame.passed).any() for of_frame in frames.values()):
+        raise DataError(f"{known.source}: holds no person and no car that is large enough in the test images")
+    return ObjectSearch(known, {}, Finder(partial(detect, load_detector(detector, device)), list(frames), ways))

@@ -29,7 +29,7 @@ class Watcher(Protocol):
 
 
 Detect = Callable[[Tensor], FrameBoxes]
-"""From an image ``(3, H, W)`` in [-1, 1] to what is found in it: the shipped detector, or any other."""
+"""From an image ``(3, H, W)`` in [-1, 1] to what is found in it: the detector of scenes, or any other."""
 
 
 class Panel:

@@ -1,1 +1,1 @@
-"""The training of the detector that is shipped: its scenes, its targets, its training."""
+"""The training of the detector: its scenes, its targets, its training."""
