@@ -288,7 +288,7 @@ def changed(**values: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (changed(image_id=99), "of images that are no test images in truth.json"),
+        (changed(image_id=99), "of images that truth.json does not list"),
         (changed(image_id=None), "without an image_id"),
         (changed(category_id=3), "of category 3, which truth.json does not name"),
         (changed(score=math.nan), "without a score"),
@@ -307,6 +307,22 @@ def test_detections_that_cannot_be_used_are_named_and_the_others_taken(
     total = len(json.loads(path.read_text()))
     assert problems == [f"{path}: 1 of {total} detections left out, {sentence}"]
     assert sum(len(frame.scores) for frame in found.values()) == total - 1
+
+
+def test_other_images_are_no_mistake_and_nothing_found_is_a_result(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = edited(folder / "found.json", tmp_path / "nothing.json", lambda found: found.clear())
+    arguments = {"data": folder, "results": [f"theirs={folder / 'valB_day'}"], "boxes": folder / "truth.json"}
+    found = [f"theirs={folder / 'found.json'}", f"{INPUT}={nothing}"]
+    assert command.main(**arguments, detections=found, out=tmp_path / "out", limit=2, device="cpu") == 0
+    objects = json.loads((tmp_path / "out" / "metrics.json").read_text())["objects"]
+    assert objects["frames"] == 2
+    assert [row["figures"]["kept"]["value"] for row in objects["rows"]] == [1, 0]
+    assert objects["rows"][1]["figures"]["ap all"]["value"] == 0
+    capsys.readouterr()
+    assert command.main(**arguments, detections=found, out=tmp_path / "out", detection_iou=0.0) == 1
+    assert "detection_iou: expected more than 0 and at most 1, got 0" in capsys.readouterr().err
 
 
 def test_a_category_that_occurs_nowhere_is_no_mistake(folder: Path, tmp_path: Path) -> None:

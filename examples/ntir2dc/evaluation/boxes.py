@@ -35,7 +35,7 @@ class KnownObjects:
         names: of the classes, by index.
         frames: objects by the name of the frame.
         sizes: (height, width) of these frames.
-        images: names of frames by the ids that detections go by.
+        images: names of frames by the ids that detections go by; None is one that is no test image.
         categories: classes by the ids that detections go by; None is one that occurs in no frame.
         notes: what to know of it, in sentences.
         problems: what could not be used, in sentences.
@@ -45,7 +45,7 @@ class KnownObjects:
     names: tuple[str, ...]
     frames: dict[str, FrameBoxes]
     sizes: dict[str, Size] = field(default_factory=dict)
-    images: Mapping[Any, str] = field(default_factory=dict)
+    images: Mapping[Any, str | None] = field(default_factory=dict)
     categories: Mapping[int, int | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -77,7 +77,7 @@ def read_objects(path: Path, nights: Sequence[Path]) -> KnownObjects:
         )
     occurring = [key for key in sorted(coco.categories) if counts[key]]
     classes = {key: index for index, key in enumerate(occurring)}
-    keys = {coco.key_of(night): name_of(night) for night in nights}
+    keys: dict[str | None, str] = {coco.key_of(night): name_of(night) for night in nights}
     empty = sum(not boxes for boxes in of_frames.values())
     notes = [f"{path}: {empty} of {len(of_frames)} test images hold no object."] if empty else []
     if unlisted:
@@ -91,7 +91,7 @@ def read_objects(path: Path, nights: Sequence[Path]) -> KnownObjects:
         tuple(coco.categories[key] for key in occurring),
         {name: _known(boxes, classes) for name, boxes in of_frames.items()},
         sizes,
-        {key: keys[name] for key, name in coco.file_names.items() if name in keys},
+        {key: keys.get(name) for key, name in coco.file_names.items()},
         {key: classes.get(key) for key in coco.categories},
         notes,
         problems,
@@ -194,11 +194,11 @@ def read_detections(path: Path, known: KnownObjects, problems: list[str]) -> dic
         if reason is not None:
             wrong[reason] += 1
             continue
-        box, label = _found(entry["bbox"]), known.categories[entry["category_id"]]
-        if label is not None:
-            found[known.images[entry["image_id"]]].append((_corners(box), label, float(entry["score"])))
+        name, label = known.images[entry["image_id"]], known.categories[entry["category_id"]]
+        if name is not None and label is not None:
+            found[name].append((_corners(_found(entry["bbox"])), label, float(entry["score"])))
     lost = [f"{count} of {len(entries)} detections left out, {reason}" for reason, count in wrong.items()]
-    if sum(wrong.values()) == len(entries):
+    if entries and sum(wrong.values()) == len(entries):
         raise DataError(f"{path}: holds no detection that can be used" + "".join(f"; {text}" for text in lost))
     problems += [f"{path}: {text}" for text in lost]
     return {name: frame_boxes(*zip(*boxes, strict=True)) if boxes else frame_boxes() for name, boxes in found.items()}
@@ -219,7 +219,7 @@ def _what_is_wrong(entry: Any, known: KnownObjects) -> str | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), (int, str)):
         return "without an image_id"
     if entry["image_id"] not in known.images:
-        return f"of images that are no test images in {known.source.name}"
+        return f"of images that {known.source.name} does not list"
     if not isinstance(entry.get("category_id"), int) or entry["category_id"] not in known.categories:
         return f"of category {entry.get('category_id')}, which {known.source.name} does not name"
     box, score = entry.get("bbox"), entry.get("score")
@@ -227,6 +227,7 @@ def _what_is_wrong(entry: Any, known: KnownObjects) -> str | None:
         return "without a score"
     if not _is_box(box):
         return "whose bbox is not left, top, and a width and height above 0"
-    if not _is_inside(_found(box), known.sizes[known.images[entry["image_id"]]]):
+    name = known.images[entry["image_id"]]
+    if name is not None and not _is_inside(_found(box), known.sizes[name]):
         return "outside their frame"
     return None

@@ -37,6 +37,10 @@ class ObjectsAsked:
     iou: float = IOU
     detector: Path | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 < self.iou <= 1:
+            raise DataError(f"detection_iou: expected more than 0 and at most 1, got {self.iou:g}")
+
 
 @dataclass(frozen=True)
 class ObjectSearch:
