@@ -30,12 +30,10 @@ from ntir2dc.evaluation import (
     ObjectsAsked,
     choose_subject,
     evaluate_run,
-    format_cells,
-    format_classes,
-    format_objects,
 )
 from ntir2dc.evaluation.faithfulness import SCORE
 from ntir2dc.evaluation.showing import check_options, show, tell_written, wide_console
+from ntir2dc.evaluation.tables import notes_of, tables_of
 from ntir2dc.judge import STEPS, Choice
 from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError
@@ -131,18 +129,9 @@ def main(
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
     console = wide_console()
-    tables = [format_cells(result), format_classes(result)]
-    notes = [*result["notes"]]
-    if "objects" in result:
-        tables += [format_cells(result["objects"]), format_objects(result["objects"])]
-        notes += result["objects"]["notes"]
-    if "distances" in result:
-        tables.append(format_cells(result["distances"]))
-        notes += result["distances"]["notes"]
-    for head, rows in tables:
-        if rows:
-            show(head, rows, console)
-    for note in notes:
+    for head, rows in tables_of(result):
+        show(head, rows, console)
+    for note in notes_of(result):
         console.print(note, highlight=False)
     names = ("metrics.json", "metrics.md", "panels/evaluation.png")
     return tell_written([subject.target / name for name in names], problems)

@@ -51,7 +51,7 @@ def load_features(name: str, device: torch.device | str = "cpu") -> Extract:
 
 def _imported(name: str, module: str, function: str) -> Extract:
     if "" not in sys.path:
-        sys.path.insert(0, "")
+        sys.path.append("")
     try:
         extract: Any = getattr(importlib.import_module(module), function)
     except Exception as error:
