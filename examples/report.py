@@ -1,8 +1,8 @@
-"""Write OUT/report.html: one self-contained page with the curves, panels and metrics of a run.
+"""Write report.html: one self-contained page with curves, panels and metrics of a run, or of an evaluation alone.
 
 python examples/report.py --run runs/demo
 python examples/report.py --run runs/ablation/rows/full/seed_0
-python examples/report.py --run /shared/runs/flir
+python examples/report.py --run runs/both
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(run: Path) -> int:
     """Write the report of a run into its folder.
 
     Args:
-        run: folder of the run; what it lacks is named on the page.
+        run: folder of the run, or what evaluate.py wrote with --out; what it lacks is named on the page.
 
     Returns:
         0, or 1 where there is no such folder, or nothing of a run in it.

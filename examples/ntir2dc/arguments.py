@@ -1,8 +1,9 @@
-"""What every command line has in common: switches that stand alone, and help that starts with examples."""
+"""What every command line has in common: switches that stand alone, lists, and help that starts with examples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
@@ -39,6 +40,40 @@ def with_values(arguments: Sequence[str], switches: Iterable[str]) -> list[str]:
         f"{argument}=true" if argument in alone and after.startswith("-") else argument
         for argument, after in zip(arguments, following, strict=False)
     ]
+
+
+def lists(main: Callable[..., Any]) -> frozenset[str]:
+    """Return the options of a function that take several values.
+
+    Example:
+        >>> def main(run: str, results: list[str] = []) -> int: ...
+        >>> lists(main)
+        frozenset({'--results'})
+    """
+    return frozenset(f"--{name}" for name, kind in get_type_hints(main).items() if kind == list[str])
+
+
+def with_lists(arguments: Sequence[str], lists: Collection[str]) -> list[str]:
+    """Return the arguments of a command line; the values that follow an option of several become one list.
+
+    Example:
+        >>> with_lists(["--results", "a=x", "b=y", "--run", "z"], ["--results"])
+        ['--run', 'z', '--results=["a=x", "b=y"]']
+    """
+    joined: list[str] = []
+    values: dict[str, list[str]] = {}
+    option = None
+    for argument in arguments:
+        if argument.startswith("--"):
+            option = argument if argument in lists else None
+            if option is not None:
+                values.setdefault(option, [])
+                continue
+        if option is not None:
+            values[option].append(argument)
+        else:
+            joined.append(argument)
+    return joined + [f"{option}={json.dumps(those)}" for option, those in values.items()]
 
 
 def examples_of(doc: str | None) -> list[str]:

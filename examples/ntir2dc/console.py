@@ -32,14 +32,14 @@ def call(main: Callable[..., int]) -> int:
     """
     from jsonargparse import auto_cli
 
-    from ntir2dc.arguments import ALONE, switches, usage_of, with_values
+    from ntir2dc.arguments import ALONE, lists, switches, usage_of, with_lists, with_values
 
     escape_what_cannot_be_shown()
     # its YAML reader refuses names that are no text
     is_text = not any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument)
     status: int = auto_cli(
         main,
-        args=with_values(sys.argv[1:], switches(main)),
+        args=with_lists(with_values(sys.argv[1:], switches(main)), lists(main)),
         as_positional=False,
         parser_mode="yaml" if is_text else "json",
         usage=usage_of(sys.modules[main.__module__].__doc__),

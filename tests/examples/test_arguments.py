@@ -11,7 +11,7 @@ import pytest
 from jsonargparse import auto_parser
 
 from ntir2dc import arguments
-from ntir2dc.arguments import examples_of, switches, usage_of, with_values
+from ntir2dc.arguments import examples_of, lists, switches, usage_of, with_lists, with_values
 from ntir2dc.config import TrainConfig
 from ntir2dc.console import call
 from train_morngan import parse
@@ -37,7 +37,7 @@ def test_every_command_has_three_examples_which_it_takes(name: str) -> None:
             parse(options)
         else:
             parser = auto_parser(command.main, as_positional=False, exit_on_error=False, allow_abbrev=False)
-            parser.parse_args(with_values(options, switches(command.main)))
+            parser.parse_args(with_lists(with_values(options, switches(command.main)), lists(command.main)))
 
 
 def main(run: Path, limit: int = 0, deep: bool = False, wide: bool = True) -> int:
@@ -103,3 +103,17 @@ def test_help_starts_with_the_examples(monkeypatch: pytest.MonkeyPatch, capsys: 
     with pytest.raises(SystemExit):
         parse(["--help"])
     assert capsys.readouterr().out.startswith("usage: \n  python examples/train_morngan.py --preset demo")
+
+
+def of_several(run: str, results: list[str] = [], limit: int = 0) -> int:  # noqa: B006
+    """Do something with several values."""
+    return 0
+
+
+def test_values_that_follow_an_option_of_several_are_one_list() -> None:
+    parser = auto_parser(of_several, as_positional=False, exit_on_error=False, allow_abbrev=False)
+    arguments = ["--run", "x", "--results", "a=b c", "d=é", "--limit", "3", "--results", "e=f"]
+    found = parser.parse_args(with_lists(arguments, lists(of_several)))
+    assert (found.run, found.results, found.limit) == ("x", ["a=b c", "d=é", "e=f"], 3)
+    assert parser.parse_args(with_lists(["--run", "x"], lists(of_several))).results == []
+    assert with_lists(["--results=[1]", "--run", "x"], ["--results"]) == ["--results=[1]", "--run", "x"]

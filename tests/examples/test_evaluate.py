@@ -259,6 +259,9 @@ def test_other_data_and_fewer_images(evaluated: Path, tmp_path: Path) -> None:
     result = json.loads((run / "metrics.json").read_text())
     assert result["data"]["images"] == 1
     assert result["rows"][0]["figures"]["psnr"]["error"] is None  # one image has no spread
+    note = f"The run was trained on {run / 'scenes'} and is evaluated on other data, {evaluated / 'scenes'}."
+    assert result["notes"][-1] == note
+    assert "other data" not in (evaluated / "metrics.md").read_text()
     assert "±" not in "".join(format_cells(result)[1][0])
 
 
@@ -590,7 +593,7 @@ def test_cells_are_scaled_rounded_and_dashed() -> None:
     def figure(value: float | None, error: float | None) -> dict[str, float | None]:
         return {"value": value, "error": error}
 
-    row = Row("name", {}, {})
+    row = Row("name", {}, {}, np.empty((3, 0)))
     result = {
         "columns": [dataclasses.asdict(c) for c in COLUMNS[:4]],
         "rows": [

@@ -306,3 +306,61 @@ def test_only_a_large_picture_becomes_a_jpeg(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"large\.png: cannot be read as an image"):
         embed(tmp_path / "large.png", "")
+
+
+# ---- an evaluation ---------------------------------------------------------------------------------------------------
+
+
+def write_evaluation(path: Path) -> None:
+    """Metrics of two folders of pictures, with edges, objects and distances."""
+    write_metrics(path, "peer <1>")
+    result = json.loads(path.read_text())
+    figure = {"value": 0.5, "error": None}
+    result["edges"] = {
+        "thresholds": [0.25, 0.5, 0.75, 1.0],
+        "rows": {
+            "input": {"apce": [1] * 4, "precision": [1] * 4, "f1": [1] * 4},
+            "peer <1>": {"apce": [0.5, None, 1, 0], "precision": [None] * 4, "f1": [0.25] * 4},
+        },
+    }
+    result["objects"] = {
+        "columns": [{"key": "kept", "title": "objects kept %", "scale": 100, "digits": 1}],
+        "rows": [{"name": "peer <1>", "figures": {"kept": figure},
+                  "classes": {"car": {"objects": 8, "kept": 4, "invented": 3}}}],
+        "notes": ["of objects"],
+    }  # fmt: skip
+    result["distances"] = {
+        "columns": [{"key": "fd", "title": "FD", "scale": 1, "digits": 2}],
+        "rows": [{"name": "peer <1>", "figures": {"fd": figure}}], "notes": ["of distances"],
+    }  # fmt: skip
+    path.write_text(json.dumps(result))
+
+
+def test_an_evaluation_of_pictures_has_a_page_without_a_training(tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "metrics.json")
+    noise(tmp_path / "panels" / "evaluation.png")
+    assert command.main(tmp_path) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert 'class="missing"' not in page
+    assert "an evaluation of pictures" in page
+    for text in (
+        *("objects kept %", "<td>50.0</td>", "<td>car</td><td>4 of 8, 3</td>", "of objects", "of distances"),
+        *("<th>FD</th>", "Edges by threshold", "</i>peer &lt;1&gt;</span>", "<b>edge precision</b>"),
+    ):
+        assert text in page, text
+    assert page.count('class="edges"') == 3  # a gap parts APCE in two, precision is undefined, F1 is whole
+    lines = re.findall(r'class="edges" stroke="#\w+" points="([^"]*)"', page)
+    assert lines[0] == "105.5,89.0"
+    assert lines[1].split() == ["256.5,8.0", "332.0,170.0"]
+
+
+@pytest.mark.parametrize("edges", [{}, {"thresholds": [0.5], "rows": {"x": {"apce": [1, 2]}}}, 3])
+def test_edges_that_are_damaged_are_named(tmp_path: Path, edges: object) -> None:
+    write_metrics(tmp_path / "metrics.json")
+    result = json.loads((tmp_path / "metrics.json").read_text()) | {"edges": edges}
+    (tmp_path / "metrics.json").write_text(json.dumps(result))
+    noise(tmp_path / "panels" / "evaluation.png")
+    page = make_report(tmp_path)
+    assert page.count('class="missing"') == 1
+    assert "The edge curves of metrics.json cannot be used" in page
+    assert "Edges by threshold" not in page

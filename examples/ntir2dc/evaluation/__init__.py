@@ -30,8 +30,10 @@ from ntir2dc.evaluation.figures import (
     summarize,
     weighted_figures,
 )
-from ntir2dc.evaluation.run import data_of, evaluate_run, load_config
-from ntir2dc.evaluation.tables import format_cells, format_classes, to_markdown
+from ntir2dc.evaluation.objects import ObjectsAsked
+from ntir2dc.evaluation.run import FeaturesAsked, evaluate_run
+from ntir2dc.evaluation.subject import Subject, choose_subject, data_of, load_config
+from ntir2dc.evaluation.tables import format_cells, format_classes, format_objects, to_markdown
 
 __all__ = [
     "CLASSES_A",
@@ -45,16 +47,21 @@ __all__ = [
     "UNTRAINED",
     "Case",
     "Column",
+    "FeaturesAsked",
     "Figure",
+    "ObjectsAsked",
     "Row",
     "Scores",
+    "Subject",
     "Translate",
+    "choose_subject",
     "data_of",
     "evaluate",
     "evaluate_run",
     "find_cases",
     "format_cells",
     "format_classes",
+    "format_objects",
     "list_cases",
     "load_config",
     "measure",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +111,29 @@ def true_day(case: Case) -> Tensor:
     if case.day is None:
         raise ValueError(f"{case.name}: has no true day image")
     return case.day
+
+
+def pictures_of(folder: Path, nights: Sequence[Path]) -> Translate:
+    """Return a way of translating out of a folder of finished pictures, joined with the night images by their names.
+
+    Raises:
+        DataError: no such folder, or one that lacks some of the names; later, a picture of another size.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected pictures by the names of the night images")
+    pictures = partners_of(nights, folder, complete=True, kind="picture")
+    by_case = {night.stem: picture for night, picture in zip(nights, pictures, strict=True) if picture is not None}
+
+    def translate(case: Case) -> Tensor:
+        picture, (H, W) = read_color(by_case[case.name]), case.night.shape[1:]
+        # night images are cut to multiples of 4, and pictures of either size belong to them
+        if not all(0 <= found - wanted < 4 for found, wanted in zip(picture.shape[1:], (H, W), strict=True)):
+            raise DataError(
+                f"{by_case[case.name]}: is {picture.shape[2]} x {picture.shape[1]}, its night image {W} x {H}"
+            )
+        return picture[:, :H, :W]
+
+    return translate
 
 
 def run_network(network: Callable[[Tensor], Tensor], device: torch.device | str = "cpu") -> Translate:

@@ -64,11 +64,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured for one way of translating."""
+    """What was measured for one way of translating.
+
+    Args:
+        name: of the row.
+        figures: by the key of their column.
+        iou: of each class.
+        edges: APCE, precision and F1 at each threshold, ``(3, thresholds)``; NaN where undefined.
+    """
 
     name: str
     figures: dict[str, Figure]
     iou: dict[str, float]
+    edges: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,14 @@ def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.
     return np.where(count > 0, total, np.nan) / np.where(count > 0, count, 1)
 
 
+def edge_curves(edges: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean curves ``(R, 3, T)`` of N images' ``(N, 3, T)``, each image taken ``counts[r, image]`` times."""
+    defined = ~np.isnan(edges)
+    return _mean(
+        np.einsum("rn,nct->rct", counts, np.where(defined, edges, 0)), np.einsum("rn,nct->rct", counts, defined * 1.0)
+    )
+
+
 def weighted_figures(
     scores: Sequence[Scores], counts: NDArray[np.float64], space: LabelSpace
 ) -> dict[str, NDArray[np.float64]]:
@@ -140,12 +156,8 @@ def weighted_figures(
     Returns:
         For the key of each of ``COLUMNS`` float64 ``(R,)``.
     """
-    edges = np.stack([s.edges for s in scores])
-    defined = ~np.isnan(edges)
     # first over the images at each threshold, then over the thresholds, as APCE is defined
-    curves = _mean(
-        np.einsum("rn,nct->rct", counts, np.where(defined, edges, 0)), np.einsum("rn,nct->rct", counts, defined * 1.0)
-    )
+    curves = edge_curves(np.stack([s.edges for s in scores]), counts)
     usable = ~np.isnan(curves)
     apce, precision, f1 = _mean(np.where(usable, curves, 0).sum(-1), usable.sum(-1) * 1.0).T
     figures = {"apce": apce, "edge_precision": precision, "edge_f1": f1}
@@ -166,23 +178,36 @@ def weighted_figures(
     return figures
 
 
+def with_draws(
+    figures: Callable[[NDArray[np.float64]], Mapping[str, NDArray[np.float64]]], n: int, resamples: int
+) -> dict[str, Figure]:
+    """Return figures over n images with their standard errors by bootstrap over the images.
+
+    Args:
+        figures: gives each figure, ``(R,)``, with the images taken ``counts[r, image]`` times.
+        n: the number of images.
+        resamples: how often they are drawn anew.
+    """
+    values = figures(np.ones((1, n)))
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64)
+    resampled = figures(draws)
+    found = {}
+    for key, of_set in values.items():
+        value, known = float(of_set[0]), resampled[key][np.isfinite(resampled[key])]
+        error = float(known.std(ddof=1)) if n > 1 and known.size > 1 and math.isfinite(value) else math.nan
+        found[key] = Figure(value, error)
+    return found
+
+
 def summarize(name: str, scores: Sequence[Scores], space: LabelSpace) -> Row:
     """Turn the scores of all images into a row: figures over the whole set, standard errors by bootstrap over images.
 
     mIoU is that of the confusion summed over the set; a class in neither truth nor prediction is skipped.
     """
-    n = len(scores)
-    values = weighted_figures(scores, np.ones((1, n)), space)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
-    resampled = weighted_figures(scores, draws, space)
-    figures = {}
-    for column in COLUMNS:
-        value, again = float(values[column.key][0]), resampled[column.key]
-        known = again[np.isfinite(again)]
-        error = float(known.std(ddof=1)) if n > 1 and known.size > 1 and math.isfinite(value) else math.nan
-        figures[column.key] = Figure(value, error)
+    figures = with_draws(lambda counts: weighted_figures(scores, counts, space), len(scores), RESAMPLES)
     iou = class_iou(np.sum([s.confusion for s in scores], axis=0))
-    return Row(name, figures, {c: float(v) for c, v in zip(space.names, iou, strict=True)})
+    curves = edge_curves(np.stack([s.edges for s in scores]), np.ones((1, len(scores))))[0]
+    return Row(name, figures, {c: float(v) for c, v in zip(space.names, iou, strict=True)}, curves)
 
 
 def evaluate(

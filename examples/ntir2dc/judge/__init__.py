@@ -4,7 +4,7 @@ They see neither the night images nor the generators, and no generator is ever t
 procedural scenes; a folder of real frames can bring the images that train one.
 """
 
-from ntir2dc.judge.choice import Choice, Judges, find_judges
+from ntir2dc.judge.choice import Choice, Judges, are_known_scenes, find_judges
 from ntir2dc.judge.crops import Crops, Pair, judge_pairs
 from ntir2dc.judge.hashes import hash_files, hash_weights
 from ntir2dc.judge.network import Judge
@@ -20,6 +20,7 @@ __all__ = [
     "Judge",
     "Judges",
     "Pair",
+    "are_known_scenes",
     "class_iou",
     "confusion_matrix",
     "find_judges",

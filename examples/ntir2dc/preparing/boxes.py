@@ -48,12 +48,13 @@ class Truth:
 
 @dataclass
 class Coco:
-    """A COCO file: what it holds of each image, by the image's file name, and what is wrong with it."""
+    """A COCO file: what it holds of each image, by its file name, the name of each id, and what is wrong with it."""
 
     path: Path
     truths: dict[str, Truth]
     categories: dict[int, str]
     problems: list[str]
+    file_names: dict[Any, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # accents may be composed otherwise than in the name of the file
@@ -126,7 +127,7 @@ def read_coco(path: Path) -> Coco:
         before = truths.get(str(names[key]), Truth(()))
         truths[str(names[key])] = Truth((*before.boxes, *boxes[key]), _size(entry))
     problems = [f"{path}: {count} boxes left out, {reason}" for reason, count in wrong.items()]
-    return Coco(path, truths, categories, problems)
+    return Coco(path, truths, categories, problems, {key: str(name) for key, name in names.items()})
 
 
 def _size(entry: Mapping[str, Any]) -> Size | None:

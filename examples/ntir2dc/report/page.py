@@ -13,12 +13,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ntir2dc.data.images import DataError
 from ntir2dc.files import write_text
 from ntir2dc.report.curves import charts
+from ntir2dc.report.edges import edge_charts
 from ntir2dc.report.pictures import embed, panels
 from ntir2dc.report.tables import collaboration, draw, facts, metric_tables, phase_table
 from ntir2dc.run.log import read_log
 
-PARTS = ("config.json", "log.csv", "metrics.json", "checkpoints", "weights.safetensors", "panels")
-"""What a run leaves, of which a report takes what there is."""
+TRAINING = ("config.json", "log.csv", "checkpoints", "weights.safetensors")
+PARTS = (*TRAINING, "metrics.json", "panels")
+"""What a run leaves, of which a report takes what there is; an evaluation of pictures leaves the last two."""
 
 
 def make_report(run: Path) -> str:
@@ -32,13 +34,15 @@ def make_report(run: Path) -> str:
     if not any((run / name).exists() for name in PARTS):
         raise DataError(f"{run}: is not the folder of a run; it holds none of {', '.join(PARTS)}")
     missing: list[str] = []
-    config = _read_json(run / "config.json", "No config.json, so preset and options are unknown.", missing) or {}
-    log = run / "log.csv"
-    rows = _read_rows(log)
+    trained = any((run / name).exists() for name in TRAINING)
+    # what only a training leaves is not missing from an evaluation of pictures
+    lacks = missing if trained else []
+    config = _read_json(run / "config.json", "No config.json, so preset and options are unknown.", lacks) or {}
+    rows = _read_rows(run / "log.csv")
     if not rows:
-        missing.append("No curves: log.csv is missing or empty.")
+        lacks.append("No curves: log.csv is missing or empty.")
     if not (run / "tensorboard").is_dir():
-        missing.append("No TensorBoard log; the curves below come from log.csv and do not need it.")
+        lacks.append("No TensorBoard log; the curves below come from log.csv and do not need it.")
     absent = (
         f"Not evaluated yet: no metrics.json. Make it with: python examples/evaluate.py --run {shlex.quote(str(run))}"
     )
@@ -65,12 +69,14 @@ def make_report(run: Path) -> str:
         draw=draw,
         facts=facts(config, rows),
         metrics=metrics,
+        edges=edge_charts(result, missing) if metrics and result is not None else None,
+        what="one training run" if trained else "an evaluation of pictures",
         evaluation=evaluation,
         phases=phase_table(rows) if rows else None,
         charts=charts(rows, window) if rows else [],
         window=window,
         collaboration=collaboration(rows) if rows else None,
-        panels=panels(run, missing),
+        panels=panels(run, lacks),
         options=json.dumps(config, indent=2) if config else None,
         missing=missing,
     )

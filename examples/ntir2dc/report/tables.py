@@ -12,19 +12,20 @@ import numpy as np
 import torch
 from markupsafe import Markup, escape
 
-from ntir2dc.evaluation import TRAINED, format_cells, format_classes
+from ntir2dc.evaluation import TRAINED, format_cells, format_classes, format_objects
 from ntir2dc.methods.morngan.schedule import Phase
 from ntir2dc.report.curves import PRESENT, phase_starts, series
 
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table of text; ``marked`` names the row that stands out."""
+    """A table of text; ``marked`` names the row that stands out, and one not ``shown`` is folded away."""
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     marked: str | None = None
+    shown: bool = False
 
 
 def draw(table: HtmlTable) -> Markup:
@@ -82,11 +83,18 @@ def metric_tables(result: Mapping[str, Any], missing: list[str]) -> dict[str, An
     """Return the tables and notes of ``metrics.json``; what is wrong with it is added to ``missing``."""
     try:
         figures, classes = format_cells(result), format_classes(result)
-        tables = [HtmlTable("Figures", *figures, marked=TRAINED)]
+        tables = [HtmlTable("Figures", *figures, marked=TRAINED, shown=True)]
         if classes[1]:
             tables.append(HtmlTable("IoU of each class", *classes))
         judge, data = result["judge"], result["data"]
         notes = [str(note) for note in result["notes"]]
+        if "objects" in result:
+            tables.append(HtmlTable("Objects", *format_cells(result["objects"]), marked=TRAINED, shown=True))
+            tables.append(HtmlTable("Objects of each class", *format_objects(result["objects"])))
+            notes += [str(note) for note in result["objects"]["notes"]]
+        if "distances" in result:
+            tables.append(HtmlTable("Distances", *format_cells(result["distances"]), marked=TRAINED, shown=True))
+            notes += [str(note) for note in result["distances"]["notes"]]
         notes.append(f"Measured on {data['images']} images of {data['folder']}.")
         if judge and "shipped" in judge:
             hashes = ", ".join(judge[key][:12] for key in ("weights_sha256", "second_weights_sha256"))

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -124,8 +125,7 @@ def train(
 ) -> dict[str, Tensor]:
     """Train a judge, going on from the checkpoint if there is one; return the running average of its state.
 
-    Cross-entropy with weights of one over the root of a class's frequency, AdamW, products in
-    bfloat16.
+    Cross-entropy with weights of one over the root of a class's frequency, products in bfloat16.
 
     Args:
         network: the judge to train.
@@ -138,6 +138,36 @@ def train(
     """
     init_weights(network, "he", generator=torch.Generator().manual_seed(seed))
     weights = crops.class_weights()
+
+    def loss_on() -> Tensor:
+        images, labels = crops.batch(options.batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network.classify(images)  # type: ignore[operator]
+        logits = logits.float()[..., : labels.shape[-2], : labels.shape[-1]]
+        return F.cross_entropy(logits, labels, weights, ignore_index=space.ignore_index)
+
+    return optimize(network, loss_on, crops.rng, checkpoint, options, say=say)
+
+
+def optimize(
+    network: nn.Module,
+    loss_on: Callable[[], Tensor],
+    rng: np.random.Generator,
+    checkpoint: Path,
+    options: Options,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Tensor]:
+    """Train with AdamW, going on from the checkpoint if there is one; return the running average of the state.
+
+    Args:
+        network: with its initial weights.
+        loss_on: draws a batch and returns the network's loss on it.
+        rng: what it draws from.
+        checkpoint: the file that training goes on from after a kill.
+        options: how long and how.
+        say: is told the loss now and then.
+    """
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(rate_at, options=options))
     average = RunningAverage(network, options.ema_decay)
@@ -148,17 +178,13 @@ def train(
         for name, part in parts.items():
             part.load_state_dict(state[name])
         average.values = state["average"]
-        crops.rng.bit_generator.state = state["rng"]
+        rng.bit_generator.state = state["rng"]
         first = state["step"]
         say(f"going on from step {first}")
     saved, losses = time.monotonic(), []
     network.train()
     for step in range(first + 1, options.steps + 1):
-        images, labels = crops.batch(options.batch)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network.classify(images)  # type: ignore[operator]
-        logits = logits.float()[..., : labels.shape[-2], : labels.shape[-1]]
-        loss = F.cross_entropy(logits, labels, weights, ignore_index=space.ignore_index)
+        loss = loss_on()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -170,7 +196,7 @@ def train(
             losses.clear()
         if time.monotonic() - saved > options.seconds_between_checkpoints or step == options.steps:
             state = {name: part.state_dict() for name, part in parts.items()}
-            state |= {"average": average.values, "rng": crops.rng.bit_generator.state, "step": step}
+            state |= {"average": average.values, "rng": rng.bit_generator.state, "step": step}
             buffer = io.BytesIO()
             torch.save(state, buffer)
             write_atomically(checkpoint, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""The training of the detector: its scenes, its targets, its training."""
