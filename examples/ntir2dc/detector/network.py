@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntir2dc.detector.average_precision import FrameBoxes, frame_boxes, overlaps
-from ntir2dc.judge.residual import ResidualUNet
 from ntir2dc.networks.segmenters import add_coordinates
+from ntir2dc.networks.unet import ResidualUNet
 
 CLASSES = ("person", "car")
 WIDTHS = (20, 32, 60, 72)
