@@ -24,7 +24,7 @@ class Detector(nn.Module):
     Choice: full size, since persons on small pictures are a few pixels wide.
 
     Args:
-        widths: of the trunk, see :class:`ntir2dc.judge.residual.ResidualUNet`.
+        widths: of the trunk, see :class:`ntir2dc.networks.unet.ResidualUNet`.
     """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
