@@ -1,16 +1,16 @@
-"""Translate night thermal images to daytime color.
+"""Translate night thermal images and videos to daytime color.
 
 python examples/colorize.py --input night.png --output day.png --checkpoint runs/mini
-python examples/colorize.py --input night/ --output day/ --checkpoint weights.safetensors --batch_size 4
-python examples/colorize.py --input night/ --output day/ --checkpoint runs/mini --compile
+python examples/colorize.py --input night/ --output day/ --checkpoint runs/mini --recursive --skip_existing
+python examples/colorize.py --input 'night/*_ir.png' --output day/ --checkpoint weights.safetensors --batch_size 4
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -18,100 +18,19 @@ from typing import Literal
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("colorize.py needs: pip install 'morn-losses[train]'")
 
-import torch
-from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
-
+from ntir2dc.colorizing.pictures import batches, picture
+from ntir2dc.colorizing.progress import FrameProgress
+from ntir2dc.colorizing.sources import Pair, is_video, plan, without_doubles
+from ntir2dc.colorizing.translating import Precision, Translating
 from ntir2dc.console import call, escape_what_cannot_be_shown
-from ntir2dc.data.images import OWN_TONES, SUFFIXES, DataError, list_images, read_thermal, save_image, to_image
-from ntir2dc.data.partners import name_of
-from ntir2dc.data.thermal import ThermalOptions, Tones, look_at_thermal, tell_tones, tones_of
+from ntir2dc.data.images import DataError, save_image
+from ntir2dc.data.thermal import ThermalOptions, look_at_thermal, tell_tones, tones_of
 from ntir2dc.files import attempt, check_writable
 from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError, load_translator, thermal_of
 
-
-def pad(x: Tensor) -> Tensor:
-    """Extend ``(B, C, H, W)`` right and down to multiples of 4, at least 8, by reflection where it fits."""
-    H, W = x.shape[-2:]
-    bottom, right = max(8, -(-H // 4) * 4) - H, max(8, -(-W // 4) * 4) - W
-    mode = "reflect" if bottom < H and right < W else "replicate"
-    return F.pad(x, (0, right, 0, bottom), mode=mode)
-
-
-@torch.inference_mode()
-def translate(translator: nn.Module, x: Tensor) -> Tensor:
-    """Return the translation of ``(B, 3, H, W)`` of any size."""
-    translated: Tensor = translator(pad(x))
-    return translated[..., : x.shape[-2], : x.shape[-1]]
-
-
-def stretched(x: Tensor) -> Image.Image:
-    """Return ``(3, H, W)`` as the authors write it: its own extremes over all channels to 0 and 255, truncated."""
-    low, high = x.aminmax()
-    # a picture of one value is black
-    pixels = (x - low) / (high - low).clamp_min(1e-12) * 255
-    return Image.fromarray(pixels.to(torch.uint8).permute(1, 2, 0).cpu().numpy())
-
-
-def plan(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Return pairs of an image to read and the one to write.
-
-    JPEG stays JPEG and everything else becomes PNG, unless ``output`` names a file.
-
-    Raises:
-        DataError: nothing to translate, or an output that would replace an input.
-    """
-    if source.is_dir():
-        images = list_images(source)
-        if not images:
-            raise DataError(f"{source}: holds no image ({', '.join(SUFFIXES)})")
-    elif source.is_file():
-        images = [source]
-    else:
-        raise DataError(f"{source}: no such file or folder")
-    if not source.is_dir() and not output.is_dir() and output.suffix.lower() in SUFFIXES:
-        pairs = [(source, output)]
-    elif output.exists() and not output.is_dir():
-        raise DataError(f"{output}: is a file, expected a folder")
-    elif source.is_file() and output.suffix and not output.is_dir():
-        raise DataError(f"{output}: expected a folder, or a file with one of the suffixes {', '.join(SUFFIXES)}")
-    else:
-        pairs = [(p, output / (p.name if p.suffix.lower() in (".jpg", ".jpeg") else f"{p.stem}.png")) for p in images]
-    inputs = {p.resolve() for p in images}
-    for _, target in pairs:
-        if target.resolve() in inputs:
-            raise DataError(f"{target}: would replace an input; choose another output")
-    return pairs
-
-
-def batches(
-    pairs: Iterable[tuple[Path, Path]], batch_size: int, problems: list[str], tones: Tones = OWN_TONES
-) -> Iterator[tuple[Tensor, list[Path]]]:
-    """Read the images and join neighbors of equal size; what cannot be used is added to ``problems``."""
-    images: list[Tensor] = []
-    targets: list[Path] = []
-    taken: dict[str, Path] = {}
-    for source, target in pairs:
-        # JPEG beside PNG are two files, accents composed in two ways are one on some systems
-        name = f"{name_of(target)}{target.suffix}"
-        if name in taken:
-            problems.append(f"{source}: its result would replace that of {taken[name]}")
-            continue
-        try:
-            image = read_thermal(source, tones)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        taken[name] = source
-        if images and (len(images) == batch_size or image.shape != images[0].shape):
-            yield torch.stack(images), targets
-            images, targets = [], []
-        images.append(image)
-        targets.append(target)
-    if images:
-        yield torch.stack(images), targets
+INTERRUPTED = 130
+"""The exit status of a program that Ctrl-C ended, as shells have it."""
 
 
 @dataclass(frozen=True)
@@ -143,24 +62,112 @@ def reading(checkpoint: Path, asked: ThermalAsked) -> ThermalOptions:
         raise DataError(f"options: {error}") from None
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is written of each translation.
+
+    Args:
+        stretch: from its own minimum to its own maximum.
+        side_by_side: the input to its left.
+    """
+
+    stretch: bool
+    side_by_side: bool
+
+
+@dataclass
+class Outcome:
+    """What was done: images and videos written, files that were there already, and what went wrong."""
+
+    images: int = 0
+    kept: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def say(text: str | None) -> None:
+    """Print a line on standard error, if there is one."""
+    if text is not None:
+        print(f"colorize: {text}", file=sys.stderr)
+
+
+def colorize_images(
+    pairs: Sequence[Pair],
+    translating: Translating,
+    thermal: ThermalOptions,
+    written: Written,
+    batch_size: int,
+    outcome: Outcome,
+    *,
+    skip_existing: bool,
+    folder: Path,
+) -> None:
+    """Translate images, which share what becomes black and white."""
+    sources = [source for source, _ in pairs]
+    # those that are skipped belong to the sequence all the same
+    tones = tones_of(sources, thermal)
+    say(tell_tones(tones, folder))
+    for warning in look_at_thermal(sources, tones, folder):
+        say(f"warning: {warning}")
+    wanted = [pair for pair in pairs if not (skip_existing and pair[1].is_file())]
+    outcome.kept += len(pairs) - len(wanted)
+    with FrameProgress(len(wanted)) as progress:
+        for nights, targets in batches(wanted, batch_size, outcome.problems, tones):
+            for night, day, target in zip(nights, translating(nights), targets, strict=True):
+                shown = picture(night, day, stretch=written.stretch, side_by_side=written.side_by_side)
+                save = partial(save_image, shown, target)
+                outcome.images += attempt(save, target, outcome.problems, one_of_many=True)
+            progress.advance(len(targets))
+
+
+def tell(outcome: Outcome, output: Path, *, interrupted: bool) -> int:
+    """Say what was done and return the exit status."""
+    for problem in outcome.problems:
+        say(problem)
+    if interrupted:
+        say("stopped; what is written stays, and --skip_existing goes on")
+    if outcome.kept:
+        say(f"{outcome.kept} of the results were there already")
+    if outcome.images:
+        print(f"{outcome.images} image{'s' if outcome.images > 1 else ''} written to {output}")
+    if interrupted:
+        return INTERRUPTED
+    return 1 if outcome.problems else 0
+
+
 def main(
     input: Path,
     output: Path,
     checkpoint: Path,
+    recursive: bool = False,
+    skip_existing: bool = False,
+    side_by_side: bool = False,
+    scale: float = 1.0,
     device: str = "auto",
     batch_size: int = 1,
+    precision: Precision = "float32",
     compile: bool = False,
     stretch: bool = False,
     thermal: ThermalAsked = ThermalAsked(),
 ) -> int:
-    """Translate a night thermal image, or each one in a folder, to daytime color.
+    """Translate a night thermal image, or each one of a folder or a pattern, to daytime color.
+
+    Ctrl-C leaves what is written, and --skip_existing goes on from there.
 
     Args:
-        input: an image (any size), or a folder of them, which share what becomes black and white.
-        output: a folder, made where there is none, or a file name for a single image.
+        input: an image (any size), a folder of them, or a pattern in quotes, as 'night/*_ir.png', "**" for any folders;
+            all images share what becomes black and white.
+        output: a folder, made where there is none, or a file name for a single file. Results lie in it as the inputs
+            lie in their folder.
         checkpoint: the folder of a run, or a weights file.
+        recursive: take what lies in subfolders of the input, too.
+        skip_existing: leave results that are there as they are.
+        side_by_side: write the input to the left of its translation.
+        scale: resize frames by this before they are translated, and the translation back. Training as in the paper saw
+            frames of 640 x 512 at 0.78 of their size, so that 0.78 shows a network things as large as it has learned
+            them, and takes 0.6 of the time.
         device: auto, cpu, cuda, cuda:1, mps.
         batch_size: images of equal size that are translated together.
+        precision: of the convolutions; float16 on CUDA devices only.
         compile: pass the network through ``torch.compile``: minutes at first, for each size and number of images, then
             about a fifth faster on a CPU; for hundreds of images.
         stretch: write each picture from its own minimum to its own maximum, as the published code does, and not from -1
@@ -168,37 +175,31 @@ def main(
         thermal: how thermal frames are read; as in training where nothing is said.
 
     Returns:
-        0, or 1 where an image could not be translated or written; the others are all the same.
+        0; 1 where something could not be translated or written, the others are all the same; 130 after Ctrl-C.
     """
     escape_what_cannot_be_shown()
-    problems: list[str] = []
-    written = 0
+    outcome = Outcome()
+    interrupted = False
     try:
         if batch_size < 1:
             raise DataError(f"batch_size: expected at least 1, got {batch_size}")
-        pairs = plan(input, output)
+        pairs = without_doubles(plan(input, output, recursive=recursive), outcome.problems)
         check_writable(pairs[0][1].parent)
         target_device = choose_device(device)
         translator = load_translator(checkpoint).to(target_device)
         if compile:
             translator.compile()
-        sources = [source for source, _ in pairs]
-        tones = tones_of(sources, reading(checkpoint, thermal))
-        warnings = (f"warning: {text}" for text in look_at_thermal(sources, tones, input))
-        for line in (tell_tones(tones, input), *warnings):
-            if line is not None:
-                print(f"colorize: {line}", file=sys.stderr)
-        for images, targets in batches(pairs, batch_size, problems, tones):
-            for image, target in zip(translate(translator, images.to(target_device)), targets, strict=True):
-                save = partial(save_image, stretched(image) if stretch else to_image(image), target)
-                written += attempt(save, target, problems, one_of_many=True)
+        translating = Translating(translator, target_device, precision, scale)
+        options, written = reading(checkpoint, thermal), Written(stretch, side_by_side)
+        images = [pair for pair in pairs if not is_video(pair[0])]
+        colorize_images(
+            images, translating, options, written, batch_size, outcome, skip_existing=skip_existing, folder=input
+        )
+    except KeyboardInterrupt:
+        interrupted = True
     except (DataError, WeightsError, OSError) as error:
-        problems.append(str(error))
-    for problem in problems:
-        print(f"colorize: {problem}", file=sys.stderr)
-    if written:
-        print(f"{written} image{'s' if written > 1 else ''} written to {output}")
-    return 1 if problems else 0
+        outcome.problems.append(str(error))
+    return tell(outcome, output, interrupted=interrupted)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 import colorize
-from colorize import batches, choose_device, main, pad, plan, translate
+from colorize import main
 from helpers.image_files import COLOR, exif_of, write_png
+from ntir2dc.colorizing.pictures import batches
+from ntir2dc.colorizing.sources import plan
+from ntir2dc.colorizing.translating import pad, translate
 from ntir2dc.data.images import DataError, read_thermal, to_image
 from ntir2dc.networks import Decoder, Encoder
+from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import FILE_NAME, load_translator, save_weights
 
 
