@@ -3,6 +3,7 @@
 python examples/colorize.py --input night.png --output day.png --checkpoint runs/mini
 python examples/colorize.py --input night/ --output day/ --checkpoint runs/mini --recursive --skip_existing
 python examples/colorize.py --input 'night/*_ir.png' --output day/ --checkpoint weights.safetensors --batch_size 4
+python examples/colorize.py --input night.mp4 --output day.mp4 --checkpoint runs/mini --side_by_side
 """
 
 from __future__ import annotations
@@ -22,9 +23,18 @@ from ntir2dc.colorizing.pictures import batches, picture
 from ntir2dc.colorizing.progress import FrameProgress
 from ntir2dc.colorizing.sources import Pair, is_video, plan, without_doubles
 from ntir2dc.colorizing.translating import Precision, Translating
+from ntir2dc.colorizing.video import Compose, VideoSource, translate_video
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError, save_image
-from ntir2dc.data.thermal import ThermalOptions, look_at_thermal, tell_tones, tones_of
+from ntir2dc.data.thermal import (
+    ThermalOptions,
+    Tones,
+    look_at_frames,
+    look_at_thermal,
+    tell_tones,
+    tones_of,
+    tones_of_frames,
+)
 from ntir2dc.files import attempt, check_writable
 from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import WeightsError, load_translator, thermal_of
@@ -62,26 +72,46 @@ def reading(checkpoint: Path, asked: ThermalAsked) -> ThermalOptions:
         raise DataError(f"options: {error}") from None
 
 
-@dataclass(frozen=True)
-class Written:
-    """What is written of each translation.
-
-    Args:
-        stretch: from its own minimum to its own maximum.
-        side_by_side: the input to its left.
-    """
-
-    stretch: bool
-    side_by_side: bool
-
-
 @dataclass
 class Outcome:
-    """What was done: images and videos written, files that were there already, and what went wrong."""
+    """What was done.
+
+    Args:
+        images: images written.
+        videos: what was written of each video.
+        kept: results that were there already.
+        problems: what went wrong.
+    """
 
     images: int = 0
+    videos: list[str] = field(default_factory=list)
     kept: int = 0
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Colorizing:
+    """How files become others.
+
+    Args:
+        translating: the network.
+        thermal: how frames are read.
+        compose: makes what is written of a frame and its translation.
+        batch_size: frames that are translated together.
+        skip_existing: whether results that are there stay.
+    """
+
+    translating: Translating
+    thermal: ThermalOptions
+    compose: Compose
+    batch_size: int
+    skip_existing: bool
+
+    def wanted(self, pairs: Sequence[Pair], outcome: Outcome) -> list[Pair]:
+        """Return the pairs whose result is not there, or may be replaced."""
+        left = [pair for pair in pairs if not (self.skip_existing and pair[1].is_file())]
+        outcome.kept += len(pairs) - len(left)
+        return left
 
 
 def say(text: str | None) -> None:
@@ -90,33 +120,52 @@ def say(text: str | None) -> None:
         print(f"colorize: {text}", file=sys.stderr)
 
 
-def colorize_images(
-    pairs: Sequence[Pair],
-    translating: Translating,
-    thermal: ThermalOptions,
-    written: Written,
-    batch_size: int,
-    outcome: Outcome,
-    *,
-    skip_existing: bool,
-    folder: Path,
-) -> None:
-    """Translate images, which share what becomes black and white."""
-    sources = [source for source, _ in pairs]
-    # those that are skipped belong to the sequence all the same
-    tones = tones_of(sources, thermal)
-    say(tell_tones(tones, folder))
-    for warning in look_at_thermal(sources, tones, folder):
+def tell_thermal(tones: Tones, warnings: Sequence[str], name: Path) -> None:
+    """Say what becomes black and white, and what looks wrong."""
+    say(tell_tones(tones, name))
+    for warning in warnings:
         say(f"warning: {warning}")
-    wanted = [pair for pair in pairs if not (skip_existing and pair[1].is_file())]
-    outcome.kept += len(pairs) - len(wanted)
+
+
+def colorize_images(pairs: Sequence[Pair], how: Colorizing, outcome: Outcome, folder: Path) -> None:
+    """Translate images, which share what becomes black and white."""
+    wanted = how.wanted(pairs, outcome)
+    if not wanted:
+        return
+    # those that are skipped belong to the sequence all the same
+    sources = [source for source, _ in pairs]
+    tones = tones_of(sources, how.thermal)
+    tell_thermal(tones, look_at_thermal(sources, tones, folder), folder)
     with FrameProgress(len(wanted)) as progress:
-        for nights, targets in batches(wanted, batch_size, outcome.problems, tones):
-            for night, day, target in zip(nights, translating(nights), targets, strict=True):
-                shown = picture(night, day, stretch=written.stretch, side_by_side=written.side_by_side)
-                save = partial(save_image, shown, target)
+        for nights, targets in batches(wanted, how.batch_size, outcome.problems, tones):
+            for night, day, target in zip(nights, how.translating(nights), targets, strict=True):
+                save = partial(save_image, how.compose(night, day), target)
                 outcome.images += attempt(save, target, outcome.problems, one_of_many=True)
             progress.advance(len(targets))
+
+
+def colorize_videos(pairs: Sequence[Pair], how: Colorizing, outcome: Outcome) -> None:
+    """Translate videos, each with what becomes black and white in all of it."""
+    for path, target in how.wanted(pairs, outcome):
+        try:
+            with VideoSource(path) as source:
+                sample = list(source.sample())
+            tones = tones_of_frames((frame for frame, _ in sample), how.thermal)
+            tell_thermal(tones, look_at_frames(sample, tones, path), path)
+            with VideoSource(path) as source, FrameProgress(source.declared) as progress:
+                try:
+                    written = translate_video(
+                        source, target, tones, how.translating, how.compose, how.batch_size, progress.advance
+                    )
+                finally:
+                    outcome.problems += [source.problem] if source.problem else []
+                if written is None:
+                    outcome.problems.append(f"{path}: holds no frame that can be read")
+                    continue
+                outcome.videos.append(f"{written.frames} frames written to {target}, {progress.rate:.1f} a second")
+                say(written.left_out)
+        except DataError as error:
+            outcome.problems.append(str(error))
 
 
 def tell(outcome: Outcome, output: Path, *, interrupted: bool) -> int:
@@ -129,6 +178,8 @@ def tell(outcome: Outcome, output: Path, *, interrupted: bool) -> int:
         say(f"{outcome.kept} of the results were there already")
     if outcome.images:
         print(f"{outcome.images} image{'s' if outcome.images > 1 else ''} written to {output}")
+    for line in outcome.videos:
+        print(line)
     if interrupted:
         return INTERRUPTED
     return 1 if outcome.problems else 0
@@ -149,13 +200,16 @@ def main(
     stretch: bool = False,
     thermal: ThermalAsked = ThermalAsked(),
 ) -> int:
-    """Translate a night thermal image, or each one of a folder or a pattern, to daytime color.
+    """Translate night thermal images and videos, of a file, a folder or a pattern, to daytime color.
+
+    A video is read and written frame by frame; its rate and its sound stay, and all of it shares what becomes black and
+    white, which some of its frames are looked at for first.
 
     Ctrl-C leaves what is written, and --skip_existing goes on from there.
 
     Args:
-        input: an image (any size), a folder of them, or a pattern in quotes, as 'night/*_ir.png', "**" for any folders;
-            all images share what becomes black and white.
+        input: an image or a video (any size), a folder of them, or a pattern in quotes, as 'night/*_ir.png', "**" for
+            any folders; all images share what becomes black and white.
         output: a folder, made where there is none, or a file name for a single file. Results lie in it as the inputs
             lie in their folder.
         checkpoint: the folder of a run, or a weights file.
@@ -190,11 +244,10 @@ def main(
         if compile:
             translator.compile()
         translating = Translating(translator, target_device, precision, scale)
-        options, written = reading(checkpoint, thermal), Written(stretch, side_by_side)
-        images = [pair for pair in pairs if not is_video(pair[0])]
-        colorize_images(
-            images, translating, options, written, batch_size, outcome, skip_existing=skip_existing, folder=input
-        )
+        compose = partial(picture, stretch=stretch, side_by_side=side_by_side)
+        how = Colorizing(translating, reading(checkpoint, thermal), compose, batch_size, skip_existing)
+        colorize_images([pair for pair in pairs if not is_video(pair[0])], how, outcome, input)
+        colorize_videos([pair for pair in pairs if is_video(pair[0])], how, outcome)
     except KeyboardInterrupt:
         interrupted = True
     except (DataError, WeightsError, OSError) as error:
