@@ -22,7 +22,7 @@ if importlib.util.find_spec("jsonargparse") is None:
 from ntir2dc.colorizing.pictures import batches, picture
 from ntir2dc.colorizing.progress import FrameProgress
 from ntir2dc.colorizing.sources import Pair, is_video, plan, without_doubles
-from ntir2dc.colorizing.translating import Precision, Translating
+from ntir2dc.colorizing.translating import Precision, Shifts, Translating
 from ntir2dc.colorizing.video import Compose, VideoSource, translate_video
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError, save_image
@@ -193,6 +193,8 @@ def main(
     skip_existing: bool = False,
     side_by_side: bool = False,
     scale: float = 1.0,
+    tile: int = 0,
+    shifts: Shifts = 1,
     device: str = "auto",
     batch_size: int = 1,
     precision: Precision = "float32",
@@ -219,6 +221,10 @@ def main(
         scale: resize frames by this before they are translated, and the translation back. Training as in the paper saw
             frames of 640 x 512 at 0.78 of their size, so that 0.78 shows a network things as large as it has learned
             them, and takes 0.6 of the time.
+        tile: translate frames in tiles of this side, for frames that take more memory than there is; 0: whole. Tiles
+            overlap and share the statistics of the network's norms, taken once from the reduced frame.
+        shifts: translate so many copies of a frame, each moved by other pixels, and write their mean: steadier videos
+            for so many times the time.
         device: auto, cpu, cuda, cuda:1, mps.
         batch_size: images of equal size that are translated together.
         precision: of the convolutions; float16 on CUDA devices only.
@@ -241,9 +247,11 @@ def main(
         check_writable(pairs[0][1].parent)
         target_device = choose_device(device)
         translator = load_translator(checkpoint).to(target_device)
+        if compile and tile:
+            raise DataError("compile: does not go with tile, which changes the network's norms while it runs")
         if compile:
             translator.compile()
-        translating = Translating(translator, target_device, precision, scale)
+        translating = Translating(translator, target_device, precision, scale, tile, shifts)
         compose = partial(picture, stretch=stretch, side_by_side=side_by_side)
         how = Colorizing(translating, reading(checkpoint, thermal), compose, batch_size, skip_existing)
         colorize_images([pair for pair in pairs if not is_video(pair[0])], how, outcome, input)

@@ -15,7 +15,7 @@ import colorize
 from helpers.small_folder import write_folder
 from helpers.tiny_run import tiny_config
 from morn_losses import CITYSCAPES
-from ntir2dc.colorizing.translating import translate
+from ntir2dc.colorizing.sizes import translate
 from ntir2dc.config import from_dict, to_dict
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.images import list_images, read_thermal, to_image

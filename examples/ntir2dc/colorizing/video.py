@@ -23,6 +23,9 @@ from ntir2dc.data.thermal import Tones, distance_of_channels
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
+    from av.stream import Stream
+
+    Sound = Packet[Stream]
 
 QUALITY = "18"
 """Of H.264, as x264's crf: hardly to be told from lossless."""
@@ -85,7 +88,7 @@ class VideoSource:
         seconds = _seconds(self.stream.metadata.get("DURATION", ""))
         return round(seconds * self.rate) if seconds else None
 
-    def frames(self, hear: Callable[[Packet], None] | None = None) -> Iterator[VideoFrame]:
+    def frames(self, hear: Callable[[Sound], None] | None = None) -> Iterator[VideoFrame]:
         """Yield the frames in their order; what is wrong with the file is then its ``problem``.
 
         Args:
@@ -138,13 +141,13 @@ class VideoSource:
         """Yield frames from all of the video, each with the distance of its channels; the reader is used up by it."""
         import av
 
-        seconds = self.stream.duration and float(self.stream.duration * self.stream.time_base)
-        seconds = seconds or float(self.container.duration or 0) / av.time_base
-        start = float((self.stream.start_time or 0) * self.stream.time_base)
+        unit = self.stream.time_base or 1 / self.rate
+        seconds = float((self.stream.duration or 0) * unit) or float(self.container.duration or 0) / av.time_base
+        start = float((self.stream.start_time or 0) * unit)
         for place in np.linspace(start, start + seconds, count, endpoint=False):
             with suppress(av.FFmpegError, ValueError, StopIteration):
                 if seconds:
-                    self.container.seek(int(place / self.stream.time_base), stream=self.stream)
+                    self.container.seek(int(place / unit), stream=self.stream)
                 # from the key frame before it on
                 frame = next(f for f in self.container.decode(self.stream) if f.time is None or f.time >= place)
                 yield self.gray(frame), distance_of_channels(frame.to_ndarray(format="rgb24"))
@@ -206,7 +209,7 @@ class VideoTarget:
         self.container.mux(self.stream.encode(frame))
         self.frames += 1
 
-    def hear(self, packet: Packet) -> None:
+    def hear(self, packet: Sound) -> None:
         """Copy a packet of sound."""
         if self.sound is not None:
             packet.stream = self.sound
@@ -261,9 +264,9 @@ def translate_video(
     target: VideoTarget | None = None
     waiting: list[tuple[Tensor, int | None]] = []
 
-    early: list[Packet] = []
+    early: list[Sound] = []
 
-    def hear(packet: Packet) -> None:
+    def hear(packet: Sound) -> None:
         if target is None:
             early.append(packet)
         else:

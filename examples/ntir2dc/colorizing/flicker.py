@@ -1,0 +1,58 @@
+"""How much a translation changes where its input only moves by whole pixels, or stands still in noise.
+
+Of a perfect translator the output of a moved input is the moved output: what differs is flicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Translate = Callable[[Tensor], Tensor]
+"""Maps ``(B, 3, H, W)`` to the same shape."""
+
+REACH = 4
+"""Pixels that are left for moving at each side of a frame."""
+
+BORDER = 16
+"""Pixels at each side of the output that are not compared: what lies beyond a border differs."""
+
+
+def shift_change(translate: Translate, frame: Tensor, shift: tuple[int, int]) -> float:
+    """Return the mean change of the output for a moved input, divided by the output's standard deviation.
+
+    The window that is translated moves over the frame, as a camera's does over a scene.
+
+    Args:
+        translate: the translator.
+        frame: ``(3, H, W)`` in [-1, 1].
+        shift: pixels down and right, 0 to ``REACH``.
+    """
+    down, right = shift
+    H, W = frame.shape[-2:]
+    h, w = (H - 2 * REACH) // 4 * 4, (W - 2 * REACH) // 4 * 4
+    still = translate(frame[None, :, REACH : REACH + h, REACH : REACH + w])
+    moved = translate(frame[None, :, REACH - down : REACH - down + h, REACH - right : REACH - right + w])
+    compared = slice(BORDER, h - BORDER), slice(BORDER, w - BORDER)
+    back = slice(BORDER + down, h - BORDER + down), slice(BORDER + right, w - BORDER + right)
+    return _change(still[(..., *compared)], moved[(..., *back)])
+
+
+def noise_change(translate: Translate, frame: Tensor, levels: float, seed: int) -> float:
+    """Return the same for a frame ``(3, H, W)`` that stands still, with noise of so many gray levels of 8 bits."""
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (
+        frame + torch.randn(1, *frame.shape[-2:], generator=generator) * (levels / 127.5) for _ in range(2)
+    )
+    return _change(translate(first[None].clamp(-1, 1)), translate(second[None].clamp(-1, 1)))
+
+
+def sharpness(output: Tensor) -> float:
+    """Return the mean difference of neighbors: a blurred translation is steady, and worth nothing."""
+    return float(output.diff(dim=-1).abs().mean() + output.diff(dim=-2).abs().mean())
+
+
+def _change(output: Tensor, other: Tensor) -> float:
+    return float((output - other).abs().mean() / output.std())
