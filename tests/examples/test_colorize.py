@@ -20,8 +20,8 @@ from colorize import main
 from helpers.image_files import COLOR, exif_of, write_png
 from ntir2dc.colorizing.pictures import batches
 from ntir2dc.colorizing.progress import FrameProgress
-from ntir2dc.colorizing.sources import plan
 from ntir2dc.colorizing.sizes import pad, translate
+from ntir2dc.colorizing.sources import plan
 from ntir2dc.colorizing.translating import Translating, translate_shifted
 from ntir2dc.data.images import DataError, read_thermal, to_image
 from ntir2dc.networks import Decoder, Encoder

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ntir2dc.colorizing.flicker import noise_change, shift_change
+from ntir2dc.colorizing.flicker import noise_change, shift_changes
 from ntir2dc.colorizing.sizes import translate
 from ntir2dc.colorizing.tiles import Statistics, _spans, check_tile, shared_statistics, translate_in_tiles
 from ntir2dc.data.samples import DataError
@@ -74,15 +74,15 @@ def test_a_tile_that_is_all_halo_is_refused() -> None:
 
 def test_flicker_is_what_moves_against_its_input() -> None:
     x = frame(64, 80)[0]
-    assert shift_change(lambda x: x, x, (1, 3)) == 0
+    assert shift_changes(lambda x: x, x, [(1, 3)]) == [0]
 
     def checkered(x: Tensor) -> Tensor:
         return x + (torch.arange(x.shape[-1]) % 4 == 0) * 0.5
 
     # of four columns two differ by 0.5
     deviation = float(checkered(x[None, :, 4:-4, 4:-4])[..., 16:-16, 16:-16].std())
-    assert shift_change(checkered, x, (2, 1)) == pytest.approx(0.25 / deviation, rel=1e-4)
-    assert shift_change(checkered, x, (0, 4)) == pytest.approx(0, abs=1e-6)
+    found = shift_changes(checkered, x, [(2, 1), (0, 4)])
+    assert found == pytest.approx([0.25 / deviation, 0], rel=1e-4, abs=1e-6)
 
 
 def test_noise_of_a_still_frame_is_noise_of_the_output() -> None:

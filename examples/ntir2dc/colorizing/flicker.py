@@ -5,7 +5,7 @@ Of a perfect translator the output of a moved input is the moved output: what di
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -20,24 +20,26 @@ BORDER = 16
 """Pixels at each side of the output that are not compared: what lies beyond a border differs."""
 
 
-def shift_change(translate: Translate, frame: Tensor, shift: tuple[int, int]) -> float:
-    """Return the mean change of the output for a moved input, divided by the output's standard deviation.
+def shift_changes(translate: Translate, frame: Tensor, shifts: Iterable[tuple[int, int]]) -> list[float]:
+    """Return the mean change of the output for each move of the input, divided by the output's standard deviation.
 
     The window that is translated moves over the frame, as a camera's does over a scene.
 
     Args:
         translate: the translator.
         frame: ``(3, H, W)`` in [-1, 1].
-        shift: pixels down and right, 0 to ``REACH``.
+        shifts: pixels down and right, 0 to ``REACH``.
     """
-    down, right = shift
     H, W = frame.shape[-2:]
     h, w = (H - 2 * REACH) // 4 * 4, (W - 2 * REACH) // 4 * 4
     still = translate(frame[None, :, REACH : REACH + h, REACH : REACH + w])
-    moved = translate(frame[None, :, REACH - down : REACH - down + h, REACH - right : REACH - right + w])
-    compared = slice(BORDER, h - BORDER), slice(BORDER, w - BORDER)
-    back = slice(BORDER + down, h - BORDER + down), slice(BORDER + right, w - BORDER + right)
-    return _change(still[(..., *compared)], moved[(..., *back)])
+    compared = still[..., BORDER : h - BORDER, BORDER : w - BORDER]
+    changes = []
+    for down, right in shifts:
+        moved = translate(frame[None, :, REACH - down : REACH - down + h, REACH - right : REACH - right + w])
+        back = moved[..., BORDER + down : h - BORDER + down, BORDER + right : w - BORDER + right]
+        changes.append(_change(compared, back))
+    return changes
 
 
 def noise_change(translate: Translate, frame: Tensor, levels: float, seed: int) -> float:

@@ -56,7 +56,7 @@ def shared_statistics(network: nn.Module, statistics: Statistics) -> Iterator[No
     changed: list[nn.InstanceNorm2d | nn.GroupNorm] = []
     for norm in network.modules():
         if isinstance(norm, nn.InstanceNorm2d | nn.GroupNorm):
-            norm.forward = _forward(norm, statistics)  # type: ignore[method-assign]
+            norm.forward = _forward(norm, statistics)  # type: ignore[method-assign, assignment]
             changed.append(norm)
     try:
         yield
