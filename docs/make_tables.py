@@ -5,6 +5,7 @@ python docs/make_tables.py --recipes runs/compare                    # of exampl
 python docs/make_tables.py --thresholds runs/thresholds              # of examples/recipes/thresholds.py
 python docs/make_tables.py --shares runs/aca                         # of runs of examples/recipes/cyclegan.py --morn
 python docs/make_tables.py --scene_statistics runs/scene_statistics  # of examples/studies/scene_statistics.py
+python docs/make_tables.py --flicker runs/flicker                      # of examples/studies/flicker.py
 """
 
 from __future__ import annotations
@@ -64,12 +65,18 @@ def scene_statistics(folder: Path, docs: Path) -> None:
         picture.convert("RGB").quantize(64).save(docs / "pictures" / "scene_statistics.png", optimize=True)
 
 
+def flicker(folder: Path, docs: Path) -> None:
+    """Show what remedies of flicker leave and cost, and how far tiles agree."""
+    fill_page(docs / "guides" / "video.md", {"flicker": (folder / "flicker.md").read_text()})
+
+
 SOURCES = {
     "comparison": comparison,
     "recipes": recipes,
     "thresholds": thresholds,
     "shares": shares,
     "scene_statistics": scene_statistics,
+    "flicker": flicker,
 }
 """By their names on the command line."""
 
