@@ -1,6 +1,6 @@
 """How much translations flicker where their input only moves or stands still, and what each remedy leaves and costs.
 
-python examples/studies/flicker.py --run runs/demo --out runs/flicker
+python examples/studies/flicker.py --run runs/demo --large data/mine/trainB --out runs/flicker
 python examples/studies/flicker.py --run runs/demo --antialiased runs/demo_antialias --out runs/flicker
 python examples/studies/flicker.py --run runs/mini --frames data/flir/valB --limit 20 --out runs/flicker_flir
 """
@@ -103,7 +103,9 @@ def main(
     frames: Path | None = None,
     limit: int = 8,
     levels: float = 2.0,
-    halos: tuple[int, ...] = (0, 16, 32, 64),
+    large: Path | None = None,
+    tile: int = 128,
+    halos: tuple[int, ...] = (0, 16, 32, 48),
 ) -> int:
     """Write flicker.md and flicker.json.
 
@@ -114,7 +116,9 @@ def main(
         frames: folder of thermal frames; none: the scenes that the run was tested on.
         limit: how many of them, evenly placed.
         levels: the noise of a frame that stands still, in gray levels of 8 bits.
-        halos: pixels around tiles, for the table of tiles.
+        large: folder of larger frames, for the table of tiles; none: there is no such table.
+        tile: side of a tile, its halo included.
+        halos: pixels around tiles that are thrown away.
 
     Returns:
         0, or 1 where something cannot be used.
@@ -132,6 +136,7 @@ def main(
         smallest = min(side for night in nights for side in night.shape[1:])
         if smallest < 2 * (REACH + BORDER) + 16:
             raise DataError(f"{folder}: holds frames of {smallest} pixels, too small to be moved")
+        larger = [read_thermal(path, tones) for path in list_images(large)[:limit]] if large is not None else []
         network = load_translator(run)
         rows = rows_of(network, "as it is", (2, 4))
         if antialiased is not None:
@@ -155,19 +160,23 @@ def main(
         columns,
         tuple((name, tuple(zip(*values, strict=True))) for name, values in cells.items()),
     )
-    tile = max(16, min(side for night in nights for side in night.shape[1:]) // 2 // 4 * 4)
-    tiles = []
-    for halo in halos:
-        pairs = [tile_difference(network, night, tile + 2 * halo, halo) for night in nights]
-        tiles.append((f"halo of {halo}", tuple(zip(*pairs, strict=True))))
-    agreement = Table(
-        f"mean difference from the whole frame, of 2, in tiles of {tile} pixels and their halo",
-        ("shared statistics", "each tile by itself"),
-        tuple(tiles),
-        digits=4,
-    )
-    facts = {"run": str(run), "antialiased": str(antialiased), "frames": len(nights), "noise": levels}
-    print(save_tables(out, "flicker", [flicker, agreement], facts, problems))
+    tables = [flicker]
+    if larger:
+        rows_of_tiles = []
+        for halo in halos:
+            pairs = [tile_difference(network, night, tile, halo) for night in counted(larger, f"halo of {halo}")]
+            rows_of_tiles.append((f"halo of {halo}", tuple(zip(*pairs, strict=True))))
+        H, W = larger[0].shape[1:]
+        title = f"mean difference from the whole frame of {W} x {H}, of 2, in tiles of {tile} with their halo"
+        tables.append(Table(title, ("shared statistics", "each tile by itself"), tuple(rows_of_tiles)))
+    facts = {
+        "run": str(run),
+        "antialiased": str(antialiased),
+        "frames": len(nights),
+        "noise": levels,
+        "large": str(large),
+    }
+    print(save_tables(out, "flicker", tables, facts, problems))
     return tell_written([out / "flicker.md", out / "flicker.json"], problems)
 
 
