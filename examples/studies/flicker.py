@@ -39,6 +39,9 @@ MOVES = ((0, 1), (1, 0), (2, 2), (3, 1))
 STRIDE = ((4, 4),)
 """Those by which nothing about the network's stride changes."""
 
+REPEATS = 3
+"""Calls of which the fastest is counted."""
+
 Row = tuple[str, Callable[[Tensor], Translate]]
 """A way to translate; it may look at the frame beforehand, as a video's average would."""
 
@@ -72,15 +75,17 @@ def measure(row: Row, frame: Tensor, still: Tensor, levels: float) -> tuple[floa
     run = row[1](frame)
     changes = shift_changes(run, frame, (*MOVES, *STRIDE))
     moved, by_stride = changes[: len(MOVES)], changes[len(MOVES) :]
-    started = time.process_time()
-    output = run(frame[None])
-    seconds = time.process_time() - started
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.process_time()
+        output = run(frame[None])
+        seconds.append(time.process_time() - started)
     return (
         sum(moved) / len(moved),
         sum(by_stride) / len(by_stride),
         noise_change(run, frame, levels, seed=0),
         sharpness(output) / sharpness(still),
-        seconds,
+        min(seconds),
     )
 
 
@@ -105,7 +110,7 @@ def main(
     levels: float = 2.0,
     large: Path | None = None,
     tile: int = 128,
-    halos: tuple[int, ...] = (0, 16, 32, 48),
+    halos: tuple[int, ...] = (0, 16, 32),
 ) -> int:
     """Write flicker.md and flicker.json.
 
