@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,17 @@ def test_video_levels_become_those_of_pictures(tmp_path: Path) -> None:
     with VideoSource(record(tmp_path / "night.mp4", "libx264", "yuv420p", count=1)) as source:
         gray = source.gray(next(source.frames()))
     assert np.abs(gray.counts - ramp(0)).mean() < 3
+
+
+def test_a_turned_video_is_read_upright(tmp_path: Path) -> None:
+    path = record(tmp_path / "night.mp4", "libx264", "yuv420p", count=1)
+    data = path.read_bytes()
+    place = data.index(b"tkhd") + 44  # of the matrix that says how it is shown
+    clockwise = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data[:place] + clockwise + data[place + 36 :])
+    with VideoSource(path) as source:
+        gray = source.gray(next(source.frames()))
+    assert np.abs(gray.counts - np.rot90(ramp(0), -1)).mean() < 3
 
 
 def test_side_by_side_on_the_command_line(run: Path, tmp_path: Path, capsys: Any) -> None:

@@ -105,15 +105,14 @@ class VideoSource:
                 packet = next(packets, None)
                 if packet is None:
                     break
-                if packet.stream is self.sound and hear is not None:
-                    if packet.dts is not None:
-                        hear(packet)
-                    continue
-                broken = packet.is_corrupt
-                if not broken:
+                heard = packet.stream is self.sound
+                broken = packet.is_corrupt and not heard
+                if not broken and not heard:
                     found = list(self.stream.decode(packet))
             except (av.FFmpegError, ValueError):
-                broken = True
+                broken, heard = True, False
+            if heard and hear is not None and packet is not None and packet.dts is not None:
+                hear(packet)
             if broken:
                 # what came before is whole, but some of it still lies in the decoder
                 with suppress(av.FFmpegError, ValueError):
