@@ -110,7 +110,7 @@ def main(
     levels: float = 2.0,
     large: Path | None = None,
     tile: int = 128,
-    halos: tuple[int, ...] = (0, 16, 32),
+    halos: tuple[int, ...] = (0, 16, 32, 48),
 ) -> int:
     """Write flicker.md and flicker.json.
 
