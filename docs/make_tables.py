@@ -6,6 +6,7 @@ python docs/make_tables.py --thresholds runs/thresholds              # of exampl
 python docs/make_tables.py --shares runs/aca                         # of runs of examples/recipes/cyclegan.py --morn
 python docs/make_tables.py --scene_statistics runs/scene_statistics  # of examples/studies/scene_statistics.py
 python docs/make_tables.py --pseudo_labels runs/pseudo_labels        # of examples/studies/pseudo_labels.py
+python docs/make_tables.py --flicker runs/flicker                      # of examples/studies/flicker.py
 """
 
 from __future__ import annotations
@@ -94,6 +95,11 @@ def pseudo_labels(folder: Path, docs: Path) -> None:
     fill_page(docs / "concepts" / "mining.md", {"labels of a run": text})
 
 
+def flicker(folder: Path, docs: Path) -> None:
+    """Show what remedies of flicker leave and cost, and how far tiles agree."""
+    fill_page(docs / "guides" / "video.md", {"flicker": (folder / "flicker.md").read_text()})
+
+
 SOURCES = {
     "comparison": comparison,
     "recipes": recipes,
@@ -101,6 +107,7 @@ SOURCES = {
     "shares": shares,
     "scene_statistics": scene_statistics,
     "pseudo_labels": pseudo_labels,
+    "flicker": flicker,
 }
 """By their names on the command line."""
 

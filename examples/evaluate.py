@@ -19,10 +19,10 @@ from pathlib import Path
 if importlib.util.find_spec("jsonargparse") is None:
     sys.exit("evaluate.py needs: pip install 'morn-losses[train]'")
 
-from colorize import ThermalAsked
 from morn_losses import CITYSCAPES
 from ntir2dc.console import call, escape_what_cannot_be_shown
 from ntir2dc.data.images import DataError
+from ntir2dc.data.thermal import ThermalAsked
 from ntir2dc.detector import IOU
 from ntir2dc.evaluation import (
     TRAINED,

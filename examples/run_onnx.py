@@ -87,7 +87,7 @@ def translate_video(translate: Translator, path: Path, output: Path) -> None:
         stream = day.add_stream("libx264", source.average_rate, options={"crf": "18"})
         H, W = stream.height, stream.width = source.height // 2 * 2, source.width // 2 * 2
         for frame in night.decode(source):
-            picture = translate(np.asarray(frame.to_image().convert("L")))
+            picture = translate(frame.to_ndarray(format="gray"))
             day.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:H, :W]))))
         day.mux(stream.encode(None))
 

@@ -73,7 +73,8 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("ntir2dc.methods", "ntir2dc.run", "ntir2dc.parallel"),
     ("ntir2dc.optimizers", "ntir2dc.trainer"),
     ("ntir2dc.judge",),
-    ("ntir2dc.evaluation", "ntir2dc.exporting", "ntir2dc.labeling", "ntir2dc.preparing", "ntir2dc.report"),
+    ("ntir2dc.colorizing", "ntir2dc.evaluation", "ntir2dc.exporting", "ntir2dc.labeling", "ntir2dc.preparing"),
+    ("ntir2dc.report",),
     tuple(path.stem for path in sorted(EXAMPLES.glob("*.py"))),  # commands
     ("studies", "recipes"),
 )

@@ -11,7 +11,7 @@ from PIL import Image
 
 from test_docs import DOCS, load
 
-PAGES = ("ablation.md", "guides/gan.md", "concepts/mining.md")
+PAGES = ("ablation.md", "guides/gan.md", "guides/video.md", "concepts/mining.md")
 
 
 @pytest.fixture
@@ -44,6 +44,16 @@ def test_a_comparison_gets_between_its_marks_alone(tmp_path: Path, docs: Path) -
     assert name == "ablation.md"
     assert new == "ZZ"
     assert old.startswith("|  | untrained generator |")
+    assert "<!--" not in old
+
+
+def test_flicker_gets_between_its_marks_alone(tmp_path: Path, docs: Path) -> None:
+    (tmp_path / "flicker.md").write_text("ZZ\n")
+    load("make_tables").main(["--flicker", str(tmp_path), "--docs", str(docs)])
+    ((name, (old, new)),) = changed(docs).items()
+    assert name == "guides/video.md"
+    assert new == "ZZ"
+    assert "| as it is |" in old
     assert "<!--" not in old
 
 

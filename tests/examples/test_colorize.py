@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import subprocess
 import sys
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 import colorize
-from colorize import batches, choose_device, main, pad, plan, translate
+from colorize import main
 from helpers.image_files import COLOR, exif_of, write_png
+from ntir2dc.colorizing.pictures import batches
+from ntir2dc.colorizing.progress import FrameProgress
+from ntir2dc.colorizing.sizes import pad, translate
+from ntir2dc.colorizing.sources import plan
+from ntir2dc.colorizing.translating import Translating, translate_shifted
 from ntir2dc.data.images import DataError, read_thermal, to_image
 from ntir2dc.networks import Decoder, Encoder
+from ntir2dc.run.device import choose_device
 from ntir2dc.run.weights import FILE_NAME, load_translator, save_weights
 
 
@@ -325,3 +333,166 @@ def test_runs_as_a_command(run: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(script, run_name="__main__")
     assert ended.value.code == 2
+
+
+def test_subfolders_are_taken_on_request_and_keep_their_place(run: Path, tmp_path: Path) -> None:
+    night = tmp_path / "night"
+    thermal(night / "a.png"), thermal(night / "V000" / "a.jpg"), thermal(night / ".hidden" / "a.png")
+    (night / "V000" / "V001").mkdir()
+    thermal(night / "V000" / "V001" / "a.png")
+    with pytest.raises(DataError, match="holds no image .* with --recursive"):
+        plan(tmp_path, tmp_path / "out")
+    # the output lies inside, and is no input of the second call
+    for _ in range(2):
+        assert main(night, night / "day", run, recursive=True) == 0
+        assert sorted(str(p.relative_to(night / "day")) for p in (night / "day").rglob("*.*")) == [
+            "V000/V001/a.png",
+            "V000/a.jpg",
+            "a.png",
+        ]
+
+
+def test_patterns_name_files_below_their_first_folder(tmp_path: Path) -> None:
+    for name in ("x/a_ir.png", "x/a_rgb.png", "y/a_ir.png", "y/z/b_ir.png", "y/b_ir.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+
+    def targets(pattern: str) -> list[str]:
+        return [str(target.relative_to("out")) for _, target in plan(tmp_path / pattern, Path("out"))]
+
+    assert targets("in/*/*_ir.*") == ["x/a_ir.png", "y/a_ir.png"]
+    assert targets("in/y/**/*_ir.png") == ["a_ir.png", "z/b_ir.png"]
+    with pytest.raises(DataError, match="fits no image and no video"):
+        plan(tmp_path / "in" / "*.jpg", Path("out"))
+    # a file may be called so
+    (tmp_path / "in" / "a[1].png").touch()
+    assert targets("in/a[1].png") == ["a[1].png"]
+
+
+def test_what_is_there_is_left_on_request(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    night, day = tmp_path / "night", tmp_path / "day"
+    thermal(night / "a.png"), thermal(night / "b.png", seed=1)
+    day.mkdir()
+    (day / "a.png").write_text("mine")
+    assert main(night, day, run, skip_existing=True) == 0
+    assert (day / "a.png").read_text() == "mine"
+    captured = capsys.readouterr()
+    assert captured.out == f"1 image written to {day}\n"
+    assert captured.err == "colorize: 1 of the results were there already\n"
+    assert main(night, day, run, skip_existing=True) == 0
+    assert capsys.readouterr().err == "colorize: 2 of the results were there already\n"
+
+
+def test_frames_that_are_skipped_belong_to_the_range(run: Path, tmp_path: Path) -> None:
+    night, day = tmp_path / "night", tmp_path / "day"
+    night.mkdir()
+    for name, low in (("a.png", 7000), ("b.png", 8000)):
+        counts = np.random.default_rng(low).integers(low, low + 300, (12, 16), dtype=np.uint16)
+        Image.fromarray(counts).save(night / name)
+    assert main(night, day, run) == 0
+    before = pixels(day / "b.png")
+    (day / "b.png").unlink()
+    assert main(night, day, run, skip_existing=True) == 0
+    assert np.array_equal(pixels(day / "b.png"), before)
+
+
+def test_ctrl_c_ends_in_a_sentence(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate("abc"):
+        thermal(tmp_path / "night" / f"{name}.png", seed=seed)
+    done: list[Tensor] = []
+
+    def interrupted(self: object, x: Tensor) -> Tensor:
+        done.append(x)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return x
+
+    monkeypatch.setattr(Translating, "__call__", interrupted)
+    assert main(tmp_path / "night", tmp_path / "day", run) == 130
+    captured = capsys.readouterr()
+    assert captured.err == "colorize: stopped; what is written stays, and --skip_existing goes on\n"
+    assert captured.out == f"2 images written to {tmp_path / 'day'}\n"
+    assert names(tmp_path / "day") == ["a.png", "b.png"]
+
+
+def test_a_checkpoint_in_the_place_of_weights_is_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = thermal(tmp_path / "a.png")
+    (run / "checkpoints").mkdir()
+    torch.save({}, run / "checkpoints" / "step_00000300.pt")
+    assert main(source, tmp_path / "day", run / "checkpoints" / "step_00000300.pt") == 1
+    assert f"is a checkpoint, not a weights file; give {run / FILE_NAME}" in capsys.readouterr().err
+    torch.save({}, tmp_path / "latest_net_G.pth")
+    assert main(source, tmp_path / "day", tmp_path / "latest_net_G.pth") == 1
+    assert "give the folder of the run" in capsys.readouterr().err
+
+
+def test_precision(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = thermal(tmp_path / "a.png", 24, 32)
+    shown = {}
+    for precision in ("float32", "bfloat16"):
+        assert main(source, tmp_path / f"{precision}.png", run, device="cpu", precision=precision) == 0  # type: ignore[arg-type]
+        shown[precision] = pixels(tmp_path / f"{precision}.png")
+    difference = np.abs(shown["float32"] - shown["bfloat16"])
+    assert 0 < difference.mean() < 4
+    assert main(source, tmp_path / "day.png", run, device="cpu", precision="float16") == 1
+    assert "precision: float16 needs a CUDA device" in capsys.readouterr().err
+
+
+def test_scale_shows_the_network_a_smaller_frame(run: Path, tmp_path: Path) -> None:
+    seen = []
+
+    class Seeing(Identity):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(tuple(x.shape))
+            return x
+
+    ramp = torch.linspace(-1, 1, 64).expand(1, 3, 50, 64)
+    out = Translating(Seeing(), torch.device("cpu"), scale=0.5)(ramp)
+    assert seen == [(1, 3, 28, 32)]  # 25 padded to a multiple of 4
+    assert out.shape == ramp.shape
+    torch.testing.assert_close(out[..., 8:-8], ramp[..., 8:-8], atol=0.01, rtol=0)
+    with pytest.raises(DataError, match="scale: expected"):
+        Translating(Seeing(), torch.device("cpu"), scale=0)
+
+
+def test_side_by_side(run: Path, tmp_path: Path) -> None:
+    source = thermal(tmp_path / "a.png")
+    assert main(source, tmp_path / "day.png", run) == 0
+    assert main(source, tmp_path / "both.png", run, side_by_side=True) == 0
+    both = pixels(tmp_path / "both.png")
+    with Image.open(source) as night:
+        assert np.array_equal(both[:, :16], np.asarray(night.convert("RGB")))
+    assert np.array_equal(both[:, 16:], pixels(tmp_path / "day.png"))
+
+
+@pytest.mark.parametrize("count", [2, 4, 16])
+def test_shifts_are_taken_back(count: int) -> None:
+    x = torch.rand(2, 3, 13, 22)
+    torch.testing.assert_close(translate_shifted(partial(translate, Identity()), x, count), x)
+
+
+def test_all_shifts_leave_nothing_of_the_stride() -> None:
+    class Striped(Identity):
+        """Brightens every fourth pixel, as a network of stride 4 may."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            stripes = (torch.arange(x.shape[-1]) % 4 == 0) | (torch.arange(x.shape[-2]) % 4 == 0)[:, None]
+            return x + stripes
+
+    flat = torch.zeros(1, 3, 20, 24)
+    run = partial(translate, Striped())
+    spread = [float(translate_shifted(run, flat, count).std()) for count in (1, 4, 16)]
+    assert spread[0] > spread[1] > 0.1
+    assert spread[2] < 1e-6
+
+
+def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with FrameProgress(3, every=0) as progress:
+        progress.advance(2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(r"colorize: 2 of 3 frames, [\d.]+ frames a second\n", captured.err)

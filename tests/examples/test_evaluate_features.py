@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import evaluate as command
-from colorize import ThermalAsked
 from ntir2dc.data.images import DataError, list_images
+from ntir2dc.data.thermal import ThermalAsked
 from ntir2dc.evaluation import features as module
 from ntir2dc.evaluation.features import FeatureDistances, distances, load_features
 

@@ -23,7 +23,7 @@ from ntir2dc.networks import (
     init_weights,
     scale_weights,
 )
-from ntir2dc.networks.blocks import ReflectionPad, ResidualBlock, group_norm, run, stages
+from ntir2dc.networks.blocks import Blur, ReflectionPad, ResidualBlock, group_norm, run, stages
 from ntir2dc.networks.discriminators import ImagePool
 from ntir2dc.networks.segmenters import ASPP, add_coordinates
 
@@ -882,3 +882,19 @@ def test_decoders_end_with_the_norm_that_is_asked_for() -> None:
         ]
         assert [type(layer) for layer in following] == [kind, kind]
         assert decoder(torch.randn(1, 16, 4, 5)).shape == (1, 3, 16, 20)
+
+
+def test_blur_is_the_binomial_filter() -> None:
+    line = torch.tensor([1.0, 4, 6, 4, 1]) / 16
+    x = torch.rand(2, 3, 9, 11)
+    kernel = torch.outer(line, line).expand(3, 1, 5, 5)
+    expected = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, groups=3)
+    torch.testing.assert_close(Blur()(x), expected)
+    checkers = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 1.0
+    assert Blur()(checkers[None, None]).std() < 1e-6
+
+
+def test_antialiased_generators_take_the_same_sizes_and_weights() -> None:
+    plain, blurred = (nn.Sequential(Encoder(4, 1, antialias=a), Decoder(4, 1, antialias=a)) for a in (False, True))
+    assert [p.shape for p in plain.parameters()] == [p.shape for p in blurred.parameters()]
+    assert blurred(torch.rand(1, 3, 8, 12)).shape == (1, 3, 8, 12)

@@ -15,6 +15,7 @@ import colorize
 from helpers.small_folder import write_folder
 from helpers.tiny_run import tiny_config
 from morn_losses import CITYSCAPES
+from ntir2dc.colorizing.sizes import translate
 from ntir2dc.config import from_dict, to_dict
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.images import list_images, read_thermal, to_image
@@ -239,7 +240,7 @@ def test_colorizing_reads_frames_as_training_did_unless_told(tmp_path: Path, dee
 
     def check(tones: Tones, out: Path) -> None:
         for path in deep:
-            expected = colorize.translate(load_translator(run), read_thermal(path, tones)[None])[0]
+            expected = translate(load_translator(run), read_thermal(path, tones)[None])[0]
             with Image.open(out / path.name) as image:
                 assert np.array_equal(np.array(image), np.asarray(to_image(expected)))
 

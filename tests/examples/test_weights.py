@@ -72,6 +72,18 @@ def test_the_norm_of_the_decoders_is_remembered(tmp_path: Path) -> None:
         load_translator(path)
 
 
+def test_blur_is_remembered(tmp_path: Path) -> None:
+    saved = {"encoder_b": Encoder(4, 1, antialias=True), "decoder_a": Decoder(4, 1, antialias=True)}
+    path = tmp_path / "w.safetensors"
+    description = {"width": 4, "encoder_blocks": 1, "decoder_blocks": 1, "antialias": 1}
+    save_weights(path, saved, description)
+    x = torch.rand(1, 3, 12, 8)
+    assert torch.equal(load_translator(path)(x), saved["decoder_a"](saved["encoder_b"](x)))
+    save_weights(path, saved, {**description, "antialias": 2})
+    with pytest.raises(WeightsError, match="cannot be built .antialias 2"):
+        load_translator(path)
+
+
 def test_two_networks_are_enough(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     both = {name: network for name, network in networks().items() if name in ("encoder_b", "decoder_a")}

@@ -20,6 +20,8 @@ class NetworkOptions:
         discriminator_norm: spectral norm of a discriminator's convolutions, instance norm between them (ToDayGAN and
             CycleGAN), or none.
         decoder_norm: the norm of a decoder's last two layers but one; ToDayGAN and CycleGAN have ``instance``.
+        antialias: beyond the paper: MornGAN's generators blur before each convolution of stride 2 and after each
+            transposed one, so that a translation depends less on where a thing lies, and videos flicker less.
         segmenter_width: channels after the first convolution of a segmenter.
         segmenter_blocks: residual blocks of a segmenter.
         aspp_channels: channels of each branch of the segmenter's pyramid.
@@ -47,6 +49,7 @@ class NetworkOptions:
     discriminator_views: Literal["three", "color"] = "three"
     discriminator_norm: Literal["spectral", "instance", "none"] = "spectral"
     decoder_norm: Literal["group", "instance"] = "group"
+    antialias: bool = False
     segmenter_width: int = 64
     segmenter_blocks: int = 4
     aspp_channels: int = 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,19 @@ class ThermalOptions:
         if self.polarity not in ("white", "black"):
             raise ValueError(f"thermal.polarity: expected white or black, got {self.polarity}")
         parse_range(self.range)
+
+
+@dataclass(frozen=True)
+class ThermalAsked:
+    """How thermal frames are read, where it is not as in training.
+
+    Args:
+        range: what becomes black and white: sequence, percentiles, full, frame, or two counts, as "7000,7600".
+        polarity: what is bright: white, the warm; black, the cold.
+    """
+
+    range: str | None = None
+    polarity: Literal["white", "black"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,11 @@ def parse_range(text: str) -> tuple[float, float] | str:
 
 def tones_of(paths: Sequence[Path], options: ThermalOptions) -> Tones:
     """Return which counts become black and white in all frames of a folder; unreadable files are passed over."""
+    return tones_of_frames(_readable(paths, shallow=options.range == "percentiles"), options)
+
+
+def tones_of_frames(frames: Iterable[Gray], options: ThermalOptions) -> Tones:
+    """Return which counts become black and white in all frames; they are looked at where the range asks for it."""
     inverted = options.polarity == "black"
     wanted = parse_range(options.range)
     if isinstance(wanted, tuple):
@@ -97,17 +115,14 @@ def tones_of(paths: Sequence[Path], options: ThermalOptions) -> Tones:
     if wanted == "full":
         return Tones("full", inverted=inverted)
     seen: list[NDArray[np.float64]] = []
-    for path in paths if wanted != "frame" else ():
-        try:
-            if wanted == "percentiles" or bits_of(path) > 8:
-                counts = read_gray(path).counts
-                low, high = robust_extremes(counts)
-                values = counts[(counts >= low) & (counts <= high)].ravel() if wanted == "percentiles" else (low, high)
-                # evenly placed, as many of each frame
-                places = np.linspace(0, len(values) - 1, min(len(values), _PIXELS)).astype(int)
-                seen.append(np.asarray(values, np.float64)[places])
-        except DataError:  # named where the frame itself is read
-            continue
+    for frame in frames if wanted != "frame" else ():
+        if wanted == "percentiles" or frame.source.bits > 8:
+            counts = frame.counts
+            low, high = robust_extremes(counts)
+            values = counts[(counts >= low) & (counts <= high)].ravel() if wanted == "percentiles" else (low, high)
+            # evenly placed, as many of each frame
+            places = np.linspace(0, len(values) - 1, min(len(values), _PIXELS)).astype(int)
+            seen.append(np.asarray(values, np.float64)[places])
     if not seen:
         return Tones(inverted=inverted)
     counts = np.concatenate(seen)
@@ -116,6 +131,16 @@ def tones_of(paths: Sequence[Path], options: ThermalOptions) -> Tones:
     else:
         low, high = float(counts.min()), float(counts.max())
     return Tones((low, high), wanted == "percentiles", inverted)
+
+
+def _readable(paths: Iterable[Path], *, shallow: bool) -> Iterator[Gray]:
+    """Read frames one by one, those of 8 bits with ``shallow`` alone; a damaged one is named where it is translated."""
+    for path in paths:
+        try:
+            if shallow or bits_of(path) > 8:
+                yield read_gray(path)
+        except DataError:
+            continue
 
 
 def tell_tones(tones: Tones, folder: Path | str) -> str | None:
@@ -130,14 +155,21 @@ def tell_tones(tones: Tones, folder: Path | str) -> str | None:
 
 def look_at_thermal(paths: Sequence[Path], tones: Tones, folder: Path | str) -> list[str]:
     """Return warnings for frames that are colored, flicker, or, as read, have a sky brighter than the ground."""
+
+    def looked_at() -> Iterator[tuple[Gray, float]]:
+        for path in _sample(paths):
+            try:
+                yield read_gray(path), _spread(path)
+            except DataError:
+                continue
+
+    return look_at_frames(looked_at(), tones, folder)
+
+
+def look_at_frames(frames: Iterable[tuple[Gray, float]], tones: Tones, name: Path | str) -> list[str]:
+    """Return the same of frames, each with the distance of its channels (:func:`distance_of_channels`)."""
     colored, spread, upside, deep, seen = 0, 0.0, 0, 0, 0
-    sample = _sample(paths)
-    for path in sample:
-        try:
-            gray = read_gray(path)
-            distance = _spread(path)
-        except DataError:
-            continue
+    for gray, distance in frames:
         seen += 1
         deep += gray.source.bits > 8
         colored += distance > 3
@@ -147,15 +179,15 @@ def look_at_thermal(paths: Sequence[Path], tones: Tones, folder: Path | str) -> 
         upside += float(pixels[:third].mean()) > float(pixels[-third:].mean())
     warnings = []
     if deep > 1 and tones.limits == "frame":
-        warnings.append(f"{folder}: each frame has a black and a white of its own, and a sequence flickers")
+        warnings.append(f"{name}: each frame has a black and a white of its own, and a sequence flickers")
     if seen and colored > seen / 2:
         warnings.append(
-            f"{folder}: {colored} of {seen} frames looked at are colored (channels {spread / seen:.0f} of 255 apart); "
+            f"{name}: {colored} of {seen} frames looked at are colored (channels {spread / seen:.0f} of 255 apart); "
             "false color is not undone, and color images do not belong here"
         )
     elif seen >= _ENOUGH and upside > seen * 2 / 3:
         warnings.append(
-            f"{folder}: in {upside} of {seen} frames looked at the upper third is brighter than the lower one, as the "
+            f"{name}: in {upside} of {seen} frames looked at the upper third is brighter than the lower one, as the "
             "sky is where the cold is bright; if so, --thermal.polarity black"
         )
     return warnings
@@ -192,4 +224,9 @@ def _spread(path: Path) -> float:
     else:
         image: Image.Image = picture.without_alpha()
         pixels = np.atleast_3d(np.array(image)).astype(np.float64)
-    return float((pixels.max(2) - pixels.min(2)).mean())
+    return distance_of_channels(pixels)
+
+
+def distance_of_channels(pixels: NDArray[Any]) -> float:
+    """Return how far apart the channels of ``(H, W, C)`` are, the mean over the pixels."""
+    return float((pixels.max(2).astype(np.float64) - pixels.min(2)).mean())

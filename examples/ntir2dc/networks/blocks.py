@@ -92,6 +92,23 @@ class LayerNorm(nn.Module):
             return x * self.gain[:, None, None] + self.bias[:, None, None]
 
 
+class Blur(nn.Module):
+    """The binomial filter (1, 4, 6, 4, 1) / 16 in both directions, of which little is left at every other pixel.
+
+    It has no state, which files of weights would hold.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad = ReflectionPad(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the shape of ``x``."""
+        channels = x.shape[1]
+        line = x.new_tensor([1, 4, 6, 4, 1]) / 16
+        return F.conv2d(self.pad(x), torch.outer(line, line).expand(channels, 1, 5, 5), groups=channels)
+
+
 MakeNorm = Callable[[int], nn.Module]
 """Makes the norm of so many channels."""
 
@@ -141,16 +158,23 @@ def stem(
     norm: MakeNorm = nn.InstanceNorm2d,
     activation: MakeActivation = nn.PReLU,
     bias: bool = True,
+    antialias: bool = False,
 ) -> nn.Sequential:
-    """Image to ``4 * width`` channels at a quarter of its size: a 7x7 convolution and two 3x3 ones of stride 2."""
+    """Image to ``4 * width`` channels at a quarter of its size: a 7x7 convolution and two 3x3 ones of stride 2.
+
+    With ``antialias`` a :class:`Blur` is before each of stride 2.
+    """
+    blur = [Blur()] if antialias else []
     return nn.Sequential(
         ReflectionPad(3),
         nn.Conv2d(in_channels, width, 7, bias=bias),
         norm(width),
         activation(),
+        *blur,
         nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias),
         norm(2 * width),
         activation(),
+        *blur,
         nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=bias),
         norm(4 * width),
         activation(),
@@ -164,10 +188,15 @@ def doubling(
     activation: MakeActivation = nn.PReLU,
     kernel: Literal[3, 4] = 4,
     bias: bool = True,
+    antialias: bool = False,
 ) -> nn.Sequential:
-    """A transposed convolution that gives exactly twice the height and the width, its norm and its activation."""
+    """A transposed convolution that gives exactly twice the height and the width, its norm and its activation.
+
+    With ``antialias`` a :class:`Blur` follows the convolution.
+    """
     return nn.Sequential(
         nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=bias),
+        *([Blur()] if antialias else []),
         norm(outputs),
         activation(),
     )

@@ -34,18 +34,25 @@ class Encoder(nn.Module):
         width: channels after the first convolution, a multiple of 4; the features have four times as many.
         n_blocks: residual blocks.
         activation: ``prelu`` (ToDayGAN and its kin) or ``relu`` (CycleGAN).
+        antialias: blur before each convolution of stride 2, so that features depend less on where a thing lies.
         checkpointing: run layers again in the backward pass instead of keeping all that they made.
     """
 
     def __init__(
-        self, width: int = 64, n_blocks: int = 4, activation: Activation = "prelu", *, checkpointing: bool = False
+        self,
+        width: int = 64,
+        n_blocks: int = 4,
+        activation: Activation = "prelu",
+        *,
+        antialias: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_width(width)
         self.checkpointing = checkpointing
         make = ACTIVATIONS[activation]
         self.layers = nn.Sequential(
-            *stem(3, width, activation=make),
+            *stem(3, width, activation=make, antialias=antialias),
             *(ResidualBlock(4 * width, activation=make) for _ in range(n_blocks)),
         )
 
@@ -57,7 +64,8 @@ class Encoder(nn.Module):
     def with_half(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features, and those of the first layer of stride 2, ``(B, 2 * width, H / 2, W / 2)``."""
         check_images(x, 3)
-        layers, end = list(self.layers), 7  # the second activation's
+        layers = list(self.layers)
+        end = [i for i, layer in enumerate(layers, 1) if isinstance(layer, nn.PReLU | nn.ReLU)][1]
         half = run(nn.Sequential(*layers[:end]), x, self.checkpointing)
         return run(nn.Sequential(*layers[end:]), half, self.checkpointing), half
 
@@ -71,6 +79,7 @@ class Decoder(nn.Module):
         norm: after the two transposed convolutions: ``group``, against the dots that ``instance`` leaves (3.2.1).
         activation: that of the encoder.
         upsampling: the two transposed convolutions of stride 2: 4x4 (ToDayGAN and its kin) or 3x3 (CycleGAN).
+        antialias: blur after each transposed convolution.
         checkpointing: that of the encoder.
     """
 
@@ -82,6 +91,7 @@ class Decoder(nn.Module):
         activation: Activation = "prelu",
         upsampling: Upsampling = "transposed4",
         *,
+        antialias: bool = False,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -93,8 +103,8 @@ class Decoder(nn.Module):
         self.channels = 4 * width
         self.layers = nn.Sequential(
             *(ResidualBlock(4 * width, activation=make) for _ in range(n_blocks)),
-            *doubling(4 * width, 2 * width, make_norm, make, kernel),
-            *doubling(2 * width, width, make_norm, make, kernel),
+            *doubling(4 * width, 2 * width, make_norm, make, kernel, antialias=antialias),
+            *doubling(2 * width, width, make_norm, make, kernel, antialias=antialias),
             ReflectionPad(3),
             nn.Conv2d(width, 3, 7),
             nn.Tanh(),

@@ -21,6 +21,9 @@ from ntir2dc.methods import METHODS
 
 FILE_NAME = "weights.safetensors"
 
+PICKLED = (".pt", ".pth", ".ckpt", ".bin")
+"""Suffixes of what torch.save writes."""
+
 
 class WeightsError(ValueError):
     """A weights file that cannot be used; the message starts with its path."""
@@ -130,6 +133,13 @@ def _file_of(path: Path | str) -> Path:
             raise WeightsError(f"{path.parent}: holds no {FILE_NAME}, expected the folder of a run or a weights file")
     if not path.is_file():
         raise WeightsError(f"{path}: no such file or folder")
+    if path.suffix.lower() in PICKLED:
+        run = next((folder for folder in path.parents if (folder / FILE_NAME).is_file()), None)
+        remedy = f"give {run / FILE_NAME}" if run else f"give the folder of the run, which holds {FILE_NAME}"
+        raise WeightsError(
+            f"{path}: is a checkpoint, not a weights file; {remedy} (import_published.py makes one of the authors' "
+            "checkpoints)"
+        )
     return path
 
 

@@ -26,13 +26,18 @@ class Networks(nn.Module):
 
     def __init__(self, options: NetworkOptions, n_classes: int, seed: int, *, segmenters: bool = True) -> None:
         super().__init__()
-        width, checkpointing = options.generator_width, options.checkpointing
+        width, antialias, checkpointing = options.generator_width, options.antialias, options.checkpointing
         self.encoder_a, self.encoder_b = (
-            Encoder(width=width, n_blocks=options.encoder_blocks, checkpointing=checkpointing) for _ in range(2)
+            Encoder(width=width, n_blocks=options.encoder_blocks, antialias=antialias, checkpointing=checkpointing)
+            for _ in range(2)
         )
         self.decoder_a, self.decoder_b = (
             Decoder(
-                width=width, n_blocks=options.decoder_blocks, norm=options.decoder_norm, checkpointing=checkpointing
+                width=width,
+                n_blocks=options.decoder_blocks,
+                norm=options.decoder_norm,
+                antialias=antialias,
+                checkpointing=checkpointing,
             )
             for _ in range(2)
         )
@@ -104,16 +109,18 @@ def make_networks(config: TrainConfig, n_classes: int) -> Networks:
 
 def describe(options: NetworkOptions) -> dict[str, int | str]:
     """Return what a weights file says of the generators."""
-    return {
+    described: dict[str, int | str] = {
         "width": options.generator_width,
         "encoder_blocks": options.encoder_blocks,
         "decoder_blocks": options.decoder_blocks,
         "decoder_norm": options.decoder_norm,
     }
+    # only where it is on: files without are read by versions that do not know of it
+    return described | {"antialias": 1} if options.antialias else described
 
 
 def make_translator(
-    width: int, encoder_blocks: int, decoder_blocks: int, decoder_norm: DecoderNorm = "group"
+    width: int, encoder_blocks: int, decoder_blocks: int, decoder_norm: DecoderNorm = "group", antialias: int = 0
 ) -> Translator:
     """Return the translator that :func:`describe` describes, with whatever weights.
 
@@ -122,7 +129,12 @@ def make_translator(
     """
     if decoder_norm not in get_args(DecoderNorm):
         raise ValueError(f"decoder_norm {decoder_norm!r}")
-    return Translator(Encoder(width, encoder_blocks), Decoder(width, decoder_blocks, decoder_norm))
+    if antialias not in (0, 1):
+        raise ValueError(f"antialias {antialias!r}")
+    blur = bool(antialias)
+    return Translator(
+        Encoder(width, encoder_blocks, antialias=blur), Decoder(width, decoder_blocks, decoder_norm, antialias=blur)
+    )
 
 
 def untrained_translator(config: TrainConfig, n_classes: int) -> Translator:
