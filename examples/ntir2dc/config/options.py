@@ -173,6 +173,36 @@ class CycleGANOptions:
 
 
 @dataclass(frozen=True)
+class PearlGANOptions:
+    """Weights of PearlGAN's terms, and when the last ones start; its networks are chosen by the network options.
+
+    Args:
+        lambda_cyc: weight of the smooth L1 distance inside the cycle loss.
+        lambda_ssim: weight of its SSIM term.
+        lambda_tv: weight of total variation.
+        lambda_sga: weight of structured gradient alignment; 0 needs no edges.
+        lambda_ad: weight of attention diversity.
+        lambda_accs: weight of the attentional similarity across the domains.
+        sga_threshold: threshold of structured gradient alignment; 0.8 for FLIR, 0.44 for KAIST.
+        similarity: when SSIM and the similarity across the domains come in: below 1 a fraction of all epochs, from 1 on
+            an epoch; 10 of 80 for FLIR, 30 of 120 for KAIST.
+    """
+
+    lambda_cyc: float = 10.0
+    lambda_ssim: float = 1.0
+    lambda_tv: float = 5.0
+    lambda_sga: float = 0.5
+    lambda_ad: float = 1.0
+    lambda_accs: float = 1.0
+    sga_threshold: float = 0.8
+    similarity: float = 10 / 80
+
+    def first_of_similarity(self, epochs: int) -> int:
+        """Return the epoch in which they come in, of a run of so many."""
+        return round(self.similarity * epochs if self.similarity < 1 else self.similarity)
+
+
+@dataclass(frozen=True)
 class ToDayGANOptions:
     """Weights of ToDayGAN's terms; its networks take their widths, blocks, layers and norms from the network options.
 

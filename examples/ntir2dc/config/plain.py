@@ -11,6 +11,7 @@ from ntir2dc.config.options import (
     LossOptions,
     ModuleOptions,
     NetworkOptions,
+    PearlGANOptions,
     PhaseOptions,
     ToDayGANOptions,
     UNITOptions,
@@ -44,6 +45,7 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["modules"] = ModuleOptions(**values["modules"])
     values["losses"] = LossOptions(**values["losses"])
     values["cyclegan"] = CycleGANOptions(**values["cyclegan"])
+    values["pearlgan"] = PearlGANOptions(**values["pearlgan"])
     values["todaygan"] = ToDayGANOptions(**values["todaygan"])
     values["unit"] = UNITOptions(**values["unit"])
     # runs of before have none

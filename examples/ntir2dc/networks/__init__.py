@@ -1,5 +1,6 @@
-"""The networks of ToDayGAN-NTIR, the backbone of MornGAN, and those of CycleGAN and UNIT."""
+"""The networks of ToDayGAN-NTIR, the backbone of MornGAN, and those of the methods compared with it."""
 
+from ntir2dc.networks.attention import AttentiveDecoder, AttentiveEncoder
 from ntir2dc.networks.discriminators import Discriminator, scale_weights
 from ntir2dc.networks.generators import Decoder, Encoder
 from ntir2dc.networks.init import init_weights
@@ -10,6 +11,8 @@ from ntir2dc.networks.unet import ResidualUNet
 from ntir2dc.networks.unit import UNITDecoder, UNITEncoder
 
 __all__ = [
+    "AttentiveDecoder",
+    "AttentiveEncoder",
     "Decoder",
     "Discriminator",
     "Encoder",
