@@ -173,6 +173,27 @@ class CycleGANOptions:
 
 
 @dataclass(frozen=True)
+class ForkGANOptions:
+    """Weights of ForkGAN's terms, its noise and its output; the network options choose widths and blocks.
+
+    Args:
+        lambda_cyc: weight of the L1 cycle term.
+        lambda_rec: weight of the L1 reconstruction of an image.
+        lambda_per: weight of the distance between the codes of an image and of its translation.
+        lambda_cls: weight of the generators' side of the domain classifier.
+        noise: standard deviation of the noise before and in the decoders that reconstruct.
+        output: what ``colorize.py`` and ``evaluate.py`` show: the translation, or the ``refined`` one.
+    """
+
+    lambda_cyc: float = 10.0
+    lambda_rec: float = 10.0
+    lambda_per: float = 1.0
+    lambda_cls: float = 1.0
+    noise: float = 0.02
+    output: Literal["refined", "translated"] = "refined"
+
+
+@dataclass(frozen=True)
 class PearlGANOptions:
     """Weights of PearlGAN's terms, and when the last ones start; its networks are chosen by the network options.
 

@@ -111,6 +111,9 @@ def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
                 networks=replace(networks, decoder_norm="instance", discriminator_norm="instance"),
                 dataset=replace(config.dataset, replacement=True),
             )
+        case "forkgan":
+            depths = replace(networks, encoder_blocks=5, decoder_blocks=4)
+            return replace(config, lr_schedule="linear_late", networks=depths)
         case "pearlgan":
             return replace(config, lr_schedule="linear_late", dataset=replace(config.dataset, replacement=True))
         case "unit":

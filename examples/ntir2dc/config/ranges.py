@@ -62,6 +62,8 @@ RANGES = {
     **{f"phases.{name}": WEIGHT for name in ("distill", "collaborate")},
     **{f"losses.lambda_{name}": WEIGHT for name in ("cyc", "tv", "sga", "thermal", "seg", "aca", "cgr", "sr")},
     **dict.fromkeys(("cyclegan.lambda_cyc", "cyclegan.lambda_identity"), WEIGHT),
+    **{f"forkgan.lambda_{name}": WEIGHT for name in ("cyc", "rec", "per", "cls")},
+    "forkgan.noise": WEIGHT,
     **{f"pearlgan.lambda_{name}": WEIGHT for name in ("cyc", "ssim", "tv", "sga", "ad", "accs")},
     "pearlgan.sga_threshold": SHARE,
     "pearlgan.similarity": WEIGHT,

@@ -2,6 +2,7 @@
 
 from ntir2dc.networks.attention import AttentiveDecoder, AttentiveEncoder
 from ntir2dc.networks.discriminators import Discriminator, scale_weights
+from ntir2dc.networks.fork import CrossedDiscriminator, DomainClassifier, ForkDecoder, ForkEncoder
 from ntir2dc.networks.generators import Decoder, Encoder
 from ntir2dc.networks.init import init_weights
 from ntir2dc.networks.multiscale import MultiScaleDiscriminator
@@ -13,9 +14,13 @@ from ntir2dc.networks.unit import UNITDecoder, UNITEncoder
 __all__ = [
     "AttentiveDecoder",
     "AttentiveEncoder",
+    "CrossedDiscriminator",
     "Decoder",
     "Discriminator",
+    "DomainClassifier",
     "Encoder",
+    "ForkDecoder",
+    "ForkEncoder",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
     "ResidualUNet",
