@@ -31,6 +31,8 @@ class Stream(IntEnum):
     """The thermal look in which S_B sees color images."""
     NOISE = 7
     """Unit noise on the latent of an image."""
+    PATCH = 8
+    """The patch of an image that structured gradient alignment sees (PearlGAN)."""
     LOADER = 100
     """Seeds of loader processes, which draw nothing of their own."""
     PART = 101

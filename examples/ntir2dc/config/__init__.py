@@ -6,9 +6,11 @@ A preset changes sizes, data and schedule, never the code path; a variant change
 from ntir2dc.config.options import (
     CycleGANOptions,
     DataOptions,
+    ForkGANOptions,
     LossOptions,
     ModuleOptions,
     NetworkOptions,
+    PearlGANOptions,
     PhaseOptions,
     ToDayGANOptions,
     UNITOptions,
@@ -28,9 +30,11 @@ from ntir2dc.config.train import PresetName, TrainConfig, VariantName
 __all__ = [
     "CycleGANOptions",
     "DataOptions",
+    "ForkGANOptions",
     "LossOptions",
     "ModuleOptions",
     "NetworkOptions",
+    "PearlGANOptions",
     "PhaseOptions",
     "PresetName",
     "ToDayGANOptions",

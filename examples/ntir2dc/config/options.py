@@ -176,6 +176,57 @@ class CycleGANOptions:
 
 
 @dataclass(frozen=True)
+class ForkGANOptions:
+    """Weights of ForkGAN's terms, its noise and its output; the network options choose widths and blocks.
+
+    Args:
+        lambda_cyc: weight of the L1 cycle term.
+        lambda_rec: weight of the L1 reconstruction of an image.
+        lambda_per: weight of the distance between the codes of an image and of its translation.
+        lambda_cls: weight of the generators' side of the domain classifier.
+        noise: standard deviation of the noise before and in the decoders that reconstruct.
+        output: what ``colorize.py`` and ``evaluate.py`` show: the translation, or the ``refined`` one.
+    """
+
+    lambda_cyc: float = 10.0
+    lambda_rec: float = 10.0
+    lambda_per: float = 1.0
+    lambda_cls: float = 1.0
+    noise: float = 0.02
+    output: Literal["refined", "translated"] = "refined"
+
+
+@dataclass(frozen=True)
+class PearlGANOptions:
+    """Weights of PearlGAN's terms, and when the last ones start; its networks are chosen by the network options.
+
+    Args:
+        lambda_cyc: weight of the smooth L1 distance inside the cycle loss.
+        lambda_ssim: weight of its SSIM term.
+        lambda_tv: weight of total variation.
+        lambda_sga: weight of structured gradient alignment; 0 needs no edges.
+        lambda_ad: weight of attention diversity.
+        lambda_accs: weight of the attentional similarity across the domains.
+        sga_threshold: threshold of structured gradient alignment; 0.8 for FLIR, 0.44 for KAIST.
+        similarity: when SSIM and the similarity across the domains come in: below 1 a fraction of all epochs, from 1 on
+            an epoch; 10 of 80 for FLIR, 30 of 120 for KAIST.
+    """
+
+    lambda_cyc: float = 10.0
+    lambda_ssim: float = 1.0
+    lambda_tv: float = 5.0
+    lambda_sga: float = 0.5
+    lambda_ad: float = 1.0
+    lambda_accs: float = 1.0
+    sga_threshold: float = 0.8
+    similarity: float = 10 / 80
+
+    def first_of_similarity(self, epochs: int) -> int:
+        """Return the epoch in which they come in, of a run of so many."""
+        return round(self.similarity * epochs if self.similarity < 1 else self.similarity)
+
+
+@dataclass(frozen=True)
 class ToDayGANOptions:
     """Weights of ToDayGAN's terms; its networks take their widths, blocks, layers and norms from the network options.
 

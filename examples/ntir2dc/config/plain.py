@@ -8,9 +8,11 @@ from typing import Any
 from ntir2dc.config.options import (
     CycleGANOptions,
     DataOptions,
+    ForkGANOptions,
     LossOptions,
     ModuleOptions,
     NetworkOptions,
+    PearlGANOptions,
     PhaseOptions,
     ToDayGANOptions,
     UNITOptions,
@@ -44,6 +46,8 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["modules"] = ModuleOptions(**values["modules"])
     values["losses"] = LossOptions(**values["losses"])
     values["cyclegan"] = CycleGANOptions(**values["cyclegan"])
+    values["forkgan"] = ForkGANOptions(**values["forkgan"])
+    values["pearlgan"] = PearlGANOptions(**values["pearlgan"])
     values["todaygan"] = ToDayGANOptions(**values["todaygan"])
     values["unit"] = UNITOptions(**values["unit"])
     # runs of before have none

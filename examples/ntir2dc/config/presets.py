@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import get_args
 
-from ntir2dc.config.options import DataOptions, LossOptions, NetworkOptions, PhaseOptions
+from ntir2dc.config.options import DataOptions, LossOptions, NetworkOptions, PearlGANOptions, PhaseOptions
 from ntir2dc.config.train import MethodName, PresetName, TrainConfig, VariantName
 
 _SMALL_NETWORKS = NetworkOptions(
@@ -64,6 +64,7 @@ _PRESETS: dict[str, TrainConfig] = {
             structure=10 / 160, segment_a=50 / 160, segment_b=90 / 160, distill=100 / 160, collaborate=145 / 160
         ),
         losses=LossOptions(sga_threshold=0.44),
+        pearlgan=PearlGANOptions(sga_threshold=0.44, similarity=30 / 120),
     ),
 }
 
@@ -110,6 +111,11 @@ def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
                 networks=replace(networks, decoder_norm="instance", discriminator_norm="instance"),
                 dataset=replace(config.dataset, replacement=True),
             )
+        case "forkgan":
+            depths = replace(networks, encoder_blocks=5, decoder_blocks=4)
+            return replace(config, lr_schedule="linear_late", networks=depths)
+        case "pearlgan":
+            return replace(config, lr_schedule="linear_late", dataset=replace(config.dataset, replacement=True))
         case "unit":
             return replace(
                 config,

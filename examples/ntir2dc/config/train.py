@@ -11,9 +11,11 @@ import numpy as np
 from ntir2dc.config.options import (
     CycleGANOptions,
     DataOptions,
+    ForkGANOptions,
     LossOptions,
     ModuleOptions,
     NetworkOptions,
+    PearlGANOptions,
     PhaseOptions,
     ToDayGANOptions,
     UNITOptions,
@@ -23,7 +25,7 @@ from ntir2dc.data.thermal import ThermalOptions
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
-MethodName = Literal["morngan", "cyclegan", "todaygan", "unit"]
+MethodName = Literal["morngan", "cyclegan", "todaygan", "unit", "pearlgan", "forkgan"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class TrainConfig:
         modules: the switches of Table 5.
         losses: weights and readings.
         cyclegan: weights of ``method`` cyclegan.
+        forkgan: weights, noise and output of ``method`` forkgan.
+        pearlgan: weights, threshold and phases of ``method`` pearlgan.
         todaygan: weights of ``method`` todaygan.
         unit: weights of ``method`` unit.
         thermal: how thermal frames are read, here and wherever the weights are used.
@@ -121,6 +125,8 @@ class TrainConfig:
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     losses: LossOptions = field(default_factory=LossOptions)
     cyclegan: CycleGANOptions = field(default_factory=CycleGANOptions)
+    forkgan: ForkGANOptions = field(default_factory=ForkGANOptions)
+    pearlgan: PearlGANOptions = field(default_factory=PearlGANOptions)
     todaygan: ToDayGANOptions = field(default_factory=ToDayGANOptions)
     unit: UNITOptions = field(default_factory=UNITOptions)
     thermal: ThermalOptions = field(default_factory=ThermalOptions)

@@ -1,6 +1,8 @@
-"""The networks of ToDayGAN-NTIR, the backbone of MornGAN, and those of CycleGAN and UNIT."""
+"""The networks of ToDayGAN-NTIR, the backbone of MornGAN, and those of the methods compared with it."""
 
+from ntir2dc.networks.attention import AttentiveDecoder, AttentiveEncoder
 from ntir2dc.networks.discriminators import Discriminator, scale_weights
+from ntir2dc.networks.fork import CrossedDiscriminator, DomainClassifier, ForkDecoder, ForkEncoder
 from ntir2dc.networks.generators import Decoder, Encoder
 from ntir2dc.networks.init import init_weights
 from ntir2dc.networks.multiscale import MultiScaleDiscriminator
@@ -10,9 +12,15 @@ from ntir2dc.networks.unet import ResidualUNet
 from ntir2dc.networks.unit import UNITDecoder, UNITEncoder
 
 __all__ = [
+    "AttentiveDecoder",
+    "AttentiveEncoder",
+    "CrossedDiscriminator",
     "Decoder",
     "Discriminator",
+    "DomainClassifier",
     "Encoder",
+    "ForkDecoder",
+    "ForkEncoder",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
     "ResidualUNet",
