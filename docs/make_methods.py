@@ -33,7 +33,11 @@ NETWORKS: dict[str, tuple[str, Callable[[TrainConfig], nn.Module]]] = {
     "cyclegan": ("CycleGAN", lambda config: cyclegan.Networks(config.networks, config.seed)),
     "unit": ("UNIT", lambda config: unit.Networks(config.networks, config.seed)),
     "todaygan": ("ToDayGAN", backbone),
-    "morngan": ("MornGAN", lambda config: morngan.networks.make_networks(config, len(CITYSCAPES))),
+    # whose reconstruction of DlamGAN has the same networks
+    "morngan": (
+        "MornGAN, DlamGAN (reconstruction)",
+        lambda config: morngan.networks.make_networks(config, len(CITYSCAPES)),
+    ),
 }
 """Name of a method for a reader, and all that it trains."""
 

@@ -148,7 +148,7 @@ def test_a_method_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit, match="2"):
         train(["--method=nosuch", f"--out={tmp_path}"])
     assert "method" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="method: expected one of morngan, cyclegan, todaygan, unit, got 'nosuch'"):
+    with pytest.raises(ValueError, match=r"method: expected one of morngan, cyclegan, todaygan, .*, got 'nosuch'"):
         make_config("demo", method="nosuch")  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import get_args
 
-from ntir2dc.config.options import DataOptions, LossOptions, NetworkOptions, PhaseOptions
+from ntir2dc.config.options import DataOptions, LossOptions, ModuleOptions, NetworkOptions, PhaseOptions
 from ntir2dc.config.train import MethodName, PresetName, TrainConfig, VariantName
 
 _SMALL_NETWORKS = NetworkOptions(
@@ -117,6 +117,13 @@ def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
                 lr_schedule="step",
                 weight_decay=1e-4,
                 networks=replace(networks, decoder_blocks=4),
+            )
+        case "dlamgan":
+            losses = config.losses
+            return replace(
+                config,
+                modules=ModuleOptions(sdp=False, mgca=False, cgr=False, sr=False),
+                losses=replace(losses, theta="", theta_bg=losses.theta_fg, mine_frozen_alone=False),
             )
 
 

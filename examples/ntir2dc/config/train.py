@@ -23,7 +23,7 @@ from ntir2dc.data.thermal import ThermalOptions
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
-MethodName = Literal["morngan", "cyclegan", "todaygan", "unit"]
+MethodName = Literal["morngan", "cyclegan", "todaygan", "unit", "dlamgan"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class TrainConfig:
     Args:
         preset: where the defaults of all other options come from.
         variant: which reading of networks and losses: the paper's, or that of the authors' published code.
-        method: the system that is trained; ``phases``, ``modules`` and ``losses`` are MornGAN's.
+        method: the system that is trained; ``phases``, ``modules`` and ``losses`` are MornGAN's and DlamGAN's.
+            ``dlamgan`` is a reconstruction: no code of it is public.
         out: folder of the run.
         data: folder with ``trainA``, ``trainB`` and label maps, laid out as docs/training.md says; None renders
             procedural scenes into ``out``.
