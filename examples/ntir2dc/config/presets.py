@@ -118,6 +118,15 @@ def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
                 weight_decay=1e-4,
                 networks=replace(networks, decoder_blocks=4),
             )
+        case "drit":
+            return replace(
+                config,
+                batch_size=6,  # three of its batches, of two images each, make a full step
+                lr=preset.lr / 2,  # the others' 2e-4 is 1e-4 in its code
+                lr_schedule="linear",
+                weight_decay=1e-4,
+                networks=replace(networks, encoder_blocks=3, decoder_blocks=3),
+            )
         case "dlamgan":
             losses = config.losses
             return replace(

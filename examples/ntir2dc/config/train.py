@@ -11,6 +11,7 @@ import numpy as np
 from ntir2dc.config.options import (
     CycleGANOptions,
     DataOptions,
+    DRITOptions,
     LossOptions,
     ModuleOptions,
     NetworkOptions,
@@ -23,7 +24,7 @@ from ntir2dc.data.thermal import ThermalOptions
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
-MethodName = Literal["morngan", "cyclegan", "todaygan", "unit", "dlamgan"]
+MethodName = Literal["morngan", "cyclegan", "todaygan", "unit", "dlamgan", "drit"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class TrainConfig:
         cyclegan: weights of ``method`` cyclegan.
         todaygan: weights of ``method`` todaygan.
         unit: weights of ``method`` unit.
+        drit: weights of ``method`` drit.
         thermal: how thermal frames are read, here and wherever the weights are used.
     """
 
@@ -124,6 +126,7 @@ class TrainConfig:
     cyclegan: CycleGANOptions = field(default_factory=CycleGANOptions)
     todaygan: ToDayGANOptions = field(default_factory=ToDayGANOptions)
     unit: UNITOptions = field(default_factory=UNITOptions)
+    drit: DRITOptions = field(default_factory=DRITOptions)
     thermal: ThermalOptions = field(default_factory=ThermalOptions)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 
 from ntir2dc.config import TrainConfig
-from ntir2dc.methods import cyclegan, dlamgan, morngan, todaygan, unit
+from ntir2dc.methods import cyclegan, dlamgan, drit, morngan, todaygan, unit
 from ntir2dc.methods.method import Method
 
 
@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 METHODS: dict[str, Entry] = {
     "cyclegan": Entry(cyclegan.CycleGAN, cyclegan.make_translator, cyclegan.untrained_translator),
     "dlamgan": Entry(dlamgan.DlamGAN, dlamgan.make_translator, dlamgan.untrained_translator),
+    "drit": Entry(drit.DRIT, drit.make_translator, drit.untrained_translator),
     "morngan": Entry(morngan.MornGAN, morngan.make_translator, morngan.untrained_translator),
     "todaygan": Entry(todaygan.ToDayGAN, todaygan.make_translator, todaygan.untrained_translator),
     "unit": Entry(unit.UNIT, unit.make_translator, unit.untrained_translator),
