@@ -1,4 +1,4 @@
-"""The networks of ToDayGAN-NTIR, the backbone of MornGAN, and those of CycleGAN and UNIT."""
+"""The networks of ToDayGAN-NTIR, the backbone of MornGAN, and those of CycleGAN, UNIT and DRIT++."""
 
 from ntir2dc.networks.discriminators import Discriminator, scale_weights
 from ntir2dc.networks.generators import Decoder, Encoder
