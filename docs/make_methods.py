@@ -19,7 +19,7 @@ from make_report_card import fill  # noqa: E402
 
 from morn_losses import CITYSCAPES  # noqa: E402
 from ntir2dc.config import TrainConfig, make_config  # noqa: E402
-from ntir2dc.methods import METHODS, cyclegan, forkgan, morngan, pearlgan, unit  # noqa: E402
+from ntir2dc.methods import METHODS, cyclegan, drit, forkgan, morngan, pearlgan, unit  # noqa: E402
 
 PAGE = ROOT / "docs" / "methods.md"
 
@@ -33,9 +33,14 @@ NETWORKS: dict[str, tuple[str, Callable[[TrainConfig], nn.Module]]] = {
     "cyclegan": ("CycleGAN", lambda config: cyclegan.Networks(config.networks, config.seed)),
     "unit": ("UNIT", lambda config: unit.Networks(config.networks, config.seed)),
     "todaygan": ("ToDayGAN", backbone),
+    "drit": ("DRIT++", drit.Networks),
     "forkgan": ("ForkGAN", lambda config: forkgan.Networks(config.networks, config.seed)),
     "pearlgan": ("PearlGAN", lambda config: pearlgan.Networks(config.networks, config.seed)),
-    "morngan": ("MornGAN", lambda config: morngan.networks.make_networks(config, len(CITYSCAPES))),
+    # whose reconstruction of DlamGAN has the same networks
+    "morngan": (
+        "MornGAN, DlamGAN (reconstruction)",
+        lambda config: morngan.networks.make_networks(config, len(CITYSCAPES)),
+    ),
 }
 """Name of a method for a reader, and all that it trains."""
 

@@ -173,11 +173,16 @@ class Trainer:
             parts = self.microbatches.of(batch, self.method.networks, self.step, index)
             seen = [self.gradients(update, part, epoch, i) for i, part in enumerate(parts)]
             log = self.method.log
-            values |= self.checked(self.microbatches.merged(seen, log.columns(), log.weights), stepped)
-            for optimizer in optimizers:
+            found = self.checked(self.microbatches.merged(seen, log.columns(), log.weights), stepped)
+            if "total" in found:  # of the step, which may have several updates of generators
+                found["total"] += values.get("total", 0.0)
+            values |= found
+            for name, optimizer in zip(update.optimizers, optimizers, strict=True):
                 held = [p.grad for group in optimizer.param_groups for p in group["params"]]
                 # which networks have gradients depends on the phase alone
                 self.world.mean(g for g in held if g is not None)
+                if max_norm := self.groups[name].max_norm:
+                    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], max_norm)
                 optimizer.step()
             stepped += update.optimizers
         if self.averaged is not None:

@@ -6,6 +6,7 @@ A preset changes sizes, data and schedule, never the code path; a variant change
 from ntir2dc.config.options import (
     CycleGANOptions,
     DataOptions,
+    DRITOptions,
     ForkGANOptions,
     LossOptions,
     ModuleOptions,
@@ -29,6 +30,7 @@ from ntir2dc.config.train import PresetName, TrainConfig, VariantName
 
 __all__ = [
     "CycleGANOptions",
+    "DRITOptions",
     "DataOptions",
     "ForkGANOptions",
     "LossOptions",

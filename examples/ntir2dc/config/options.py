@@ -255,6 +255,31 @@ class UNITOptions:
 
 
 @dataclass(frozen=True)
+class DRITOptions:
+    """DRIT++'s style and the weights of its terms; its networks take widths and blocks from the network options.
+
+    Args:
+        style: how many numbers describe a style.
+        lambda_content: weight of the adversarial term on contents.
+        lambda_cyc: weight of the L1 distance after contents were exchanged twice.
+        lambda_rec: weight of the L1 reconstruction of an image from its own content and style.
+        lambda_kl: weight of the divergence of styles from N(0, I).
+        lambda_size: weight of the squared contents.
+        lambda_latent: weight of the L1 distance between a random style and what is read from its image.
+        lambda_mode: weight of mode seeking.
+    """
+
+    style: int = 8
+    lambda_content: float = 1.0
+    lambda_cyc: float = 10.0
+    lambda_rec: float = 10.0
+    lambda_kl: float = 0.01
+    lambda_size: float = 0.01
+    lambda_latent: float = 10.0
+    lambda_mode: float = 1.0
+
+
+@dataclass(frozen=True)
 class LossOptions:
     """Weights of Eq. 23 and the options of its terms; the defaults are the paper's.
 

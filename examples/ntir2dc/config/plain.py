@@ -8,6 +8,7 @@ from typing import Any
 from ntir2dc.config.options import (
     CycleGANOptions,
     DataOptions,
+    DRITOptions,
     ForkGANOptions,
     LossOptions,
     ModuleOptions,
@@ -50,6 +51,7 @@ def from_dict(plain: dict[str, Any]) -> TrainConfig:
     values["pearlgan"] = PearlGANOptions(**values["pearlgan"])
     values["todaygan"] = ToDayGANOptions(**values["todaygan"])
     values["unit"] = UNITOptions(**values["unit"])
+    values["drit"] = DRITOptions(**values["drit"])
     # runs of before have none
     values["thermal"] = ThermalOptions(**values.get("thermal", {}))
     return TrainConfig(**values)

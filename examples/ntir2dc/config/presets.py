@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import get_args
 
-from ntir2dc.config.options import DataOptions, LossOptions, NetworkOptions, PearlGANOptions, PhaseOptions
+from ntir2dc.config.options import (
+    DataOptions,
+    LossOptions,
+    ModuleOptions,
+    NetworkOptions,
+    PearlGANOptions,
+    PhaseOptions,
+)
 from ntir2dc.config.train import MethodName, PresetName, TrainConfig, VariantName
 
 _SMALL_NETWORKS = NetworkOptions(
@@ -123,6 +130,22 @@ def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
                 lr_schedule="step",
                 weight_decay=1e-4,
                 networks=replace(networks, decoder_blocks=4),
+            )
+        case "drit":
+            return replace(
+                config,
+                batch_size=6,  # three of its batches, of two images each, make a full step
+                lr=preset.lr / 2,  # the others' 2e-4 is 1e-4 in its code
+                lr_schedule="linear",
+                weight_decay=1e-4,
+                networks=replace(networks, encoder_blocks=3, decoder_blocks=3),
+            )
+        case "dlamgan":
+            losses = config.losses
+            return replace(
+                config,
+                modules=ModuleOptions(sdp=False, mgca=False, cgr=False, sr=False),
+                losses=replace(losses, theta="", theta_bg=losses.theta_fg, mine_frozen_alone=False),
             )
 
 

@@ -69,6 +69,8 @@ RANGES = {
     "pearlgan.similarity": WEIGHT,
     "todaygan.lambda_cyc": WEIGHT,
     **{f"unit.lambda_{name}": WEIGHT for name in ("rec", "kl", "cyc", "kl_cyc")},
+    "drit.style": COUNT,
+    **{f"drit.lambda_{name}": WEIGHT for name in ("content", "cyc", "rec", "kl", "size", "latent", "mode")},
     "losses.boundary_weight": WEIGHT,
     "losses.small_pixels": WEIGHT,
     "losses.sga_threshold": SHARE,

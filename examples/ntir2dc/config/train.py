@@ -11,6 +11,7 @@ import numpy as np
 from ntir2dc.config.options import (
     CycleGANOptions,
     DataOptions,
+    DRITOptions,
     ForkGANOptions,
     LossOptions,
     ModuleOptions,
@@ -25,7 +26,7 @@ from ntir2dc.data.thermal import ThermalOptions
 
 PresetName = Literal["demo", "mini", "flir", "kaist"]
 VariantName = Literal["paper", "published"]
-MethodName = Literal["morngan", "cyclegan", "todaygan", "unit", "pearlgan", "forkgan"]
+MethodName = Literal["morngan", "cyclegan", "unit", "todaygan", "drit", "forkgan", "pearlgan", "dlamgan"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class TrainConfig:
     Args:
         preset: where the defaults of all other options come from.
         variant: which reading of networks and losses: the paper's, or that of the authors' published code.
-        method: the system that is trained; ``phases``, ``modules`` and ``losses`` are MornGAN's.
+        method: the system that is trained; ``phases``, ``modules`` and ``losses`` are MornGAN's and DlamGAN's.
+            ``dlamgan`` is a reconstruction: no code of it is public.
         out: folder of the run.
         data: folder with ``trainA``, ``trainB`` and label maps, laid out as docs/training.md says; None renders
             procedural scenes into ``out``.
@@ -83,6 +85,7 @@ class TrainConfig:
         pearlgan: weights, threshold and phases of ``method`` pearlgan.
         todaygan: weights of ``method`` todaygan.
         unit: weights of ``method`` unit.
+        drit: weights of ``method`` drit.
         thermal: how thermal frames are read, here and wherever the weights are used.
     """
 
@@ -129,6 +132,7 @@ class TrainConfig:
     pearlgan: PearlGANOptions = field(default_factory=PearlGANOptions)
     todaygan: ToDayGANOptions = field(default_factory=ToDayGANOptions)
     unit: UNITOptions = field(default_factory=UNITOptions)
+    drit: DRITOptions = field(default_factory=DRITOptions)
     thermal: ThermalOptions = field(default_factory=ThermalOptions)
 
     def __post_init__(self) -> None:

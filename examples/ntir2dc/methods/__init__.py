@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 
 from ntir2dc.config import TrainConfig
-from ntir2dc.methods import cyclegan, forkgan, morngan, pearlgan, todaygan, unit
+from ntir2dc.methods import cyclegan, dlamgan, drit, forkgan, morngan, pearlgan, todaygan, unit
 from ntir2dc.methods.method import Method
 
 
@@ -28,6 +28,8 @@ class Entry(NamedTuple):
 
 METHODS: dict[str, Entry] = {
     "cyclegan": Entry(cyclegan.CycleGAN, cyclegan.make_translator, cyclegan.untrained_translator),
+    "dlamgan": Entry(dlamgan.DlamGAN, dlamgan.make_translator, dlamgan.untrained_translator),
+    "drit": Entry(drit.DRIT, drit.make_translator, drit.untrained_translator),
     "forkgan": Entry(forkgan.ForkGAN, forkgan.make_translator, forkgan.untrained_translator),
     "morngan": Entry(morngan.MornGAN, morngan.make_translator, morngan.untrained_translator),
     "pearlgan": Entry(pearlgan.PearlGAN, pearlgan.make_translator, pearlgan.untrained_translator),

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from morn_losses.functional import relativistic_lsgan_loss
 from ntir2dc.networks import scale_weights
@@ -17,6 +18,12 @@ Scores = list[list[Tensor]]
 def should_be(scores: Scores, target: float) -> Tensor:
     """Least squares: mean((D(x) - target)^2) of each map, summed over the maps (CycleGAN has one, UNIT three)."""
     return torch.stack([(m - target).square().mean() for maps in scores for m in maps]).sum()
+
+
+def entropy_to(scores: Scores, target: float) -> Tensor:
+    """Binary cross-entropy of the sigmoid of each map to the target, a mean, summed over the maps (DRIT++)."""
+    maps = [m for of_one in scores for m in of_one]
+    return torch.stack([F.binary_cross_entropy_with_logits(m, torch.full_like(m, target)) for m in maps]).sum()
 
 
 def relativistic_loss(real: Scores, fake: Scores, side: Literal["discriminator", "generator"]) -> Tensor:

@@ -71,12 +71,14 @@ class Group:
         weight_decay: L2 penalty of Adam, on weights, biases and gains alike.
         falls_until: the epoch before which the rate falls along a cosine to 0, whatever the run's schedule; 0: as the
             run's.
+        max_norm: of all its gradients together, which are scaled down to it; 0 leaves them as they are.
     """
 
     networks: Sequence[nn.Module]
     lr: float
     weight_decay: float = 0.0
     falls_until: int = 0
+    max_norm: float = 0.0
 
 
 @dataclass(frozen=True)
