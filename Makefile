@@ -1,4 +1,4 @@
-# make demo   set-up, a short training on procedural scenes, evaluation, report
+# make demo   set-up, scenes colorized by the shipped translator, a short training from nothing, evaluation, report
 # make test   set-up and every check
 # make fuzz   the fuzz tests in full, tens of thousands of examples
 # make kills  20 training runs killed at random moments
@@ -32,8 +32,11 @@ $(VENV)/dev.done: $(VENV)/train.done
 # networks this small gain next to nothing from a second thread, and lose a lot where something else is running
 demo: export OMP_NUM_THREADS = 1
 demo: $(VENV)/train.done
+	$(PY) examples/render_scenes.py --out $(DEMO)/scenes
+	$(PY) examples/colorize.py --input $(DEMO)/scenes/valB --output $(DEMO)/shipped
+	@echo "Look at $(DEMO)/shipped: by the translator that is shipped. Now a short training from nothing."
 	$(PY) examples/train_morngan.py --preset demo --out $(DEMO) $(if $(wildcard $(DEMO)/checkpoints/*.pt),--resume)
-	$(PY) examples/evaluate.py --run $(DEMO)
+	$(PY) examples/evaluate.py --run $(DEMO) --results "shipped translator=$(DEMO)/shipped"
 	$(PY) examples/report.py --run $(DEMO)
 	@echo "Open $(DEMO)/report.html"
 

@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -18,8 +20,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 from morn_losses import CITYSCAPES  # noqa: E402
 from ntir2dc.data.images import read_color, read_thermal, to_image  # noqa: E402
 from ntir2dc.run.contact_sheet import colorize_labels, contact_sheet  # noqa: E402
+from ntir2dc.run.shipped import TRANSLATOR  # noqa: E402
 from ntir2dc.run.weights import load_translator  # noqa: E402
 from scenes import predict_labels, render_scene  # noqa: E402
+from scenes.folder import FIRST_INDEX  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 
@@ -43,6 +47,24 @@ def scenes() -> None:
 
 
 @torch.inference_mode()
+def translator() -> None:
+    """Every sixth of the demo's unseen scenes: night input, what the shipped translator makes of it, true day."""
+    translate = load_translator(TRANSLATOR)
+    rows = []
+    for index in range(0, 24, 6):
+        scene = render_scene(0, FIRST_INDEX["valB"] + index, (96, 128))
+        night = to_tensor(scene.thermal)
+        pictures = to_image(night), to_image(translate(night[None])[0]), Image.fromarray(scene.color)
+        rows.append([enlarged(picture, 3) for picture in pictures])
+    contact_sheet(rows, ("", "", "")).save(PICTURES / "translator.png", optimize=True)
+
+
+def to_tensor(gray: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Return ``(3, H, W)`` in [-1, 1], as an 8-bit thermal frame is read."""
+    return torch.from_numpy(gray)[None].expand(3, -1, -1) / 127.5 - 1
+
+
+@torch.inference_mode()
 def demo(run: Path) -> None:
     """Every sixth validation scene of a demo run: night input, translation, true day image. None is left out."""
     translator = load_translator(run)
@@ -63,6 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     scenes()
+    translator()
     demo(arguments.run)
 
 

@@ -72,7 +72,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("scenes", "ntir2dc.config", "ntir2dc.networks", "ntir2dc.data"),
     ("ntir2dc.methods", "ntir2dc.run", "ntir2dc.parallel"),
     ("ntir2dc.optimizers", "ntir2dc.trainer"),
-    ("ntir2dc.judge",),
+    ("ntir2dc.detector", "ntir2dc.judge"),
     ("ntir2dc.colorizing", "ntir2dc.evaluation", "ntir2dc.exporting", "ntir2dc.labeling", "ntir2dc.preparing"),
     ("ntir2dc.report",),
     tuple(path.stem for path in sorted(EXAMPLES.glob("*.py"))),  # commands

@@ -54,11 +54,23 @@ def imported(folder: str) -> dict[str, set[str]]:
     return found
 
 
+FURTHER = {
+    "export": ("export.py", "run_onnx.py", "ntir2dc/exporting/"),
+    "metrics": ("ntir2dc/evaluation/",),
+    "teacher": ("ntir2dc/labeling/",),
+    "video": ("run_onnx.py", "ntir2dc/colorizing/video.py"),
+}
+"""Extras that some examples need beside ``train``, and which."""
+
+
 def test_the_examples_need_the_extra_train_and_nothing_else() -> None:
     found = imported("examples")
     assert {"torch", "pillow", "jsonargparse"} <= set(found)
     assert found.pop("lightning") == {"examples/recipes/lightning_module.py"}
-    assert found.pop("transformers", set()) <= {"examples/ntir2dc/labeling/teacher.py"}
+    for extra, places in FURTHER.items():
+        for name in names(EXTRAS[extra]):
+            for file in found.pop(name, set()):
+                assert file.removeprefix("examples/").startswith(places), f"{file} needs the extra {extra}"
     # the wheel of pytorch-lightning holds a copy of lightning_fabric
     assert found.pop("pytorch-lightning", set()) <= {"examples/ntir2dc/parallel/world.py"}
     assert "lightning-fabric" in TRAIN
@@ -137,7 +149,7 @@ def test_readme_reads_on_an_index_page() -> None:
         assert (ROOT / path).exists(), path
         # a link to a picture may show the page about it
         assert kind == ("raw" if shown else "blob"), path
-    assert f"![Night thermal input, its translation by a demo run, the true day image]({address}/raw/" in page
+    assert f"![Night thermal scenes, what the shipped translator makes of them, the true day images]({address}/" in page
     assert re.search(r"^pip install morn-losses$", page, re.MULTILINE)
     # as long as the repository has no address, links stay as they are
     without = index_page(None)

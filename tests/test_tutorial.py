@@ -90,7 +90,7 @@ def test_a_command_of_the_tutorial_runs(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if is_of_a_video(command):
-        if importlib.util.find_spec("av") is None or importlib.util.find_spec("ntir2dc.colorizing") is None:
+        if importlib.util.find_spec("av") is None:
             pytest.skip("comes with the extra video")
         write_clip(folder / "clip.mp4")
     done = run(command, monkeypatch, capsys)

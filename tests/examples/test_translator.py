@@ -6,12 +6,16 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import colorize
 from helpers.tiny_run import SHAPES
-from ntir2dc.run.shipped import write_half
+from ntir2dc.run.shipped import TRANSLATOR, write_half
 from ntir2dc.run.weights import WeightsError, load_translator, save_weights
+from scenes import render_scene
 from studies import translator
 from train_morngan import parse
 
@@ -55,3 +59,26 @@ def test_weights_of_another_method_are_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "weights.safetensors", {"generator_ba": torch.nn.Conv2d(1, 1, 1)}, {"method": "cyclegan"})
     with pytest.raises(WeightsError, match="expected a run of method morngan"):
         write_half(tmp_path, tmp_path / "half.safetensors")
+
+
+def test_it_colorizes_where_no_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = render_scene(99, 0, (96, 128))
+    Image.fromarray(scene.thermal).save(tmp_path / "night.png")
+    assert colorize.main(tmp_path / "night.png", tmp_path / "day.png") == 0
+    assert "by translator.safetensors, which was trained on procedural scenes" in capsys.readouterr().err
+    with Image.open(tmp_path / "day.png") as picture:
+        day = np.asarray(picture).astype(float)
+    # a dark sky becomes the brightest part, as by day
+    sky, road = (day[scene.labels == label].mean() for label in (10, 0))
+    night_sky, night_road = (scene.thermal[scene.labels == label].mean() for label in (10, 0))
+    assert night_sky < night_road
+    assert sky > road
+
+
+def test_its_card_tells_its_hash_and_size() -> None:
+    content = TRANSLATOR.read_bytes()
+    card = (TRANSLATOR.parent / "README.md").read_text()
+    assert f"| `{TRANSLATOR.name}` | {len(content):,} | `{hashlib.sha256(content).hexdigest()}` |" in card
+    assert len(content) < 6e6
+    files = [path.stat().st_size for path in TRANSLATOR.parent.glob("*.safetensors")]
+    assert sum(files) < 10e6
