@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -317,6 +318,19 @@ def test_parts_of_a_batch_and_checkpointing_leave_draws_and_weights(data: Traini
     for other in (weights(accumulate=2), weights(checkpointing=True)):
         for one, two in zip(plain, other, strict=True):
             torch.testing.assert_close(two, one, rtol=1e-7, atol=1e-9)
+
+
+def test_the_content_discriminators_gradients_are_scaled_down_to_a_norm(data: TrainingData, tmp_path: Path) -> None:
+    norms = {}
+    for limit in (1e-3, 5.0):
+        trainer = Trainer(tiny_config(tmp_path, method="drit", dataset=CROP), data, say=quiet)
+        assert trainer.groups["content"].max_norm == 5
+        trainer.groups["content"] = dataclasses.replace(trainer.groups["content"], max_norm=limit)
+        trainer.training_step(next(iter(trainer.loader(0, 0))), 0)
+        held = [p.grad for network in trainer.groups["content"].networks for p in network.parameters()]
+        norms[limit] = torch.cat([g.flatten() for g in held if g is not None]).norm().item()
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-2)
+    assert 1e-2 < norms[5.0] < 5
 
 
 def test_options_that_cannot_be_are_told(data: TrainingData, tmp_path: Path) -> None:
