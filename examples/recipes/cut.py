@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
-from segmenters import VEHICLES, Shares, night_labeler
+from segmenters import VEHICLES, Shares, look, night_labeler
 
 LAYERS = (3, 6, 9, 12)
 """Where the encoder is looked into: after each of its first three activations, and deep inside."""
@@ -86,6 +86,9 @@ def main(arguments: list[str] | None = None) -> Generator:
         # a day image is its own translation
         loss = should_be(d(fake_a), 1) + (nce(g.encode, real_b, fake_a) + nce(g.encode, real_a, same_a)) / 2
         if options.morn:
+            opt_label.zero_grad()  # there is no fake night image to learn from
+            label.student_loss(look(real_a, labels_a), labels_a).backward()
+            opt_label.step()
             labels_b = label(real_b, fake_a)
             loss_aca, terms = aca(g.encode(real_a), g.encode(fake_a), labels_a, labels_b)
             loss_cgr = cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
@@ -94,10 +97,6 @@ def main(arguments: list[str] | None = None) -> Generator:
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()
-        if options.morn:  # there is no fake night image to learn from
-            opt_label.zero_grad()
-            label.student_loss_from_teacher(real_b, fake_a.detach()).backward()
-            opt_label.step()
         if step % 50 == 0 or step == options.steps:
             print(f"step {step}/{options.steps}: generator {loss.item():.3f}, discriminator {loss_d.item():.3f}")
             if options.morn:
