@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
-from segmenters import VEHICLES, Shares, look, night_labeler
+from segmenters import VEHICLES, Shares, night_labeler
 
 LAYERS = (3, 6, 9, 12)
 """Where the encoder is looked into: after each of its first three activations, and deep inside."""
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> Generator:
     opt_g = torch.optim.Adam(itertools.chain(g.parameters(), nce.parameters()), options.lr, betas=(0.5, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), options.lr, betas=(0.5, 0.999))
     if options.morn:
-        label = night_labeler(options)
+        label, look = night_labeler(options)
         opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)
         aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)
         cgr, shares = CGRLoss(), Shares(aca)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crops import crop_loader, parse, save_pictures, start
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss  # morn
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import VEHICLES, Shares, look, night_labeler  # morn
+from segmenters import VEHICLES, Shares, night_labeler  # morn
 
 
 class ResidualBlock(nn.Module):
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> Generator:
     opt_d = torch.optim.Adam(itertools.chain(d_a.parameters(), d_b.parameters()), options.lr, betas=(0.5, 0.999))
     pool_a, pool_b = ImagePool(), ImagePool()
     if options.morn:  # morn
-        label = night_labeler(options)  # morn
+        label, look = night_labeler(options)  # morn
         opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)  # morn
         aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)  # morn
         cgr, shares = CGRLoss(), Shares(aca)  # morn

@@ -26,7 +26,7 @@ from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import VEHICLES, Shares, look, night_labeler
+from segmenters import VEHICLES, Shares, night_labeler
 
 
 class CycleGANModule(lightning.LightningModule):
@@ -47,7 +47,7 @@ class CycleGANModule(lightning.LightningModule):
         self.aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)
         self.cgr, self.shares = CGRLoss(), Shares(self.aca)
         if self.morn:
-            self.label = night_labeler(options)
+            self.label, self.look = night_labeler(options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate night thermal images."""
@@ -74,7 +74,7 @@ class CycleGANModule(lightning.LightningModule):
         if self.morn:
             opt_label[0].zero_grad()
             self.manual_backward(self.label.student_loss(fake_b, labels_a))
-            self.manual_backward(self.label.student_loss(look(real_a, labels_a), labels_a))
+            self.manual_backward(self.label.student_loss(self.look(real_a, labels_a), labels_a))
             opt_label[0].step()
             labels_b = self.label(real_b, fake_a)
             aca, terms = self.aca(self.g_ab.encode(real_a), self.g_ab.encode(fake_a), labels_a, labels_b)

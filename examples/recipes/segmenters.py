@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +40,12 @@ UNTRIED = 0.99
 THRESHOLDS: dict[str, float] = dict.fromkeys(CITYSCAPES.names, 0.5)
 """By class; chosen by thresholds.py."""
 
-look = RandomThermalLook.from_label_space(CITYSCAPES)
+Look = Callable[[Tensor, Tensor], Tensor]
+"""Color images and their labels, to the images in a random thermal look."""
+
+
+def _looks(generator: torch.Generator) -> Look:
+    return functools.partial(RandomThermalLook.from_label_space(CITYSCAPES), generator=generator)
 
 
 def _new_segmenter(seed: int) -> ResidualUNet:
@@ -64,11 +71,12 @@ def teach_with_looks(
         device: where to; None is the CPU.
     """
     segmenter, generator = _new_segmenter(seed).to(device), seeded(seed)
+    look = _looks(generator)
     crops = Crops(folder, steps * batch, crop=crop, seed=seed, labels=True, seeking=True)
     optimizer = torch.optim.Adam(segmenter.parameters(), 2e-3, betas=(0.5, 0.999))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step, (images, labels, _) in enumerate(DataLoader(crops, batch, generator=generator), start=1):
-        logits = segmenter(look(images, labels, generator).to(device))
+        logits = segmenter(look(images, labels).to(device))
         loss = class_balanced_cross_entropy(logits, labels.to(device))
         optimizer.zero_grad()
         loss.backward()
@@ -95,13 +103,16 @@ def night_segmenter(options: argparse.Namespace) -> ResidualUNet:
     return segmenter
 
 
-def night_labeler(options: argparse.Namespace) -> PseudoLabeler:
-    """Return what labels night images: the night segmenter's copy, that learns on beside the GAN, alone."""
+def night_labeler(options: argparse.Namespace) -> tuple[PseudoLabeler, Look]:
+    """Return what labels night images, and the looks that its student, the night segmenter, learns on from.
+
+    The looks have a generator of their own, so that the draws of a run are the same without them.
+    """
     miner = LabelMiner([THRESHOLDS.get(name, UNTRIED) for name in CITYSCAPES.names])
     distill = OnlineSemanticDistillation(miner, SemanticDenoiser.thermal(CITYSCAPES))
     label = PseudoLabeler(night_segmenter(options), distill, agree=False).to(options.device)
     label.student.eval()  # batch norm would take over the statistics of single translations
-    return label
+    return label, _looks(seeded(options.seed))
 
 
 class Shares:

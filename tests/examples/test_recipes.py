@@ -264,7 +264,8 @@ def test_the_night_segmenter_is_taught_once_and_reads_looks(data_folder: Path, t
     assert all(again.state_dict()[key].equal(value) for key, value in taught.state_dict().items())
     image, labels, _ = crops.Crops(data_folder, 1, crop=32, seed=5, labels=True)[0]
     known = labels != 255
-    logits = taught.eval()(segmenters.look(image[None], labels[None], torch.Generator().manual_seed(0)))
+    look = segmenters.RandomThermalLook.from_label_space(CITYSCAPES)
+    logits = taught.eval()(look(image[None], labels[None], torch.Generator().manual_seed(0)))
     right = (logits.argmax(1)[0] == labels)[known].float().mean()
     assert right > 0.6
 
@@ -285,10 +286,14 @@ def test_the_segmenter_may_have_a_crop_of_its_own(data_folder: Path, tmp_path: P
 
 def test_night_labels_are_the_students_by_the_thresholds_of_the_table(data_folder: Path, tmp_path: Path) -> None:
     options = crops.parse("", [f"--data={data_folder}", f"--out={tmp_path}", "--crop=32", "--segmenter_steps=1"])
-    label = segmenters.night_labeler(options)
+    label, look = segmenters.night_labeler(options)
     thresholds = dict(zip(CITYSCAPES.names, label.distill.miner.thresholds, strict=True))
     assert {n: t for n, t in thresholds.items() if t != segmenters.UNTRIED} == segmenters.THRESHOLDS
     assert not label.agree
+    state = torch.random.get_rng_state()
+    looks = look(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long))
+    assert not looks[0].equal(looks[1])
+    assert torch.random.get_rng_state().equal(state)
     assert weights(label.student).equal(weights(label.teacher))
     # its batch norm stays as it is while it learns
     before = {key: value.clone() for key, value in label.student.named_buffers()}
