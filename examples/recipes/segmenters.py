@@ -38,7 +38,7 @@ UNTRIED = 0.99
 """Threshold of all other classes, the paper's largest."""
 
 THRESHOLDS: dict[str, float] = dict.fromkeys(CITYSCAPES.names, 0.5)
-"""By class; chosen by thresholds.py."""
+"""By class; thresholds.py says how precise labels are at which."""
 
 Look = Callable[[Tensor, Tensor], Tensor]
 """Color images and their labels, to the images in a random thermal look."""

@@ -1,6 +1,6 @@
 """Which thresholds the night labels of a recipe need: precision and recall by class, on scenes that no table uses.
 
-python examples/recipes/thresholds.py --out runs/thresholds --steps 500 --lr 5e-4
+python examples/recipes/thresholds.py --out runs/thresholds --steps 500 --crop 64 --lr 5e-4
 
 Trains cyclegan.py without its two losses, but with the labeler beside it, on scenes of a seed of their own. Then labels
 48 thermal scenes, whose truth no training sees, by the student as looks alone have taught it and as it is in the end.
