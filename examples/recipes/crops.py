@@ -56,6 +56,10 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if options.segmenter_crop is None:
+        options.segmenter_crop = options.crop
+    if options.segmenter_crop < 32 or options.segmenter_steps < 1:
+        parser.error("expected --segmenter_crop of at least 32, and --segmenter_steps of at least 1")
     if options.crop % 16 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
         parser.error("expected --crop a multiple of 16 of at least 32, and --steps, --batch, --width of at least 1")
     if not (0 <= options.aca < math.inf and 0 <= options.cgr < math.inf):
@@ -63,7 +67,6 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     if not options.morn and (options.aca, options.cgr) != (1, 1):
         parser.error("--aca and --cgr weigh the losses that --morn adds")
     options.segmenter = options.segmenter or options.out / "segmenter.pt"
-    options.segmenter_crop = options.segmenter_crop or options.crop
     options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     check_writable(options.out)
     if options.data is None:

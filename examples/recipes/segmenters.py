@@ -60,7 +60,7 @@ def teach_with_looks(
 ) -> ResidualUNet:
     """Teach a segmenter of night images on day images alone, and return it.
 
-    Every crop gets another thermal look, so that no class can be told by its brightness; its labels are known.
+    Every crop gets another thermal look, in which few classes can be told by their brightness; its labels are known.
 
     Args:
         folder: with ``trainA``, ``labels_pred1``, ``labels_pred2``, as :class:`crops.Crops` reads them.

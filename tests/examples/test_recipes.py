@@ -108,7 +108,9 @@ def test_scenes_are_the_default_data(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert asked["n_judge"] == 0
 
 
-@pytest.mark.parametrize("wrong", ["--crop=30", "--crop=24", "--steps=0", "--batch=0", "--stepz=3"])
+@pytest.mark.parametrize(
+    "wrong", ["--crop=30", "--crop=24", "--steps=0", "--batch=0", "--segmenter_crop=8", "--stepz=3"]
+)
 def test_wrong_options_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         crops.parse("A recipe.", ["--data=x", wrong])
