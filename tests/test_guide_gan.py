@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -75,10 +74,10 @@ def test_lines_are_counted_honestly() -> None:
     assert said is not None
     own, without = set(OWN.splitlines()), lines_of(block_with("CGRLoss, SGALoss, SRLoss"))
     added = [line for line in without if line not in own]
-    labeled = [line for line in lines_of(block_with("PseudoLabeler(")) if line not in own | set(added)]
+    labeled = [line for line in lines_of(block_with("ACALoss.from_label_space")) if line not in own | set(added)]
     # the names that it takes from the block on denoising
     (also,) = (line for line in lines_of(block_with("LabelFusion,")) if line.startswith("from morn_losses"))
-    network = [line for line in block_with("SegmentationLoss").splitlines() if line.strip()]
+    network = [line for line in block_with("RandomThermalLook.from_").splitlines() if line.strip()]
     assert [int(n) for n in said.groups()] == [len(added), len([also, *labeled]), len(network)]
     said = re.search(r"the lines that ACA and CGR add to it, (\d+) without blank ones", text)
     assert said is not None
@@ -107,6 +106,8 @@ def test_labels_of_the_night_are_right_and_aca_has_classes(names: dict[str, Any]
     truth = torch.stack([truth_of(image, names["HEAT"]) for image in night])
     labeled = labels != 255
     right = (labels == truth)[labeled].float().mean()
-    assert labeled.float().mean() > 0.3
+    assert labeled.float().mean() > 0.5
     assert right > 0.8
-    assert {11, 13} <= set(np.unique(labels[labels == truth]))
+    persons = labels == 11
+    assert (truth == 11)[persons].float().mean() > 0.5
+    assert persons[truth == 11].float().mean() > 0.2

@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     seconds: dict[str, float] = {}
     for seed in range(options.seeds):
         # one for all rows; not one of an earlier call, whose options may have been others
-        segmenter = options.out / f"day_segmenter_{seed}.pt"
+        segmenter = options.out / f"segmenter_{seed}.pt"
         segmenter.unlink(missing_ok=True)
         for row in options.rows:
             kind, flags = ROWS[row]

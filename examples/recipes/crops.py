@@ -46,8 +46,9 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     parser.add_argument("--morn", action="store_true", help="add ACA and CGR")
     parser.add_argument("--aca", type=float, default=1.0, help="weight of ACA, with --morn")
     parser.add_argument("--cgr", type=float, default=1.0, help="weight of CGR, with --morn")
-    parser.add_argument("--segmenter", type=Path, help="weights of the day segmenter; trained where there is no file")
-    parser.add_argument("--segmenter_steps", type=int, default=900, help="of its training, batches of 8")
+    parser.add_argument("--segmenter", type=Path, help="weights of the night segmenter; taught where there is no file")
+    parser.add_argument("--segmenter_steps", type=int, default=400, help="that it is taught for, batches of 8")
+    parser.add_argument("--segmenter_crop", type=int, help="side of its crops; none: that of --crop")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--crop", type=int, default=96, help="side of the crops, a multiple of 16 of at least 32")
@@ -55,13 +56,17 @@ def parse(description: str | None, arguments: list[str] | None) -> argparse.Name
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if options.segmenter_crop is None:
+        options.segmenter_crop = options.crop
+    if options.segmenter_crop < 32 or options.segmenter_steps < 1:
+        parser.error("expected --segmenter_crop of at least 32, and --segmenter_steps of at least 1")
     if options.crop % 16 or options.crop < 32 or min(options.steps, options.batch, options.width) < 1:
         parser.error("expected --crop a multiple of 16 of at least 32, and --steps, --batch, --width of at least 1")
     if not (0 <= options.aca < math.inf and 0 <= options.cgr < math.inf):
         parser.error("expected --aca and --cgr of at least 0")
     if not options.morn and (options.aca, options.cgr) != (1, 1):
         parser.error("--aca and --cgr weigh the losses that --morn adds")
-    options.segmenter = options.segmenter or options.out / "day_segmenter.pt"
+    options.segmenter = options.segmenter or options.out / "segmenter.pt"
     options.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     check_writable(options.out)
     if options.data is None:

@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> Generator:
     opt_g = torch.optim.Adam(itertools.chain(g.parameters(), nce.parameters()), options.lr, betas=(0.5, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), options.lr, betas=(0.5, 0.999))
     if options.morn:
-        label = night_labeler(options)
+        label, look = night_labeler(options)
         opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)
         aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)
         cgr, shares = CGRLoss(), Shares(aca)
@@ -86,6 +86,9 @@ def main(arguments: list[str] | None = None) -> Generator:
         # a day image is its own translation
         loss = should_be(d(fake_a), 1) + (nce(g.encode, real_b, fake_a) + nce(g.encode, real_a, same_a)) / 2
         if options.morn:
+            opt_label.zero_grad()  # there is no fake night image to learn from
+            label.student_loss(look(real_a, labels_a), labels_a).backward()
+            opt_label.step()
             labels_b = label(real_b, fake_a)
             loss_aca, terms = aca(g.encode(real_a), g.encode(fake_a), labels_a, labels_b)
             loss_cgr = cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
@@ -94,10 +97,6 @@ def main(arguments: list[str] | None = None) -> Generator:
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()
-        if options.morn:  # there is no fake night image to learn from
-            opt_label.zero_grad()
-            label.student_loss_from_teacher(real_b, fake_a.detach()).backward()
-            opt_label.step()
         if step % 50 == 0 or step == options.steps:
             print(f"step {step}/{options.steps}: generator {loss.item():.3f}, discriminator {loss_d.item():.3f}")
             if options.morn:

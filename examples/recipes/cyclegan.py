@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crops import crop_loader, parse, save_pictures, start
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss  # morn
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import VEHICLES, Shares, negatives, night_labeler  # morn
+from segmenters import VEHICLES, Shares, night_labeler  # morn
 
 
 class ResidualBlock(nn.Module):
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> Generator:
     opt_d = torch.optim.Adam(itertools.chain(d_a.parameters(), d_b.parameters()), options.lr, betas=(0.5, 0.999))
     pool_a, pool_b = ImagePool(), ImagePool()
     if options.morn:  # morn
-        label = night_labeler(options)  # morn
+        label, look = night_labeler(options)  # morn
         opt_label = torch.optim.Adam(label.student.parameters(), 1e-4)  # morn
         aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)  # morn
         cgr, shares = CGRLoss(), Shares(aca)  # morn
@@ -120,6 +120,10 @@ def main(arguments: list[str] | None = None) -> Generator:
         cycle = F.l1_loss(g_ba(fake_b), real_a) + F.l1_loss(g_ab(fake_a), real_b)
         loss = should_be(d_a(fake_a), 1) + should_be(d_b(fake_b), 1) + 10 * cycle
         if options.morn:  # morn
+            opt_label.zero_grad()  # morn
+            label.student_loss(fake_b, labels_a).backward()  # morn
+            label.student_loss(look(real_a, labels_a), labels_a).backward()  # morn
+            opt_label.step()  # morn
             labels_b = label(real_b, fake_a)  # morn
             loss_aca, terms = aca(g_ab.encode(real_a), g_ab.encode(fake_a), labels_a, labels_b)  # morn
             loss_cgr = cgr(real_b, fake_a, CITYSCAPES.background(labels_b))  # morn
@@ -128,10 +132,6 @@ def main(arguments: list[str] | None = None) -> Generator:
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()
-        if options.morn:  # morn
-            opt_label.zero_grad()  # morn
-            (label.student_loss(fake_b, labels_a) + label.student_loss(negatives(real_a), labels_a)).backward()  # morn
-            opt_label.step()  # morn
 
         loss_d = should_be(d_a(real_a), 1) + should_be(d_a(pool_a.query(fake_a)), 0)
         loss_d = loss_d + should_be(d_b(real_b), 1) + should_be(d_b(pool_b.query(fake_b)), 0)

@@ -26,7 +26,7 @@ from crops import crop_loader, parse, save_pictures, start
 from cyclegan import Generator, discriminator, should_be
 from morn_losses import CITYSCAPES, ACALoss, CGRLoss
 from ntir2dc.networks.discriminators import ImagePool
-from segmenters import VEHICLES, Shares, negatives, night_labeler
+from segmenters import VEHICLES, Shares, night_labeler
 
 
 class CycleGANModule(lightning.LightningModule):
@@ -47,7 +47,7 @@ class CycleGANModule(lightning.LightningModule):
         self.aca = ACALoss.from_label_space(CITYSCAPES, merge=[VEHICLES], return_terms=True)
         self.cgr, self.shares = CGRLoss(), Shares(self.aca)
         if self.morn:
-            self.label = night_labeler(options)
+            self.label, self.look = night_labeler(options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate night thermal images."""
@@ -65,13 +65,17 @@ class CycleGANModule(lightning.LightningModule):
         return optimizers
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Generators, the student of the labeler, then discriminators."""
+        """The student of the labeler, generators, then discriminators."""
         real_a, labels_a, real_b = batch
         opt_g, opt_d, *opt_label = self.optimizers()
         fake_b, fake_a = self.g_ab(real_a), self.g_ba(real_b)
         cycle = F.l1_loss(self.g_ba(fake_b), real_a) + F.l1_loss(self.g_ab(fake_a), real_b)
         loss = should_be(self.d_a(fake_a), 1) + should_be(self.d_b(fake_b), 1) + 10 * cycle
         if self.morn:
+            opt_label[0].zero_grad()
+            self.manual_backward(self.label.student_loss(fake_b, labels_a))
+            self.manual_backward(self.label.student_loss(self.look(real_a, labels_a), labels_a))
+            opt_label[0].step()
             labels_b = self.label(real_b, fake_a)
             aca, terms = self.aca(self.g_ab.encode(real_a), self.g_ab.encode(fake_a), labels_a, labels_b)
             cgr = self.cgr(real_b, fake_a, CITYSCAPES.background(labels_b))
@@ -82,11 +86,6 @@ class CycleGANModule(lightning.LightningModule):
         opt_g.zero_grad()
         self.manual_backward(loss)
         opt_g.step()
-        for optimizer in opt_label:
-            optimizer.zero_grad()
-            of_negatives = self.label.student_loss(negatives(real_a), labels_a)
-            self.manual_backward(self.label.student_loss(fake_b, labels_a) + of_negatives)
-            optimizer.step()
 
         loss_d = should_be(self.d_a(real_a), 1) + should_be(self.d_a(self.pool_a.query(fake_a)), 0)
         loss_d = loss_d + should_be(self.d_b(real_b), 1) + should_be(self.d_b(self.pool_b.query(fake_b)), 0)

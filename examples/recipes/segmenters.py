@@ -1,14 +1,16 @@
-"""A small U-Net, its training on a folder of images and label maps, and the labeler of night images that it makes."""
+"""What labels the night images of a recipe: a network taught on day images in a random thermal look."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from crops import Crops
@@ -20,11 +22,13 @@ from morn_losses import (
     LabelSpace,
     OnlineSemanticDistillation,
     PseudoLabeler,
-    SegmentationLoss,
     SemanticDenoiser,
 )
+from morn_losses.functional import class_balanced_cross_entropy
+from morn_losses.pseudo_labels.look import RandomThermalLook
 from ntir2dc.data.images import DataError
 from ntir2dc.files import write_text
+from ntir2dc.networks.unet import ResidualUNet
 from ntir2dc.seeds import seeded
 
 VEHICLES = ("car", "truck", "bus", "train")
@@ -34,120 +38,81 @@ UNTRIED = 0.99
 """Threshold of all other classes, the paper's largest."""
 
 THRESHOLDS: dict[str, float] = dict.fromkeys(CITYSCAPES.names, 0.5)
-"""By class; in runs this short no threshold makes labels of objects precise, as thresholds.py shows."""
+"""By class; thresholds.py says how precise labels are at which."""
+
+Look = Callable[[Tensor, Tensor], Tensor]
+"""Color images and their labels, to the images in a random thermal look."""
 
 
-def _block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
+def _looks(generator: torch.Generator) -> Look:
+    return functools.partial(RandomThermalLook.from_label_space(CITYSCAPES), generator=generator)
 
 
-class Segmenter(nn.Module):
-    """A small U-Net of half the resolution; any segmentation network of your own can take its place.
-
-    The row is its fourth channel: sky is above and road below, which a small network cannot see from a crop alone.
-    """
-
-    def __init__(self, n_classes: int, width: int = 24) -> None:
-        super().__init__()
-        widths = [width * 2**i for i in range(4)]
-        self.down = nn.ModuleList(
-            nn.Sequential(_block(before, after, stride), _block(after, after))
-            for before, after, stride in zip([4, *widths], widths, (2, 2, 2, 2), strict=False)
-        )
-        self.up = nn.ModuleList(
-            _block(deep + skip, skip) for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
-        )
-        self.head = nn.Conv2d(width, n_classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)``, H and W multiples of 16, to logits ``(B, n_classes, H / 2, W / 2)``."""
-        rows = torch.linspace(-1, 1, x.shape[2], device=x.device)[:, None].expand_as(x[:, :1])
-        x = torch.cat((x, rows), 1)
-        skips = []
-        for block in self.down:
-            x = block(x)
-            skips.append(x)
-        skips.pop()
-        for block in self.up:
-            x = block(torch.cat((nn.functional.interpolate(x, scale_factor=2.0), skips.pop()), 1))
-        logits: Tensor = self.head(x)
-        return logits
-
-
-def _new_segmenter(seed: int) -> Segmenter:
+def _new_segmenter(seed: int) -> ResidualUNet:
     # apart from the global generator, so that a run is the same whether it trains a segmenter or loads one
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Segmenter(len(CITYSCAPES))
+        return ResidualUNet(len(CITYSCAPES))
 
 
-def train_segmenter(
-    folder: Path, *, steps: int, crop: int = 64, batch: int = 8, seed: int = 0, device: torch.device | None = None
-) -> Segmenter:
-    """Train a segmenter on a folder of images and label maps, and return it.
+def teach_with_looks(
+    folder: Path, *, steps: int, crop: int, batch: int = 8, seed: int = 0, device: torch.device | None = None
+) -> ResidualUNet:
+    """Teach a segmenter of night images on day images alone, and return it.
 
-    Half of the crops become gray negatives: as in a thermal image the sky is dark and persons are bright, so that a
-    copy reads thermal images before it has seen one.
+    Every crop gets another thermal look, in which few classes can be told by their brightness; its labels are known.
 
     Args:
         folder: with ``trainA``, ``labels_pred1``, ``labels_pred2``, as :class:`crops.Crops` reads them.
         steps: of the training.
-        crop: side of the crops, a multiple of 8.
+        crop: side of the crops, every second of which holds a small-sample class.
         batch: crops of a step.
-        seed: of weights and crops.
+        seed: of weights, crops and looks.
         device: where to; None is the CPU.
     """
-    segmenter = _new_segmenter(seed).to(device)
-    generator = seeded(seed)
+    segmenter, generator = _new_segmenter(seed).to(device), seeded(seed)
+    look = _looks(generator)
     crops = Crops(folder, steps * batch, crop=crop, seed=seed, labels=True, seeking=True)
-    optimizer = torch.optim.AdamW(segmenter.parameters(), lr=4e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1, pct_start=0.2)
-    criterion = SegmentationLoss()
+    optimizer = torch.optim.Adam(segmenter.parameters(), 2e-3, betas=(0.5, 0.999))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step, (images, labels, _) in enumerate(DataLoader(crops, batch, generator=generator), start=1):
-        chosen = torch.rand(len(images), generator=generator) < 0.5
-        images = torch.where(chosen[:, None, None, None], negatives(images, generator), images)
-        logits = nn.functional.interpolate(segmenter(images.to(device)), scale_factor=2.0, mode="bilinear")
-        loss = criterion(logits, labels.to(device))
+        logits = segmenter(look(images, labels).to(device))
+        loss = class_balanced_cross_entropy(logits, labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         if step % 100 == 0 or step == steps:
-            print(f"day segmenter: step {step}/{steps}, loss {loss.item():.3f}")
+            print(f"night segmenter: step {step}/{steps}, loss {loss.item():.3f}")
     return segmenter
 
 
-def negatives(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Return gray negatives of three channels: of a random mixture of the channels, with a random tone."""
-    mixture, contrast, offset = (torch.rand(len(images), n, 1, 1, generator=generator).to(images) for n in (3, 1, 1))
-    gray = (images * mixture).sum(1, keepdim=True) / mixture.sum(1, keepdim=True)
-    return (-gray * (0.5 + contrast) + 0.8 * (offset - 0.5)).clamp(-1, 1).expand_as(images)
-
-
-def day_segmenter(options: argparse.Namespace) -> Segmenter:
-    """Return the segmenter of day images, from the file ``options.segmenter`` or trained and kept there."""
+def night_segmenter(options: argparse.Namespace) -> ResidualUNet:
+    """Return what has learned from looks alone, from the file ``options.segmenter`` or taught and kept there."""
     if not options.segmenter.is_file():
-        steps, crop = options.segmenter_steps, min(options.crop, 64)
-        trained = train_segmenter(options.data, steps=steps, crop=crop, seed=options.seed, device=options.device)
+        steps, crop = options.segmenter_steps, options.segmenter_crop
+        taught = teach_with_looks(options.data, steps=steps, crop=crop, seed=options.seed, device=options.device)
         options.segmenter.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(trained.state_dict(), options.segmenter)
-        return trained
+        torch.save(taught.state_dict(), options.segmenter)
+        return taught
     segmenter = _new_segmenter(options.seed).to(options.device)
     try:
         segmenter.load_state_dict(torch.load(options.segmenter, map_location=options.device, weights_only=True))
     except Exception as error:  # a file of anything else makes torch raise nearly anything
-        raise DataError(f"{options.segmenter}: holds no weights of the day segmenter") from error
+        raise DataError(f"{options.segmenter}: holds no weights of the night segmenter") from error
     return segmenter
 
 
-def night_labeler(options: argparse.Namespace) -> PseudoLabeler:
-    """Return what labels night images: the day segmenter, and a copy of it that learns beside the GAN."""
+def night_labeler(options: argparse.Namespace) -> tuple[PseudoLabeler, Look]:
+    """Return what labels night images, and the looks that its student, the night segmenter, learns on from.
+
+    The looks have a generator of their own, so that the draws of a run are the same without them.
+    """
     miner = LabelMiner([THRESHOLDS.get(name, UNTRIED) for name in CITYSCAPES.names])
     distill = OnlineSemanticDistillation(miner, SemanticDenoiser.thermal(CITYSCAPES))
-    label = PseudoLabeler(day_segmenter(options), distill).to(options.device)
+    label = PseudoLabeler(night_segmenter(options), distill, agree=False).to(options.device)
     label.student.eval()  # batch norm would take over the statistics of single translations
-    return label
+    return label, _looks(seeded(options.seed))
 
 
 class Shares:

@@ -35,7 +35,7 @@ TINY = ["--steps=3", "--crop=32", "--width=4", "--segmenter_steps=2"]
 
 @pytest.fixture
 def flags(data_folder: Path, tmp_path: Path) -> list[str]:
-    return [f"--data={data_folder}", f"--segmenter={tmp_path / 'day.pt'}", *TINY]
+    return [f"--data={data_folder}", f"--segmenter={tmp_path / 'segmenter.pt'}", *TINY]
 
 
 def weights(module: nn.Module) -> Tensor:
@@ -66,9 +66,9 @@ def test_a_run_leaves_a_generator_and_pictures(recipe, morn: bool, flags: list[s
 @pytest.mark.parametrize("recipe", [cyclegan, cut], ids=["cyclegan", "cut"])
 def test_morn_changes_what_is_learned(recipe, flags: list[str], tmp_path: Path) -> None:
     plain = recipe.main([*flags, f"--out={tmp_path / 'plain'}"])
-    assert not (tmp_path / "day.pt").exists()
+    assert not (tmp_path / "segmenter.pt").exists()
     morn = recipe.main([*flags, f"--out={tmp_path / 'morn'}", "--morn"])
-    assert (tmp_path / "day.pt").is_file()
+    assert (tmp_path / "segmenter.pt").is_file()
     assert not weights(plain).equal(weights(morn))
 
 
@@ -108,7 +108,9 @@ def test_scenes_are_the_default_data(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert asked["n_judge"] == 0
 
 
-@pytest.mark.parametrize("wrong", ["--crop=30", "--crop=24", "--steps=0", "--batch=0", "--stepz=3"])
+@pytest.mark.parametrize(
+    "wrong", ["--crop=30", "--crop=24", "--steps=0", "--batch=0", "--segmenter_crop=8", "--stepz=3"]
+)
 def test_wrong_options_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         crops.parse("A recipe.", ["--data=x", wrong])
@@ -190,7 +192,7 @@ def test_recipes_end_in_a_sentence_before_any_work(
         crops.start(lambda: recipe.main([*flags, f"--out={tmp_path / 'run'}", "--morn"]))
     assert "\n" not in str(ended.value)
     assert capsys.readouterr().out == ""
-    assert not (tmp_path / "day.pt").exists()
+    assert not (tmp_path / "segmenter.pt").exists()
 
 
 @pytest.mark.parametrize("wrong", ["out", "segmenter", "scenes"])
@@ -256,37 +258,44 @@ def test_every_second_crop_may_seek_a_small_class(tmp_path: Path) -> None:
     assert holds[0][::2] == holds[1][::2]
 
 
-def test_the_day_segmenter_is_trained_once_and_learns(data_folder: Path, tmp_path: Path) -> None:
-    options = crops.parse("", [f"--data={data_folder}", f"--out={tmp_path}", "--crop=32", "--segmenter_steps=30"])
-    trained = segmenters.day_segmenter(options)
-    again = segmenters.day_segmenter(options)
-    assert weights(again).equal(weights(trained))
-    assert all(again.state_dict()[key].equal(value) for key, value in trained.state_dict().items())
+def test_the_night_segmenter_is_taught_once_and_reads_looks(data_folder: Path, tmp_path: Path) -> None:
+    options = crops.parse("", [f"--data={data_folder}", f"--out={tmp_path}", "--crop=32", "--segmenter_steps=20"])
+    taught = segmenters.night_segmenter(options)
+    again = segmenters.night_segmenter(options)
+    assert weights(again).equal(weights(taught))
+    assert all(again.state_dict()[key].equal(value) for key, value in taught.state_dict().items())
     image, labels, _ = crops.Crops(data_folder, 1, crop=32, seed=5, labels=True)[0]
     known = labels != 255
-    logits = nn.functional.interpolate(trained.eval()(image[None]), size=labels.shape, mode="bilinear")
+    look = segmenters.RandomThermalLook.from_label_space(CITYSCAPES)
+    logits = taught.eval()(look(image[None], labels[None], torch.Generator().manual_seed(0)))
     right = (logits.argmax(1)[0] == labels)[known].float().mean()
     assert right > 0.6
 
 
-def test_negatives_are_gray_and_darker_where_the_image_is_brighter() -> None:
-    images = torch.rand(9, 3, 4, 4) * 2 - 1
-    gray = segmenters.negatives(images, torch.Generator().manual_seed(0))
-    assert gray.shape == images.shape
-    assert gray[:, 0].equal(gray[:, 1])
-    assert gray[:, 0].equal(gray[:, 2])
-    assert gray.abs().max() <= 1
-    ramp = torch.linspace(-0.3, 0.3, 16).view(1, 1, 4, 4).expand(9, 3, 4, 4)
-    steps = segmenters.negatives(ramp, torch.Generator().manual_seed(0))[:, 0].flatten(1).diff()
-    assert (steps < 0).all()
-    assert len(set(steps[:, 0].tolist())) > 1  # of different contrast
+def test_the_segmenter_may_have_a_crop_of_its_own(data_folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[int] = []
+
+    def teach(folder: Path, *, crop: int, **others: Any) -> nn.Module:
+        asked.append(crop)
+        return nn.Identity()
+
+    monkeypatch.setattr(segmenters, "teach_with_looks", teach)
+    for more in ([], ["--segmenter_crop=40"]):
+        out = tmp_path / str(len(more))
+        segmenters.night_segmenter(crops.parse("", [f"--data={data_folder}", f"--out={out}", "--crop=32", *more]))
+    assert asked == [32, 40]
 
 
-def test_night_labels_have_the_thresholds_of_the_table(data_folder: Path, tmp_path: Path) -> None:
+def test_night_labels_are_the_students_by_the_thresholds_of_the_table(data_folder: Path, tmp_path: Path) -> None:
     options = crops.parse("", [f"--data={data_folder}", f"--out={tmp_path}", "--crop=32", "--segmenter_steps=1"])
-    label = segmenters.night_labeler(options)
+    label, look = segmenters.night_labeler(options)
     thresholds = dict(zip(CITYSCAPES.names, label.distill.miner.thresholds, strict=True))
     assert {n: t for n, t in thresholds.items() if t != segmenters.UNTRIED} == segmenters.THRESHOLDS
+    assert not label.agree
+    state = torch.random.get_rng_state()
+    looks = look(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long))
+    assert not looks[0].equal(looks[1])
+    assert torch.random.get_rng_state().equal(state)
     assert weights(label.student).equal(weights(label.teacher))
     # its batch norm stays as it is while it learns
     before = {key: value.clone() for key, value in label.student.named_buffers()}
@@ -329,7 +338,7 @@ class Fixed(nn.Module):
         return self.logits
 
 
-def test_precision_and_recall_of_both_rules_by_hand(tmp_path: Path) -> None:
+def test_precision_and_recall_of_both_stages_by_hand(tmp_path: Path) -> None:
     person, road = 11, 0
     scenes = tmp_path / "scenes"
     true = np.zeros((8, 8), np.uint8)
@@ -337,21 +346,21 @@ def test_precision_and_recall_of_both_rules_by_hand(tmp_path: Path) -> None:
     for name in ("valB", "valB_day", "valB_labels"):
         (scenes / name).mkdir(parents=True)
         Image.fromarray(true if name == "valB_labels" else np.zeros_like(true)).save(scenes / name / "s.png")
-    # the student calls the left three quarters a person, at 0.7; the teacher does so at the left half, at 0.45
-    night, day = torch.full((1, 19, 8, 8), -30.0), torch.full((1, 19, 8, 8), -30.0)
-    night[:, person, :, :6], night[:, road, :, :6] = math.log(0.7), math.log(0.3)
-    night[:, road, :, 6:] = 30
-    day[:, person, :, :4], day[:, road, :, :4] = math.log(0.45), math.log(0.55)
-    day[:, road, :, 4:] = 30
-    counts = thresholds.count(Fixed(night), Fixed(day), nn.Identity(), scenes)
-    alone, both = thresholds.RULES
-    assert counts[alone, 0.6][:, person].tolist() == [28, 42, 28]
-    assert counts[alone, 0.8][:, person].tolist() == [0, 0, 28]
-    assert counts[both, 0.4][:, person].tolist() == [28, 28, 28]
-    assert counts[both, 0.5][:, person].tolist() == [0, 0, 28]
-    assert thresholds.choose(counts, alone, person, 0.6) == 0.05
-    assert thresholds.choose(counts, alone, person, 0.7) is None
-    (line,) = (x for x in thresholds.table(counts, both, 0.7) if x[0] == "person")
+    # a person, at 0.7, is first seen in the left three quarters, then, at 0.45, in the left half
+    first, last = torch.full((1, 19, 8, 8), -30.0), torch.full((1, 19, 8, 8), -30.0)
+    first[:, person, :, :6], first[:, road, :, :6] = math.log(0.7), math.log(0.3)
+    first[:, road, :, 6:] = 30
+    last[:, person, :, :4], last[:, [2, 8], :, :4] = math.log(0.45), math.log(0.275)
+    last[:, road, :, 4:] = 30
+    counts = thresholds.count((Fixed(first), Fixed(last)), scenes)
+    before, after = thresholds.STAGES
+    assert counts[before, 0.6][:, person].tolist() == [28, 42, 28]
+    assert counts[before, 0.8][:, person].tolist() == [0, 0, 28]
+    assert counts[after, 0.4][:, person].tolist() == [28, 28, 28]
+    assert counts[after, 0.5][:, person].tolist() == [0, 0, 28]
+    assert thresholds.choose(counts, before, person, 0.6) == 0.05
+    assert thresholds.choose(counts, before, person, 0.7) is None
+    (line,) = (x for x in thresholds.table(counts, after, 0.7) if x[0] == "person")
     assert line[1 + thresholds.SHOWN.index(0.3)] == "100 / 100"
     assert line[1 + thresholds.SHOWN.index(0.5)] == "-"
     assert line[-1] == "0.05"
@@ -361,7 +370,7 @@ def test_precision_and_recall_of_both_rules_by_hand(tmp_path: Path) -> None:
 def test_thresholds_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     thresholds.main([f"--out={tmp_path}", "--n_train=2", "--images=2", *TINY])
     result = json.loads((tmp_path / "thresholds.json").read_text())
-    assert set(result["chosen"]) == set(thresholds.RULES)
+    assert set(result["chosen"]) == set(thresholds.STAGES)
     assert (tmp_path / "thresholds.md").read_text() in capsys.readouterr().out
     drawn = json.loads((tmp_path / "scenes" / "scenes.json").read_text())
     assert drawn["seed"] == thresholds.SCENES_SEED != 0
@@ -457,7 +466,7 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixt
     assert result["training"] == TINY
     printed = capsys.readouterr().out
     assert (tmp_path / "compare.md").read_text() in printed
-    assert printed.count("day segmenter: step 2/2") == 1  # one for all rows
+    assert printed.count("night segmenter: step 2/2") == 1  # one for all rows
     with Image.open(tmp_path / "compare.png") as picture:
         assert picture.height > 6 * 96
 
@@ -466,7 +475,7 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixt
         return found
 
     # each row is the recipe with these flags
-    flags = [f"--data={tmp_path / 'scenes'}", f"--segmenter={tmp_path / 'day_segmenter_0.pt'}", *TINY]
+    flags = [f"--data={tmp_path / 'scenes'}", f"--segmenter={tmp_path / 'segmenter_0.pt'}", *TINY]
     alone = cyclegan.main([*flags, f"--out={tmp_path / 'alone'}", "--morn", "--aca=0"]).state_dict()
     torch.testing.assert_close(learned("cgr"), dict(alone), rtol=0, atol=0)
     assert not all(learned("base")[key].equal(value) for key, value in learned("cgr").items())
