@@ -39,7 +39,11 @@ UNTRIED = 0.99
 
 THRESHOLDS: dict[str, float] = {
     **dict.fromkeys(CITYSCAPES.names, 0.5),
-    **{"road": 0.3, "sky": 0.3, "vegetation": 0.3, "car": 0.3, "person": 0.1},
+    "road": 0.3,
+    "sky": 0.3,
+    "vegetation": 0.3,
+    "car": 0.3,
+    "person": 0.1,
 }
 """By class; thresholds.py says how precise labels are at which. Half of the labels of persons and cars are right."""
 
