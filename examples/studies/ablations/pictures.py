@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ntir2dc.data.images import to_image
-from ntir2dc.evaluation import list_cases, read_case
+from ntir2dc.data.images import OWN_TONES, to_image
+from ntir2dc.data.thermal import Tones
+from ntir2dc.evaluation import Translate, list_cases, read_case, run_network
 from ntir2dc.run.contact_sheet import contact_sheet
 from ntir2dc.run.weights import load_translator
 from studies.ablations.tables import Compared, Line, column_of, mean_and_spread
@@ -170,23 +170,36 @@ def _draw_contrasts(
         sheet.dot(axis(100 * one.estimate.value), y, 4, fill=color)
 
 
-@torch.inference_mode()
 def draw_panels(data: Path, weights: Mapping[str, Path], *, images: int = PANEL_IMAGES) -> Image.Image:
-    """Draw the input, what each row makes of it, and the true day image where there is one.
-
-    Test images are taken at equal distances over the set, none is chosen by its looks.
+    """Draw what each row makes of test images.
 
     Args:
         data: holds ``valB`` and maybe ``valB_day``.
         weights: the run of each column, by title.
         images: rows of the picture, at most.
     """
+    translators = {title: run_network(load_translator(run)) for title, run in weights.items()}
+    return draw_translations(data, translators, images=images)
+
+
+def draw_translations(
+    data: Path, translators: Mapping[str, Translate], *, images: int = PANEL_IMAGES, tones: Tones = OWN_TONES
+) -> Image.Image:
+    """Draw the input, its translations, and the true day image where there is one.
+
+    Test images are taken at equal distances over the set, none is chosen by its looks.
+
+    Args:
+        data: holds ``valB`` and maybe ``valB_day``.
+        translators: by the title of their column.
+        images: rows of the picture, at most.
+        tones: what becomes black and white in the night images.
+    """
     files = list_cases(data)
     chosen = [files[i * len(files) // min(images, len(files))] for i in range(min(images, len(files)))]
-    translators = {title: load_translator(run) for title, run in weights.items()}
     rows = []
-    for case in (read_case(c) for c in chosen):
-        shown: list[Tensor] = [case.night, *(t(case.night[None])[0] for t in translators.values())]
+    for case in (read_case(c, tones=tones) for c in chosen):
+        shown: list[Tensor] = [case.night, *(translate(case) for translate in translators.values())]
         rows.append([_enlarged(to_image(x)) for x in (*shown, *([] if case.day is None else [case.day]))])
     titles = ["night input", *translators, *(["true day image"] if "day" in files[0] else [])]
     return contact_sheet(rows, titles)

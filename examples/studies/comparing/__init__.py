@@ -1,0 +1,1 @@
+"""The study of the methods: their runs, and the table."""
