@@ -82,7 +82,8 @@ def main(
         for run in to_do:
             print(f"{run.folder}: {run.steps} steps", flush=True)
             if status := train(run):
-                print(f"{run.folder}: not at its end; the same command goes on", file=sys.stderr)
+                how = "stopped" if status == 130 else "failed"
+                print(f"{run.folder}: {how}; the same command goes on", file=sys.stderr)
                 return status
         judge = out / "judge.safetensors"
         table = measure_runs(runs, folder, pictures, CITYSCAPES, cache=judge, device=place, say=print)

@@ -49,7 +49,7 @@ def test_the_command_goes_on_and_its_table_is_what_evaluate_measures(
     with monkeypatch.context() as patch:
         patch.setattr(command, "train", stopped)
         assert command.main(out, steps=2, **given) == 130
-    assert "unit/seed_0: not at its end; the same command goes on" in capsys.readouterr().err
+    assert "unit/seed_0: stopped; the same command goes on" in capsys.readouterr().err
     assert not (out / "methods.md").exists()
     kept = (out / "cyclegan" / "seed_0" / "weights.safetensors").stat().st_mtime_ns
 
@@ -89,8 +89,8 @@ def test_the_command_goes_on_and_its_table_is_what_evaluate_measures(
 
 def test_every_method_has_its_row(tmp_path: Path) -> None:
     assert set(TITLES) == set(METHODS)
-    runs = make_runs(tmp_path, list(TITLES), 2, ["--epochs=20", "--steps_per_epoch=100"])
-    assert [(run.method, run.seed) for run in runs] == [(method, seed) for seed in (0, 1) for method in TITLES]
+    runs = make_runs(tmp_path, list(TITLES), 1, ["--epochs=20", "--steps_per_epoch=100"])
+    assert [(run.method, run.seed) for run in runs] == [(method, 0) for method in TITLES]
     assert all((run.config.method, run.config.seed, run.steps) == (run.method, run.seed, 2000) for run in runs)
 
 
