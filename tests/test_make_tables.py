@@ -64,7 +64,7 @@ def test_recipes_get_between_their_marks_with_their_picture(tmp_path: Path, docs
     ((name, (old, new)),) = changed(docs).items()
     assert name == "guides/gan.md"
     assert new == "ZZ"
-    assert old.count("CycleGAN + ACA + CGR |") == 2
+    assert old.count("CycleGAN + ACA + CGR |") == 1
     with Image.open(docs / "pictures" / "recipe.png") as picture:
         assert (picture.size, picture.mode) == ((30, 20), "P")
         assert picture.convert("RGB").getpixel((0, 0)) == (250, 3, 7)
