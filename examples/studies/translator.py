@@ -1,4 +1,4 @@
-"""Train the translator that is shipped in examples/weights: the whole method on procedural scenes, for hours.
+"""Train what is shipped in examples/weights, a translator and its segmenters: the whole method on scenes, for hours.
 
 python examples/studies/translator.py --out runs/translator
 python examples/studies/translator.py --out runs/translator --resume
@@ -18,13 +18,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import train_morngan
 from ntir2dc.console import call
-from ntir2dc.run.shipped import TRANSLATOR, write_half
+from ntir2dc.run.shipped import SEGMENTERS, TRANSLATOR, write_segmenters, write_translator
+from ntir2dc.run.weights import WeightsError
 
 OPTIONS = TRANSLATOR.with_suffix(".json")
 
 
 def main(out: Path = Path("runs/translator"), resume: bool = False, max_steps: int = 0) -> int:
-    """Train with the options of examples/weights/translator.json, and write translator.safetensors into the folder.
+    """Train with the options of examples/weights/translator.json, and write both files into the folder.
 
     Args:
         out: folder of the run.
@@ -37,8 +38,11 @@ def main(out: Path = Path("runs/translator"), resume: bool = False, max_steps: i
     going_on = ["--resume"] if resume else ["--preset", "mini", "--config", str(OPTIONS)]
     status = train_morngan.main([*going_on, "--out", str(out), "--max_steps", str(max_steps)])
     if status == 0:
-        sha256 = write_half(out, out / TRANSLATOR.name)
-        print(f"{out / TRANSLATOR.name}: SHA-256 {sha256}")
+        for file, write in ((TRANSLATOR, write_translator), (SEGMENTERS, write_segmenters)):
+            try:
+                print(f"{out / file.name}: SHA-256 {write(out, out / file.name)}")
+            except WeightsError as error:  # options without segmenters
+                print(f"translator: {error}", file=sys.stderr)
     return status
 
 
