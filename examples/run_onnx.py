@@ -92,13 +92,18 @@ def translate_video(translate: Translator, path: Path, output: Path) -> None:
         day.mux(stream.encode(None))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Translate a still, a folder of stills or a video."""
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--model", "--input", "--output"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--range", help="counts that become black and white, as 7000,7600")
-    given = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Translate a still, a folder of stills or a video."""
+    given = parse(arguments)
     try:
         translator = Translator(given.model, given.range)
         if given.input.suffix.lower() in VIDEOS:

@@ -33,8 +33,8 @@ def test_every_command_has_three_examples_which_it_takes(name: str) -> None:
     for example in examples:
         python, script, *options = shlex.split(example)
         assert (python, script) == ("python", f"examples/{name.replace('.', '/')}.py")
-        if name == "train_morngan":
-            parse(options)
+        if name in ("train_morngan", "run_onnx"):
+            command.parse(options)
         else:
             parser = auto_parser(command.main, as_positional=False, exit_on_error=False, allow_abbrev=False)
             parser.parse_args(with_lists(with_values(options, switches(command.main)), lists(command.main)))

@@ -52,7 +52,7 @@ def test_a_command_takes_any_name(monkeypatch: pytest.MonkeyPatch, name: str) ->
 
 def test_every_command_is_called_so() -> None:
     for script in (*EXAMPLES.glob("*.py"), *(EXAMPLES / "studies").glob("*.py")):
-        if script.name != "train_morngan.py":
+        if script.name not in ("train_morngan.py", "run_onnx.py"):  # the latter stands alone
             assert "sys.exit(call(main))" in script.read_text(encoding="utf-8"), script
     for script in (EXAMPLES / "recipes").glob("*.py"):
         text = script.read_text(encoding="utf-8")

@@ -432,7 +432,8 @@ def test_weights_that_mean_nothing_are_refused(wrong: list[str], flags: list[str
 
 def test_the_table_shows_means_and_paired_differences() -> None:
     def row(name: str, value: float) -> Row:
-        return Row(name, {c.key: Figure(value, 0.0) for c in COLUMNS} | {"psnr": Figure(math.nan, math.nan)}, {})
+        figures = {c.key: Figure(value, 0.0) for c in COLUMNS} | {"psnr": Figure(math.nan, math.nan)}
+        return Row(name, figures, {}, np.zeros((3, 99)))
 
     def cells_of(*kinds: str) -> dict[str, list[str]]:
         lines = compare.table(rows, 2, kinds).splitlines()
