@@ -155,10 +155,7 @@ def test_a_stopped_run_of_every_phase_goes_on_to_the_bit_and_is_used(
     assert train([*options, f"--out={whole}"]) == 0
     assert "DlamGAN is a reconstruction here" in capsys.readouterr().out
     assert train([*options, f"--out={stopped}", "--max_steps=7"]) == 0
-    for steps in (
-        11,
-        0,
-    ):  # in the middle of a phase in which the segmenters learn, and of that in which they are frozen
+    for steps in (11, 0):  # where segmenters learn, and where they are frozen
         assert train([*options, f"--out={stopped}", "--resume", f"--max_steps={steps}"]) == 0
     assert outcome(stopped) == outcome(whole)
     rows = rows_without_seconds(whole)

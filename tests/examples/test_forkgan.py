@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from colorize import main as colorize
 from evaluate import main as evaluate
 from helpers.small_folder import write_folder
-from helpers.tiny_run import NETWORKS, TINY, outcome, quiet, rows_without_seconds, tiny_config
+from helpers.tiny_run import NETWORKS, TINY, gradients_of_a_step, outcome, quiet, rows_without_seconds, tiny_config
 from morn_losses import CITYSCAPES
 from ntir2dc.config import DataOptions, make_config
 from ntir2dc.data.folders import TrainingData, prepare_training_data
@@ -265,22 +265,12 @@ def test_a_step_is_the_published_one_written_out(data: TrainingData, tmp_path: P
 
 
 def test_the_noise_and_the_gradients_stay_the_same(data: TrainingData, tmp_path: Path) -> None:
-    def gradients(accumulate: int = 1, checkpointing: bool = False) -> list[Tensor | None]:
-        config = tiny_config(
-            tmp_path,
-            method="forkgan",
-            precision="64-true",
-            dataset=CROP,
-            batch_size=2,
-            accumulate=accumulate,
-            networks=dataclasses.replace(NETWORKS, checkpointing=checkpointing),
-        )
-        trainer = Trainer(config, data, say=quiet)
-        torch.manual_seed(accumulate)
-        trainer.training_step(next(iter(trainer.loader(0, 0))), 0)
-        return [p.grad for p in trainer.method.networks.parameters()]
-
-    plain, in_parts, twice = gradients(), gradients(accumulate=2), gradients(checkpointing=True)
+    config = tiny_config(tmp_path, method="forkgan", precision="64-true", dataset=CROP, batch_size=2, networks=NETWORKS)
+    checkpointing = dataclasses.replace(NETWORKS, checkpointing=True)
+    plain, in_parts, twice = (
+        gradients_of_a_step(dataclasses.replace(config, **changes), data, 0)  # type: ignore[arg-type]
+        for changes in ({}, {"accumulate": 2}, {"networks": checkpointing})
+    )
     torch.testing.assert_close(in_parts, plain, rtol=1e-8, atol=1e-12)
     torch.testing.assert_close(twice, plain, rtol=1e-8, atol=1e-12)
 

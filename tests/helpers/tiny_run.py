@@ -97,6 +97,14 @@ def step_and_terms(trainer: Trainer, phase: Phase, scale: float = 0.5) -> tuple[
     return step, add_up(method.forward.generate(step, method.on(epoch), scale))
 
 
+def gradients_of_a_step(config: TrainConfig, data: TrainingData, epoch: int) -> list[torch.Tensor | None]:
+    """Take the first step of an epoch; what it draws must not come from torch's own generator, which is moved on."""
+    trainer = Trainer(config, data, say=quiet)
+    torch.manual_seed(config.accumulate)
+    trainer.training_step(next(iter(trainer.loader(epoch, 0))), epoch)
+    return [p.grad for p in trainer.method.networks.parameters()]
+
+
 def method_of(trainer: Trainer) -> MornGAN:
     """Return the method of a trainer, which is MornGAN."""
     assert isinstance(trainer.method, MornGAN)
