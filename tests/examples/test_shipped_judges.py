@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from morn_losses import CITYSCAPES, LabelSpace
 from ntir2dc.data.images import DataError
@@ -27,7 +28,7 @@ from ntir2dc.judge import (
 )
 from ntir2dc.judge.dilated import DilatedNet
 from ntir2dc.judge.shipped import from_half, to_half
-from ntir2dc.networks.unet import ResidualUNet
+from ntir2dc.networks.unet import ResidualUNet, repeat_to_multiple
 from scenes import render_scene, write_scenes
 from scenes.folder import LOOKS
 
@@ -101,6 +102,13 @@ def test_any_size_is_read_and_an_image_by_itself(
         assert logits.shape == (2, 5, *size)
         assert torch.allclose(logits[1:], judge(x[1:]), atol=1e-4)
         assert not torch.allclose(logits, judge(x * 0.5), atol=1e-2)  # its own colors count
+
+
+@pytest.mark.parametrize("size", [(8, 16), (9, 15), (1, 1), (4, 100)])
+def test_images_are_padded_with_their_last_row_and_column(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 5, *size)
+    padded = repeat_to_multiple(repeat_to_multiple(x, 8, dim=-1), 8, dim=-2)
+    assert torch.equal(padded, F.pad(x, (0, -size[1] % 8, 0, -size[0] % 8), mode="replicate"))
 
 
 # ---- which judge -----------------------------------------------------------------------------------------------------

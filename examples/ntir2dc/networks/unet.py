@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +23,15 @@ def block(channels_in: int, channels: int, stride: int = 1) -> nn.Sequential:
 def residual(channels: int) -> nn.Sequential:
     """A residual block with batch norm and zero padding, and a ReLU after its sum."""
     return nn.Sequential(ResidualBlock(channels, nn.ZeroPad2d, nn.BatchNorm2d, nn.ReLU, bias=False), nn.ReLU())
+
+
+def repeat_to_multiple(x: Tensor, factor: int, dim: int) -> Tensor:
+    """Repeat the last row or column until the size is a multiple of ``factor``.
+
+    ``F.pad(mode="replicate")`` gives the same; its gradient is laid out as Inductor does not expect it (torch 2.13).
+    """
+    missing = -x.shape[dim] % factor
+    return torch.cat((x, *[x.narrow(dim, -1, 1)] * missing), dim) if missing else x
 
 
 class ResidualUNet(nn.Module):
@@ -62,7 +72,7 @@ class ResidualUNet(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """Map an image with its coordinates, ``(B, 5, H, W)``, to logits of the size rounded up to multiples of 8."""
-        x = F.pad(x, (0, -x.shape[-1] % 8, 0, -x.shape[-2] % 8), mode="replicate")
+        x = repeat_to_multiple(repeat_to_multiple(x, 8, dim=-1), 8, dim=-2)
         skips = [self.stem(x)]
         for layers in self.down:
             skips.append(layers(skips[-1]))
