@@ -87,7 +87,7 @@ def main(
             that rows were made by different code.
         dry_run: say how far each run is and train nothing (but render scenes and train the judge of real frames, where
             they are missing).
-        docs: the docs folder whose ablation.md is to show the results.
+        docs: the page that is to show the results between its marks, such as docs/ablation.md.
 
     Returns:
         0, or 1 where something failed.
@@ -128,7 +128,7 @@ def main(
             say(page.replace("PICTURES", f"{out / 'results'}/"))
             if docs is not None:
                 update_docs(page, out / "results", docs)
-                say(f"{docs / 'ablation.md'}: shows these results")
+                say(f"{docs}: shows these results")
             return max(tell(problems), 1 if failed else 0)
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)

@@ -602,18 +602,19 @@ def test_results_are_put_between_the_marks_of_the_page(tmp_path: Path) -> None:
     docs, results = tmp_path / "docs", tmp_path / "results"
     for folder in (docs, results):
         folder.mkdir()
-    (docs / "ablation.md").write_text("before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n")
+    page = docs / "night.md"
+    page.write_text("before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n")
     Image.new("L", (4, 4)).save(results / "table5.png")
     Image.new("L", (4, 4)).save(results / "unused.png")
-    update_docs("new ![x](PICTUREStable5.png)", results, docs)
-    text = (docs / "ablation.md").read_text()
-    assert text.startswith("before\n<!-- results: begin -->\n\nnew ![x](pictures/ablation_table5.png)")
+    update_docs("new ![x](PICTUREStable5.png)", results, page)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- results: begin -->\n\nnew ![x](pictures/night_table5.png)")
     assert text.endswith("<!-- results: end -->\nafter\n")
     assert "old" not in text
-    assert [p.name for p in (docs / "pictures").iterdir()] == ["ablation_table5.png"]
-    (docs / "ablation.md").write_text("no marks")
+    assert [p.name for p in (docs / "pictures").iterdir()] == ["night_table5.png"]
+    page.write_text("no marks")
     with pytest.raises(ValueError, match="expected the marks"):
-        update_docs("new", results, docs)
+        update_docs("new", results, page)
 
 
 def test_the_page_states_the_contrasts_of_the_code() -> None:

@@ -208,22 +208,22 @@ def _panel_columns(out: Path, scored: Found) -> dict[str, Path]:
     return {f"{name}, seed {seeds[name]}": out / "rows" / name / f"seed_{seeds[name]}" for name in names}
 
 
-def update_docs(page: str, results: Path, docs: Path) -> None:
-    """Put the page between the marks of ``docs/ablation.md``, and its pictures beside those of the other pages.
+def update_docs(page: str, results: Path, target: Path) -> None:
+    """Put the page between the marks of a page of the docs, and its pictures, with that one's name, into ``pictures``.
 
     Raises:
         ValueError: the marks are not there.
     """
-    target = docs / "ablation.md"
     before, begin, rest = target.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{target}: expected the marks {BEGIN} and {END}")
+    pictures = target.parent / "pictures"
     for picture in sorted(results.glob("*.png")):
         if f"PICTURES{picture.name}" in page:
-            (docs / "pictures").mkdir(exist_ok=True)
-            shutil.copyfile(picture, docs / "pictures" / f"ablation_{picture.name}")
-    text = page.replace("PICTURES", "pictures/ablation_")
+            pictures.mkdir(exist_ok=True)
+            shutil.copyfile(picture, pictures / f"{target.stem}_{picture.name}")
+    text = page.replace("PICTURES", f"pictures/{target.stem}_")
     write_atomically(target, f"{before}{BEGIN}\n\n{text}\n{END}{after}".encode())
 
 
