@@ -99,7 +99,7 @@ class TestThresholds:
         labels = PseudoLabels(dataclasses.replace(make_config("mini"), losses=losses), CITYSCAPES)
         person, light, car, road = map(CITYSCAPES.index, ("person", "traffic light", "car", "road"))
         for levels, background in (
-            (labels.alone.thresholds, losses.theta_fg),
+            (labels.by_frozen.miner.thresholds, losses.theta_fg),
             (labels.distill.miner.thresholds, losses.theta_bg),
         ):
             assert isinstance(levels, tuple)
@@ -107,7 +107,9 @@ class TestThresholds:
 
     def test_frozen_segmenters_label_by_them(self) -> None:
         config = make_config("mini")
-        losses = dataclasses.replace(config.losses, theta="person=0.9", mine_frozen_alone=True)
+        losses = dataclasses.replace(
+            config.losses, theta="person=0.9, truck=1", theta_frozen="person=0.7", mine_frozen_alone=True
+        )
         labels = PseudoLabels(
             dataclasses.replace(config, losses=losses, modules=dataclasses.replace(config.modules, sdp=False)),
             CITYSCAPES,
@@ -115,13 +117,16 @@ class TestThresholds:
         person, car = CITYSCAPES.index("person"), CITYSCAPES.index("car")
         logits = torch.zeros(1, 19, 1, 3)
         logits[0, person, 0, 0], logits[0, person, 0, 1], logits[0, car, 0, 2] = 9.0, 4.0, 4.0  # 0.998, 0.752, 0.752
-        mined = labels.mine(logits, logits, torch.zeros(1, 3, 1, 3))
-        assert mined[0, 0].tolist() == [person, CITYSCAPES.ignore_index, car]
+        image = torch.zeros(1, 3, 1, 3)
+        assert labels.mine(logits, logits, image, frozen=False)[0, 0].tolist() == [person, CITYSCAPES.ignore_index, car]
+        assert labels.mine(logits, logits, image, frozen=True)[0, 0].tolist() == [person, person, car]
+        assert losses.thresholds(frozen=True) == {"person": 0.7, "truck": 1.0}
 
     @pytest.mark.parametrize("text", ["person", "person=much", "person=0.5;car=0.5"])
-    def test_a_text_of_another_form_is_refused(self, text: str) -> None:
-        with pytest.raises(ValueError, match=r"losses\.theta: expected \"person=0\.5, car=0\.7\", got"):
-            TrainConfig(losses=LossOptions(theta=text))
+    @pytest.mark.parametrize("option", ["theta", "theta_frozen"])
+    def test_a_text_of_another_form_is_refused(self, option: str, text: str) -> None:
+        with pytest.raises(ValueError, match=rf"losses\.{option}: expected \"person=0\.5, car=0\.7\", got"):
+            TrainConfig(losses=dataclasses.replace(LossOptions(), **{option: text}))
 
     def test_a_number_out_of_range_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"losses\.theta: expected numbers in \[0, 1\], got 1\.5 for car"):

@@ -105,9 +105,9 @@ def test_the_published_variant_merges_vehicles_and_mines_alone(data: TrainingDat
     logits = torch.zeros(1, 19, 8, 8)
     logits[:, 0] = 9.0
     image = torch.rand(1, 3, 8, 8)
-    assert (method_of(trainer).labels.mine(logits, -logits, image) == 0).all()
+    assert (method_of(trainer).labels.mine(logits, -logits, image, frozen=True) == 0).all()
     paper = Trainer(tiny_config(tmp_path), data, say=quiet)
-    assert not (method_of(paper).labels.mine(logits, -logits, image) == 0).any()
+    assert not (method_of(paper).labels.mine(logits, -logits, image, frozen=True) == 0).any()
 
 
 def test_denoising_is_a_switch(tmp_path: Path) -> None:

@@ -303,6 +303,8 @@ class LossOptions:
         theta_bg: mining threshold of background classes (Eq. 9).
         theta: thresholds of single classes in place of these two, as "person=0.5, traffic light=0.7";
             ``studies/pseudo_labels.py`` chooses them.
+        theta_frozen: the same once the segmenters are frozen, for the classes that it names: labels that teach no
+            segmenter any more may be less sure.
         mine_frozen_alone: once frozen, mine from S_B(x_b) alone, all classes at ``theta_fg`` (published).
         small_pixels: pixels below which a class counts as small in the segmentation losses; 0: a 64th of the crop.
         clear_ignored: leave unlabeled pixels out of the boundary loss; the published code does not.
@@ -345,6 +347,7 @@ class LossOptions:
     theta_fg: float = 0.95
     theta_bg: float = 0.99
     theta: str = ""
+    theta_frozen: str = ""
     mine_frozen_alone: bool = False
     fill_threshold: float = 0.95
     small_pixels: int = 0
@@ -366,19 +369,24 @@ class LossOptions:
     sr_beta: float = 1.5
     sr_every_step: bool = False
 
-    def thresholds(self) -> dict[str, float]:
-        """Return the thresholds of single classes by name.
+    def thresholds(self, *, frozen: bool = False) -> dict[str, float]:
+        """Return the thresholds of single classes by name, while the segmenters learn or once they are frozen.
 
         Raises:
             ValueError: a text of another form, a number outside [0, 1].
         """
-        levels: dict[str, float] = {}
-        for item in filter(str.strip, self.theta.split(",")):
-            name, _, number = (part.strip() for part in item.partition("="))
-            try:
-                levels[name] = float(number)
-            except ValueError:
-                raise ValueError(f'losses.theta: expected "person=0.5, car=0.7", got {self.theta!r}') from None
-            if not 0 <= levels[name] <= 1:
-                raise ValueError(f"losses.theta: expected numbers in [0, 1], got {number} for {name}")
-        return levels
+        levels = _read_thresholds("theta", self.theta)
+        return levels | _read_thresholds("theta_frozen", self.theta_frozen) if frozen else levels
+
+
+def _read_thresholds(option: str, text: str) -> dict[str, float]:
+    levels: dict[str, float] = {}
+    for item in filter(str.strip, text.split(",")):
+        name, _, number = (part.strip() for part in item.partition("="))
+        try:
+            levels[name] = float(number)
+        except ValueError:
+            raise ValueError(f'losses.{option}: expected "person=0.5, car=0.7", got {text!r}') from None
+        if not 0 <= levels[name] <= 1:
+            raise ValueError(f"losses.{option}: expected numbers in [0, 1], got {number} for {name}")
+    return levels

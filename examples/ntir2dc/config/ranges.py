@@ -93,4 +93,4 @@ def check_ranges(config: Any) -> None:
             raise ValueError(f"{name}: expected {allowed}, got {value!r}")
         if not allowed.holds(value):
             raise ValueError(f"{name}: expected {allowed}, got {value}")
-    config.losses.thresholds()
+    config.losses.thresholds(frozen=True)

@@ -106,7 +106,7 @@ def count(method: MornGAN, data: Path) -> Counts:
             networks.segmenter_a(networks.translate_ba(fake_b)).argmax(1),
             networks.segmenter_b(fake_b).argmax(1),
             logits_b.argmax(1),
-            method.labels.mine(logits_b, logits_a, thermal),
+            method.labels.mine(logits_b, logits_a, thermal, frozen=True),
             *ruled,
         )
         known = true != ignored

@@ -109,7 +109,9 @@ class Forward:
                 if step.labels_b is None:
                     with torch.no_grad():
                         logits_b = networks.segmenter_b(step.real_b, in_b)
-                    step.labels_b = self.labels.mine(logits_b, step.logits_fake_a.detach(), step.real_b)
+                    step.labels_b = self.labels.mine(
+                        logits_b, step.logits_fake_a.detach(), step.real_b, frozen=on.frozen
+                    )
             set_requires_grad([networks.segmenter_a], not on.frozen)
         return self.objective.to_day(step, on)
 
@@ -161,9 +163,8 @@ class Forward:
     def mine(self, real_b: Tensor, fake_a: Tensor, window: Tensor | None) -> Tensor:
         """Return the labels of thermal images whose translations are there, by frozen segmenters."""
         in_b = None if window is None else self.seen(window)
-        return self.labels.mine(
-            self.networks.segmenter_b(real_b, in_b), self.networks.segmenter_a(fake_a, in_b), real_b
-        )
+        logits_b, logits_a = self.networks.segmenter_b(real_b, in_b), self.networks.segmenter_a(fake_a, in_b)
+        return self.labels.mine(logits_b, logits_a, real_b, frozen=True)
 
     def seen(self, window: Tensor) -> Tensor | None:
         """Return what the segmenters are told of where their crops lie."""

@@ -10,25 +10,35 @@ from morn_losses.functional import fill_unlabeled
 from ntir2dc.config import LossOptions, TrainConfig
 
 
-def thresholds(losses: LossOptions, space: LabelSpace, *, foreground: float, background: float) -> tuple[float, ...]:
-    """Return the mining threshold of each class: its own where ``losses.theta`` has one.
+def make_miner(
+    losses: LossOptions, space: LabelSpace, *, foreground: float, background: float, frozen: bool
+) -> LabelMiner:
+    """Return a miner with the threshold of each class: its own where ``losses.theta`` has one.
 
     Raises:
         ValueError: a name that is no class.
     """
-    own = losses.thresholds()
+    own = losses.thresholds(frozen=frozen)
     if unknown := own.keys() - set(space.names):
         raise ValueError(f"losses.theta: expected names of classes, got {', '.join(sorted(unknown))}")
-    return tuple(
-        own.get(name, foreground if c in space.foreground else background) for c, name in enumerate(space.names)
-    )
+    levels = [own.get(name, foreground if c in space.foreground else background) for c, name in enumerate(space.names)]
+    return LabelMiner(tuple(levels), ignore_index=space.ignore_index)
 
 
-def make_distillation(config: TrainConfig, space: LabelSpace) -> OnlineSemanticDistillation:
-    """Return the miner and the denoiser of section 3.3.3; without SDP nothing is denoised."""
+def make_distillation(
+    config: TrainConfig, space: LabelSpace, *, alone: bool = False, frozen: bool = False
+) -> OnlineSemanticDistillation:
+    """Return the miner and the denoiser of section 3.3.3; without SDP nothing is denoised.
+
+    Args:
+        config: of the run.
+        space: the label space.
+        alone: for labels that S_B mines alone, for which the published code has one threshold.
+        frozen: for the time after the segmenters are frozen.
+    """
     losses = config.losses
-    levels = thresholds(losses, space, foreground=losses.theta_fg, background=losses.theta_bg)
-    miner = LabelMiner(levels, ignore_index=space.ignore_index)
+    background = losses.theta_fg if alone else losses.theta_bg
+    miner = make_miner(losses, space, foreground=losses.theta_fg, background=background, frozen=frozen)
     denoiser = SemanticDenoiser.thermal(space) if config.modules.sdp else SemanticDenoiser(())
     return OnlineSemanticDistillation(miner, denoiser)
 
@@ -45,11 +55,9 @@ class PseudoLabels(nn.Module):
         super().__init__()
         self.losses = config.losses
         self.distill = make_distillation(config, space)
-        # the published code has one threshold once they are frozen
-        one = self.losses.theta_fg
-        self.alone = LabelMiner(
-            thresholds(self.losses, space, foreground=one, background=one), ignore_index=space.ignore_index
-        )
+        alone = self.losses.mine_frozen_alone
+        self.by_learning = make_distillation(config, space, alone=alone)
+        self.by_frozen = make_distillation(config, space, alone=alone, frozen=True)
 
     def fill(self, labels_a: Tensor, logits_a: Tensor) -> Tensor:
         """Return M^A with its unlabeled pixels filled where S_A(x_a) is sure."""
@@ -61,9 +69,9 @@ class PseudoLabels(nn.Module):
         return labels
 
     @torch.no_grad()
-    def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor) -> Tensor:
-        """Return M^B once the segmenters are frozen: for ACA, CGR, L_fa and the memory."""
-        if not self.losses.mine_frozen_alone:
-            return self.agree(logits_b, logits_a, real_b)
-        denoised: Tensor = self.distill.denoiser(self.alone(logits_b, logits_b), real_b)
-        return denoised
+    def mine(self, logits_b: Tensor, logits_a: Tensor, real_b: Tensor, *, frozen: bool) -> Tensor:
+        """Return M^B for ACA, CGR, L_fa and the memory, by segmenters that are frozen or still learn."""
+        if self.losses.mine_frozen_alone:
+            logits_a = logits_b
+        labels: Tensor = (self.by_frozen if frozen else self.by_learning)(logits_b, logits_a, real_b)
+        return labels
