@@ -45,7 +45,7 @@ from studies.ablations.design import (
 from studies.ablations.frozen import Frozen
 from studies.ablations.pictures import make_axis
 from studies.ablations.results import update_docs
-from studies.ablations.runs import choose_next, make_runs
+from studies.ablations.runs import choose_next, codes_of, find_start, make_runs
 from studies.ablations.scoring import load_scores, save_scores
 from studies.ablations.stems import find_stem, first_steps, shared_steps, start_from, stem_steps
 from studies.ablations.tables import class_cells, difference_cells, make_line
@@ -246,6 +246,24 @@ def test_runs_share_the_steps_before_what_sets_them_apart(tmp_path: Path) -> Non
     assert find_stem(rows["cgr"], {**hashes, "code_sha256": "c"}, [donor], 30) is None
 
 
+def test_a_run_that_was_set_aside_gives_its_beginning_and_the_code_that_made_it(tmp_path: Path) -> None:
+    base = BASES["small"].config
+    frozen = Frozen(tmp_path, "a", "auto", tmp_path / "judge", 0, None, None)
+    (run,) = make_runs(tmp_path, base, [make_rows(base)["full"]], [1], frozen)
+    aside = run.folder.with_name("seed_1_outdated_0")
+    stem = aside / "stems" / f"{first_steps(base, 30)[Phase.COLLABORATE]:08d}"
+    stem.mkdir(parents=True)
+    run.folder.with_name("seed_10").mkdir()
+    held = dataclasses.replace(run.config, losses=dataclasses.replace(base.losses, theta_frozen="person=0.2"))
+    started = {"identity": {**frozen.hashes(), "code_sha256": "older"}, "options": to_dict(held)}
+    (aside / "started.json").write_text(json.dumps(started))
+    assert find_start(run, frozen, 160, same_code=True) is None
+    assert find_start(run, frozen, 160, same_code=False) == (stem, int(stem.name))
+    assert codes_of(stem) == ["older"]
+    (aside / "started.json").write_text(json.dumps({**started, "began_with": ["oldest"]}))
+    assert codes_of(stem) == ["older", "oldest"]
+
+
 def test_a_run_waits_for_the_steps_that_another_is_about_to_save_it(tmp_path: Path) -> None:
     base = BASES["small"].config
     frozen = Frozen(tmp_path, "a", "auto", tmp_path / "judge", 0, None, None)
@@ -255,9 +273,9 @@ def test_a_run_waits_for_the_steps_that_another_is_about_to_save_it(tmp_path: Pa
         for run in make_runs(tmp_path, base, [rows[n] for n in ("baseline", "sdp", "mgca")], range(2), frozen)
     }
     waiting = [runs["mgca", 0], runs["baseline", 1]]
-    assert choose_next(waiting, [runs["sdp", 0]], frozen, 160) is runs["baseline", 1]
-    assert choose_next(waiting, [runs["sdp", 1]], frozen, 160) is runs["mgca", 0]
-    assert choose_next(waiting[:1], [runs["sdp", 0]], frozen, 160) is runs["mgca", 0]
+    assert choose_next(waiting, [runs["sdp", 0]], frozen, 160, same_code=True) is runs["baseline", 1]
+    assert choose_next(waiting, [runs["sdp", 1]], frozen, 160, same_code=True) is runs["mgca", 0]
+    assert choose_next(waiting[:1], [runs["sdp", 0]], frozen, 160, same_code=True) is runs["mgca", 0]
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
             return replace(
                 config,
                 modules=ModuleOptions(sdp=False, mgca=False, cgr=False, sr=False),
-                losses=replace(losses, theta="", theta_bg=losses.theta_fg, mine_frozen_alone=False),
+                losses=replace(losses, theta="", theta_frozen="", theta_bg=losses.theta_fg, mine_frozen_alone=False),
             )
 
 

@@ -51,6 +51,8 @@ _NIGHT = dataclasses.replace(
         theta_fg=0.6,
         theta_bg=0.6,
         theta="road=0.3, sky=0.3, vegetation=0.3, car=0.3, traffic light=0.8, truck=0.7",
+        # likewise for 40%, of the small-sample classes; trucks and signs never reach it
+        theta_frozen="person=0.2, bus=0.2, motorcycle=0.2, traffic light=0.4, truck=1, traffic sign=1",
     ),
 )
 
@@ -153,7 +155,11 @@ def make_rows(base: TrainConfig) -> dict[str, Row]:
         Row("sga", "+ SGA", {**only(), "losses.lambda_thermal": 0.0}),
         Row("thermal", "+ thermal terms", {**only(), "losses.lambda_sga": 0.0}),
         # one threshold for all classes
-        Row("dlamgan", "DlamGAN-like", {**only("sc"), "losses.theta_bg": base.losses.theta_fg, "losses.theta": ""}),
+        Row(
+            "dlamgan",
+            "DlamGAN-like",
+            {**only("sc"), "losses.theta_bg": base.losses.theta_fg, "losses.theta": "", "losses.theta_frozen": ""},
+        ),
         # the base lets a frozen S_B mine alone, as the published code does; here both segmenters do, as in the paper
         Row("mine_both", "+ CGR, both mine", {"modules.sr": False, "losses.mine_frozen_alone": False}),
         Row("aca_published", "+ CGR, ACA as published", {"modules.sr": False, **of_aca}),

@@ -87,7 +87,10 @@ def facts(base: Base, frozen: Frozen, scored: Found) -> list[str]:
     judge = "no judge" if frozen.judge_sha256 is None else f"judge {frozen.judge_sha256[:12]}"
     judge += "" if frozen.second_sha256 is None else f", second judge {frozen.second_sha256[:12]}"
     budget = ", ".join(f"{steps} steps" for steps in sorted({record["steps"] for record in records}))
-    code = sorted({record["identity"]["code_sha256"][:12] for record in records})
+    made_by = {
+        code for record in records for code in (record["identity"]["code_sha256"], *record.get("began_with", []))
+    }
+    code = sorted(code[:12] for code in made_by)
     lines = [
         f"Scenes {frozen.scenes_sha256[:12]}, {judge} (SHA-256); {len(list_cases(frozen.data))} test images.",
         f"Every row: {budget} of batch {options.batch_size}, crop {options.dataset.crop}, generator width "

@@ -182,17 +182,29 @@ class Children:
                 process.send_signal(signal.SIGTERM)
 
 
-def find_start(run: Run, frozen: Frozen, n_images: int) -> tuple[Path, int] | None:
-    """Return the longest beginning that another run of the same seed has trained for this one, and its steps."""
-    donors = sorted(path.parent for path in run.folder.parents[1].glob(f"*/{run.folder.name}/started.json"))
-    hashes = {**frozen.hashes(), "code_sha256": hash_code()}
-    return find_stem(run.config, hashes, donors, steps_an_epoch(run, n_images))
+def find_start(run: Run, frozen: Frozen, n_images: int, *, same_code: bool) -> tuple[Path, int] | None:
+    """Return the longest beginning that another run of the same seed has trained for this one, and its steps.
+
+    A run that was set aside may have begun alike.
+    """
+    rows, seed = run.folder.parents[1], run.folder.name
+    donors = [path.parent for name in (seed, f"{seed}_outdated_*") for path in rows.glob(f"*/{name}/started.json")]
+    hashes = frozen.hashes() | ({"code_sha256": hash_code()} if same_code else {})
+    return find_stem(run.config, hashes, sorted(donors), steps_an_epoch(run, n_images))
 
 
-def choose_next(waiting: Sequence[Run], active: Sequence[Run], frozen: Frozen, n_images: int) -> Run:
+def codes_of(stem: Path) -> list[str]:
+    """Return what code has made a beginning: its donor's, and that of what the donor itself began with."""
+    started = json.loads((stem.parents[1] / "started.json").read_text())
+    return sorted({started["identity"]["code_sha256"], *started.get("began_with", [])})
+
+
+def choose_next(
+    waiting: Sequence[Run], active: Sequence[Run], frozen: Frozen, n_images: int, *, same_code: bool
+) -> Run:
     """Return the first run that no run at work is about to save steps; if all would gain by waiting, the first."""
     for run in waiting:
-        start = find_start(run, frozen, n_images)
+        start = find_start(run, frozen, n_images, same_code=same_code)
         begun = max(steps_done(run.folder), start[1] if start else 0)
         rivals = [other for other in active if other.seed == run.seed]
         if all(shared_steps(run.config, r.config, steps_an_epoch(run, n_images)) <= begun for r in rivals):
@@ -200,12 +212,15 @@ def choose_next(waiting: Sequence[Run], active: Sequence[Run], frozen: Frozen, n
     return waiting[0]
 
 
-def complete(run: Run, frozen: Frozen, children: Children, n_images: int) -> dict[str, Any]:
+def complete(run: Run, frozen: Frozen, children: Children, n_images: int, *, same_code: bool = False) -> dict[str, Any]:
     """Train (or go on training) and score a run; return its record, ``done.json``."""
     folder = run.folder
     started = {"identity": identity(run, frozen), "options": to_dict(run.config)}
-    if not steps_done(folder) and (stem := find_start(run, frozen, n_images)):
+    if not steps_done(folder) and (stem := find_start(run, frozen, n_images, same_code=same_code)):
         start_from(stem[0], folder, run.config)
+        started["began_with"] = codes_of(stem[0])
+    elif (folder / "started.json").is_file():
+        started["began_with"] = json.loads((folder / "started.json").read_text()).get("began_with", [])
     write_atomically(folder / "started.json", (json.dumps(started, indent=2) + "\n").encode())
     write_atomically(folder / "options.json", json.dumps(to_dict(run.config), indent=2).encode())
     task = {
@@ -221,6 +236,7 @@ def complete(run: Run, frozen: Frozen, children: Children, n_images: int) -> dic
     children.call([str(Path(__file__).with_name("worker.py")), json.dumps(task)], folder / "train.log")
     record = {
         "identity": started["identity"],
+        "began_with": started.get("began_with", []),
         "machine": describe_machine(run.config.device),
         "steps": task["steps"],
         "log": summarize_log(folder / "log.csv"),
@@ -287,17 +303,17 @@ def complete_all(
 
     def work() -> str:
         with guard:
-            run = choose_next(waiting, active, frozen, n_images)
+            run = choose_next(waiting, active, frozen, n_images, same_code=same_code)
             waiting.remove(run)
             active.append(run)
         try:
-            done, stem = steps_done(run.folder), find_start(run, frozen, n_images)
+            done, stem = steps_done(run.folder), find_start(run, frozen, n_images, same_code=same_code)
             start = f"goes on after step {done}" if done else "starts"
             if not done and stem:
                 start = f"starts after the {stem[1]} steps that it shares with {stem[0].parents[2].name}"
             say(f"{run.name}: {start}")
             begun = time.monotonic()
-            complete(run, frozen, children, n_images)
+            complete(run, frozen, children, n_images, same_code=same_code)
             return f"{run.name}: done in {(time.monotonic() - begun) / 60:.1f} min"
         except (RuntimeError, OSError) as error:
             failed[run.name] = str(error)

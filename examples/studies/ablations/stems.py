@@ -35,7 +35,9 @@ _ACTS_FROM = {
     "losses.lambda_aca": Phase.COLLABORATE,
     "losses.lambda_cgr": Phase.COLLABORATE,
     "losses.memory_k": Phase.COLLABORATE,
-    "losses.mine_frozen_alone": Phase.COLLABORATE,
+    # with modules.early_fa labels are mined before the freeze as well
+    "losses.mine_frozen_alone": Phase.DISTILL,
+    "losses.theta_frozen": Phase.COLLABORATE,
 }
 
 
@@ -82,7 +84,7 @@ def find_stem(
 
     Args:
         config: of the run.
-        hashes: of scenes, judge and code, which must be the donor's as well.
+        hashes: of scenes, judge and, where it counts, code, which must be the donor's as well.
         donors: folders of runs.
         steps_per_epoch: of all of them.
     """
