@@ -108,6 +108,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     plain = options.as_dict()
     if without:
         plain["modules"] |= dict.fromkeys(NEEDS_LABELS, False)
+        plain["phases"]["baseline"] = 0.0  # no segmenters to wait for
     try:
         return from_dict(plain), resume
     except ValueError as error:

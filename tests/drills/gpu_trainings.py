@@ -61,12 +61,14 @@ COMMON: Mapping[str, object] = {
     "phases.collaborate": 0.6,
     "losses.mine_frozen_alone": True,
     "losses.theta_fg": 0.5,
+    "losses.theta": "",
+    "losses.theta_frozen": "",
     "losses.boundary_weight": 0,
 }
 ROWS: Mapping[str, Mapping[str, object]] = {
     "night": {"modules.looks": True, "modules.early_fa": True},
     "aca_off": {"modules.looks": True, "modules.early_fa": True, "losses.lambda_aca": 0},
-    "baseline": {f"modules.{name}": False for name in ("sc", "sdp", "mgca", "cgr", "sr")},
+    "baseline": {f"modules.{name}": False for name in ("sc", "sdp", "mgca", "cgr", "sr", "looks", "early_fa")},
 }
 """The whole method with labels that ACA can work with, the same without ACA, and nothing but the backbone."""
 TINY: Mapping[str, object] = {

@@ -66,14 +66,17 @@ def test_the_defaults_are_the_papers() -> None:
     assert make_config("kaist").epochs == 160
 
 
-def test_a_preset_never_chooses_modules_and_a_variant_only_changes_readings() -> None:
+def test_a_preset_keeps_the_papers_modules_and_a_variant_only_changes_readings() -> None:
     for preset in ("demo", "mini", "flir", "kaist"):
         paper, published = make_config(preset), make_config(preset, "published")
-        assert paper.modules == ModuleOptions()
+        beyond = preset == "demo"  # the start for the night, which the published code has not
+        assert paper.modules == ModuleOptions(looks=beyond, early_fa=beyond)
+        assert published.modules == ModuleOptions()
+        assert (published.losses.theta, published.losses.theta_frozen) == ("", "")
         changed = {
             f.name for f in dataclasses.fields(TrainConfig) if getattr(paper, f.name) != getattr(published, f.name)
         }
-        assert changed == {"variant", "networks", "dataset", "losses"}
+        assert changed - {"modules"} == {"variant", "networks", "dataset", "losses"}
         assert published.networks == dataclasses.replace(
             paper.networks,
             segmenter_variant="published",
