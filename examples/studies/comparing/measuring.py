@@ -21,10 +21,12 @@ def clock(device: torch.device | str = "cpu") -> float:
     CPU time of the process where one thread runs, as other programs then count little; else wall-clock time. On a
     device wall-clock time, once it has done all that it was given.
     """
-    on_cpu = torch.device(device).type == "cpu"
-    if not on_cpu:
+    kind = torch.device(device).type
+    if kind == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() if not on_cpu or torch.get_num_threads() > 1 else time.process_time()
+    elif kind == "mps":
+        torch.mps.synchronize()
+    return time.process_time() if kind == "cpu" and torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
@@ -76,7 +78,7 @@ def peak_memory(call: Call, device: torch.device | str = "cpu", *, warm_up: bool
     """
     if warm_up:
         call()
-    if torch.device(device).type != "cpu":
+    if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         call()
