@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 if importlib.util.find_spec("jsonargparse") is None:
@@ -24,6 +24,8 @@ from morn_losses import CITYSCAPES
 from ntir2dc.config import PresetName
 from ntir2dc.console import call
 from ntir2dc.data.images import DataError
+from ntir2dc.evaluation import list_cases
+from ntir2dc.evaluation.objects import search_scenes
 from ntir2dc.evaluation.showing import tell_written
 from ntir2dc.files import check_writable
 from ntir2dc.judge import are_known_scenes
@@ -64,7 +66,7 @@ def main(
         methods: names with commas between; all of them if empty.
         seeds: the seeds 0, 1, ... up to this number of them.
         steps: of each run; a multiple of epochs.
-        minutes: in place of steps, what the steps of each run may take on this machine, as measured beforehand.
+        minutes: in place of steps, what the steps of each run may take here, by the clock of the costs.
         epochs: of each run, which phases and learning rates follow.
         preset: where all other options come from.
         crop: side of the crops; DRIT++ needs 64, PearlGAN 76.
@@ -100,6 +102,8 @@ def main(
         runs = make_runs(out, lengths, seeds, common)
         if data is None:
             write_scenes(folder, **runs[0].config.dataset.scenes())
+        folders = {"methods": folder, **{f"methods_on_{name}": path.absolute() for name, path in elsewhere.items()}}
+        detectors = choose_detectors(folders, detector)
         if minutes:
             lengths = steps_that_fit(out, minutes, make_runs(out, lengths, 1, common), print)
             runs = make_runs(out, lengths, seeds, common)
@@ -111,26 +115,35 @@ def main(
         if only_costs:
             print(measured.page())
             return tell_written(written, problems)
-        budget = [f"Every run got the steps that fit {minutes:g} minutes, as minutes.json has them."] if minutes else []
-        table = measure_runs(
-            runs, folder, CITYSCAPES, results=pictures, cache=out / "judge.safetensors", detector=detector,
-            device=place, say=print,
-        )  # fmt: skip
-        table.notes += budget
-        print(save(out, "methods", table, problems, f"\n{measured.page()}"))
-        written += files_of(out, "methods")
-        for name, frames in elsewhere.items():
+        for name, frames in folders.items():
+            own = name == "methods"
             table = measure_runs(
-                runs, frames.absolute(), CITYSCAPES, cache=out / f"judge_on_{name}.safetensors",
-                detector=detector if are_known_scenes(frames) else None, device=place, say=print,
+                runs, frames, CITYSCAPES, results=pictures if own else {}, detector=detectors[name],
+                cache=out / f"judge{name.removeprefix('methods')}.safetensors", device=place, say=print,
             )  # fmt: skip
-            table.notes += budget
-            print(save(out, f"methods_on_{name}", table, problems))
-            written += files_of(out, f"methods_on_{name}")
+            if minutes:
+                table.notes.append(f"The steps are those that fit {minutes:g} minutes by the seconds of minutes.json.")
+            print(save(out, name, table, problems, f"\n{measured.page()}" if own else ""))
+            written += files_of(out, name)
     except (CheckpointError, DataError, WeightsError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return tell_written(written, problems)
+
+
+def choose_detectors(folders: Mapping[str, Path], detector: Path | None) -> dict[str, Path | None]:
+    """Return the detector for each folder of test images: none for those whose scenes it does not know.
+
+    Raises:
+        DataError: a folder or a detector that cannot be used; it is said before the trainings, not after them.
+    """
+    chosen: dict[str, Path | None] = {}
+    for name, folder in folders.items():
+        nights = [files["night"] for files in list_cases(folder)]
+        chosen[name] = detector if name == "methods" or are_known_scenes(folder) else None
+        if detector is not None and chosen[name]:
+            search_scenes(detector, folder, nights, (), "cpu")
+    return chosen
 
 
 def train_all(runs: Sequence[Run]) -> int:

@@ -124,20 +124,20 @@ def compare_with_evaluate(table: dict[str, dict[str, str]], rows: list[str], run
                 assert float(table[name][key]) == pytest.approx(expected, rel=1e-6, nan_ok=True), (name, key)
 
 
-def test_every_method_costs_something_untrained(
+def test_costs_can_be_measured_before_any_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(costs, "STEP_ROUNDS", 1)
     monkeypatch.setattr(costs, "EPOCHS", 1)
     options, out = tmp_path / "options.json", tmp_path / "out"
     options.write_text(json.dumps(OPTIONS))
-    given = {"methods": "cyclegan,dlamgan,morngan", "epochs": 2, "steps": 2, "crop": 64, "options": options}
+    given = {"methods": "todaygan,morngan", "epochs": 2, "steps": 2, "crop": 64, "options": options}
     assert command.main(out, **given, device="cpu", only_costs=True) == 0
-    assert "Untrained: CycleGAN, DlamGAN (reconstruction), MornGAN;" in capsys.readouterr().out
+    assert "Untrained: ToDayGAN, MornGAN;" in capsys.readouterr().out
     spent = read(out / "costs.csv")
-    morn, dlam = spent["MornGAN"], spent["DlamGAN (reconstruction)"]
-    assert (morn["parameters"], morn["macs"]) == (dlam["parameters"], dlam["macs"])  # the same networks
-    assert int(morn["step_bytes"]) > int(spent["CycleGAN"]["step_bytes"])
+    morn, base = spent["MornGAN"], spent["ToDayGAN"]
+    assert morn["macs"] == base["macs"]  # but for norms the same network
+    assert int(morn["step_bytes"]) > int(base["step_bytes"])
     assert not list(out.glob("*/*/checkpoints"))
     assert not (out / "methods.md").exists()
 
@@ -196,8 +196,18 @@ def test_every_method_has_its_row(tmp_path: Path) -> None:
     assert all((run.config.method, run.config.seed, run.steps) == (run.method, run.seed, 2000) for run in runs)
 
 
-def test_what_cannot_be_compared_is_named_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for wrong, named in (({"methods": "unit,gan"}, "'gan'"), ({"steps": 3, "epochs": 2}, "a multiple of epochs")):
-        assert command.main(tmp_path / "out", **wrong) == 1  # type: ignore[arg-type]
-        assert named in capsys.readouterr().err
+def test_what_cannot_be_compared_is_named_before_any_work(
+    tmp_path: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_scenes = {"data": data_folder, "detector": tmp_path / "detector.safetensors"}
+    for wrong, told in (
+        ({"methods": "unit,gan"}, "'gan'"),
+        ({"steps": 3, "epochs": 2}, "a multiple of epochs"),
+        ({"minutes": -1.0}, "minutes of at least 0"),
+        ({"data": data_folder, "tested_on": [f"other={tmp_path}"]}, "expected night thermal images to evaluate on"),
+        ({"tested_on": [str(tmp_path)], "data": data_folder}, "tested_on: expected NAME=PATH"),
+        (no_scenes, f"and {data_folder} holds none"),
+    ):
+        assert command.main(tmp_path / "out", **{"methods": "unit", "seeds": 1, **wrong}) == 1  # type: ignore[arg-type]
+        assert told in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.glob("out/*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,7 @@ def peak_memory(call: Call, device: torch.device | str = "cpu", *, warm_up: bool
         before = torch.cuda.memory_allocated(device)
         call()
         return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler announces itself below that
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
     # as they were noted: profiler.events() would build a tree of all operations first, ten times as long as a step
