@@ -21,7 +21,7 @@ from ntir2dc.methods import METHODS
 from ntir2dc.run.log import read_log
 from scenes import write_scenes
 from studies import methods as command
-from studies.comparing import budget, costs, measuring
+from studies.comparing import budget, measuring, steps
 from studies.comparing.measuring import Timing
 from studies.comparing.runs import TITLES, make_runs, train
 
@@ -127,8 +127,8 @@ def compare_with_evaluate(table: dict[str, dict[str, str]], rows: list[str], run
 def test_costs_can_be_measured_before_any_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "STEP_ROUNDS", 1)
-    monkeypatch.setattr(costs, "EPOCHS", 1)
+    monkeypatch.setattr(steps, "ROUNDS", 1)
+    monkeypatch.setattr(steps, "EPOCHS", 1)
     options, out = tmp_path / "options.json", tmp_path / "out"
     options.write_text(json.dumps(OPTIONS))
     given = {"methods": "todaygan,morngan", "epochs": 2, "steps": 2, "crop": 64, "options": options}
@@ -164,9 +164,9 @@ def test_a_round_takes_steps_all_over_the_last_phase() -> None:
         method = SimpleNamespace(phase=lambda epoch: "last" if epoch >= 14 else "before")
         return SimpleNamespace(config=SimpleNamespace(epochs=epochs), method=method)
 
-    assert costs.last_phase(trainer(20)) == [14, 15, 16, 17, 18, 19]
-    assert costs.last_phase(trainer(80)) == [19, 30, 41, 52, 63, 74]
-    assert costs.whole_run(trainer(20)) == [1, 5, 8, 11, 15, 18]
+    assert steps.last_phase(trainer(20)) == [14, 15, 16, 17, 18, 19]
+    assert steps.last_phase(trainer(80)) == [19, 30, 41, 52, 63, 74]
+    assert steps.whole_run(trainer(20)) == [1, 5, 8, 11, 15, 18]
 
 
 def test_equal_time_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

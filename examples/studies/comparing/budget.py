@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ntir2dc.data.images import DataError
 from ntir2dc.files import write_atomically
-from studies.comparing.costs import time_steps, whole_run
 from studies.comparing.runs import Run
+from studies.comparing.steps import time_steps, whole_run
 
 FILE = "minutes.json"
 

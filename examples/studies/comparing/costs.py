@@ -1,8 +1,7 @@
-"""What the methods cost: the network from night to day, and a training step; all methods take turns."""
+"""What the methods cost, in a table: the network from night to day, and a training step."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,19 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from morn_losses import CITYSCAPES
-from ntir2dc.config import TrainConfig
 from ntir2dc.evaluation import list_cases, read_case
 from ntir2dc.evaluation.formats import to_csv, to_markdown
 from ntir2dc.files import attempt, write_text
 from ntir2dc.methods import METHODS
-from ntir2dc.trainer import Trainer
-from studies.comparing.measuring import Call, Timing, in_turns, multiply_adds, peak_memory, timings_of
+from studies.comparing.measuring import Timing, in_turns, multiply_adds, timings_of
 from studies.comparing.runs import TITLES, Run, is_done
-from train_morngan import prepare
+from studies.comparing.steps import EPOCHS, ROUNDS, last_phase, time_steps
 
-FRAME_ROUNDS, STEP_ROUNDS = 9, 3
-EPOCHS = 6
-"""Epochs that a round takes a step of, at most: MornGAN's larger and smaller scale are drawn by the epoch."""
+FRAMES = 9
 NAMES = ("costs.csv", "costs.md")
 
 
@@ -96,94 +91,6 @@ def _texts(cost: Cost) -> list[str]:
     ]
 
 
-# ---- a training step -------------------------------------------------------------------------------------------------
-
-
-def ready(run: Run) -> Trainer:
-    """Return the trainer of a run: as the run has ended, or else untrained.
-
-    Untrained segmenters are sure of nothing: they get thresholds that they reach, so that no term lacks labels.
-    """
-    done = is_done(run)
-    trainer = Trainer(
-        run.config if done else within_reach(run.config), prepare(run.config, True, say=_nothing), say=_nothing
-    )
-    if done:
-        trainer.resume()
-    return trainer
-
-
-def within_reach(config: TrainConfig) -> TrainConfig:
-    """Return options whose thresholds are about what untrained segmenters give a class, 1 of 19."""
-    losses = dataclasses.replace(config.losses, theta="", theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05)
-    return dataclasses.replace(config, losses=losses)
-
-
-def _nothing(text: str) -> None:
-    """Say nothing."""
-
-
-def whole_run(trainer: Trainer) -> list[int]:
-    """Return epochs at equal distances over the run."""
-    return _spread(range(trainer.config.epochs))
-
-
-def last_phase(trainer: Trainer) -> list[int]:
-    """Return epochs at equal distances over the last phase, where all that a method computes is at work."""
-    epochs = range(trainer.config.epochs)
-    last = trainer.method.phase(epochs[-1])
-    return _spread([epoch for epoch in epochs if trainer.method.phase(epoch) is last])
-
-
-def _spread(epochs: Sequence[int]) -> list[int]:
-    count = min(EPOCHS, len(epochs))
-    return [epochs[(2 * i + 1) * len(epochs) // (2 * count)] for i in range(count)]
-
-
-def steps_of(trainer: Trainer, epochs: Sequence[int]) -> Call:
-    """Return a call that takes the first step of each epoch; the images are read before."""
-    batches = {}
-    for epoch in epochs:
-        trainer.method.enter_epoch(epoch)
-        batches[epoch] = next(iter(trainer.batches(epoch, 0)))
-
-    def steps() -> None:
-        for epoch, batch in batches.items():
-            trainer.method.enter_epoch(epoch)
-            trainer.step = epoch * trainer.steps_per_epoch
-            trainer.training_step(batch, epoch)
-
-    return steps
-
-
-def time_steps(
-    runs: Sequence[Run], epochs_of: Callable[[Trainer], Sequence[int]], say: Callable[[str], None]
-) -> tuple[dict[str, Timing], dict[str, int]]:
-    """Return how long a training step of each method takes, and the bytes that it holds at most, by method.
-
-    Args:
-        runs: one of each method.
-        epochs_of: in which epochs a trainer takes steps.
-        say: is told what is being done.
-    """
-    calls, counts, memory = dict[str, Call](), dict[str, int](), dict[str, int]()
-    for run in runs:
-        say(f"{TITLES[run.method]}: measuring a training step")
-        trainer = ready(run)
-        epochs = epochs_of(trainer)
-        steps = steps_of(trainer, epochs)
-        steps()  # warm-up, after which optimizers have their state
-        trainer.method.networks.zero_grad()
-        memory[run.method] = peak_memory(steps, trainer.device, warm_up=False)
-        calls[run.method], counts[run.method] = steps, len(epochs)
-    seconds = in_turns(calls, STEP_ROUNDS, runs[0].config.device)
-    timings = timings_of({name: [s / counts[name] for s in samples] for name, samples in seconds.items()})
-    return {timing.name: timing for timing in timings}, memory
-
-
-# ---- a frame ---------------------------------------------------------------------------------------------------------
-
-
 def time_frames(networks: Mapping[str, nn.Module], frame: Tensor) -> dict[str, Timing]:
     """Return how long each network takes for a frame ``(1, 3, H, W)``."""
 
@@ -194,7 +101,7 @@ def time_frames(networks: Mapping[str, nn.Module], frame: Tensor) -> dict[str, T
     calls = {name: partial(translate, network) for name, network in networks.items()}
     for call in calls.values():
         call()  # warm-up
-    return {timing.name: timing for timing in timings_of(in_turns(calls, FRAME_ROUNDS, frame.device))}
+    return {timing.name: timing for timing in timings_of(in_turns(calls, FRAMES, frame.device))}
 
 
 def measure_costs(runs: Sequence[Run], data: Path, say: Callable[[str], None]) -> Costs:
@@ -237,7 +144,7 @@ def _notes(runs: Sequence[Run], frame: Tensor) -> Iterator[str]:
     )
     kind = "CPU time" if config.device == "cpu" and threads == 1 else "wall-clock time"
     yield (
-        f"Times are medians (quartiles) of {FRAME_ROUNDS} frames and {STEP_ROUNDS} rounds of steps, {kind} on {place}, "
+        f"Times are medians (quartiles) of {FRAMES} frames and {ROUNDS} rounds of steps, {kind} on {place}, "
         "all methods in turn. A round takes one step in each of at most "
         f"{EPOCHS} epochs of the last phase and counts their mean; reading images is no part of it."
     )
