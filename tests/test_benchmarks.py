@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from drills import gpu_trainings, on_gpu
+from studies.comparing import measuring
+from studies.comparing.measuring import peak_memory
 from tests.benchmarks import compare as compare_files
 from tests.benchmarks import harness, kmeans_starts
 from tests.benchmarks.__main__ import MARK, MODULES, PARTS, main
@@ -120,7 +122,8 @@ def test_what_is_warm_is_called_once_a_repetition() -> None:
 
 def test_ratios_are_to_the_first_function_and_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(harness, "clock", lambda _: now[0])
+    for module in (harness, measuring):
+        monkeypatch.setattr(module, "clock", lambda _: now[0])
 
     def takes(seconds: float) -> harness.Run:
         def run() -> None:
@@ -145,7 +148,7 @@ def test_peak_memory_counts_what_is_held_at_once() -> None:
         c = x + 1
         del c
 
-    assert 8000 <= harness.peak_memory(run) < 9000
+    assert 8000 <= peak_memory(run) < 9000
 
 
 def test_the_command_for_a_gpu_works_and_says_what_became_of_each_part(

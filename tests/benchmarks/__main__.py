@@ -14,6 +14,7 @@ import torch
 
 import morn_losses
 from ntir2dc.methods.morngan.schedule import PAPER_PHASES
+from studies.comparing.measuring import Timing
 from tests.benchmarks import (
     data,
     edges,
@@ -28,7 +29,7 @@ from tests.benchmarks import (
     scaling,
     training_step,
 )
-from tests.benchmarks.harness import Row, Settings, Timing, table
+from tests.benchmarks.harness import Row, Settings, table
 
 MARK = "<!-- measured -->"
 MODULES = {

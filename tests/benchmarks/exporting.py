@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from studies.comparing import measuring
 from tests.benchmarks.harness import Row, Run, Settings, compare
 from tests.benchmarks.inference import make_translator, translating
 
@@ -25,9 +25,7 @@ def versions() -> dict[str, str]:
 
 def multiply_adds(network: nn.Module, H: int, W: int) -> int:
     """Multiplications of a frame, each with its addition: those of a small frame, for they grow with the pixels."""
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(noise(16, 16))
-    return int(counter.get_total_flops()) // 2 * H * W // 16**2
+    return measuring.multiply_adds(network, noise(16, 16)) * H * W // 16**2
 
 
 def by_onnxruntime(model: bytes, x: Tensor) -> Run:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from morn_losses import CITYSCAPES, LabelMiner, OnlineSemanticDistillation, SemanticDenoiser
 from morn_losses import functional as L
+from studies.comparing.measuring import peak_memory
 from tests.benchmarks import published
-from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
+from tests.benchmarks.harness import Row, Run, Settings, compare
 
 TITLE = "Losses, forward and backward"
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ntir2dc.methods.morngan.schedule import Phase
-from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
+from studies.comparing.measuring import peak_memory
+from tests.benchmarks.harness import Row, Run, Settings, compare
 from tests.benchmarks.training_step import epoch_of, make_batch, make_trainer, sizes
 
 TITLE = "Options of the training step"

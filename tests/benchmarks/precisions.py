@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ntir2dc.methods.morngan.objective import Step
 from ntir2dc.methods.morngan.schedule import Phase, active
 from ntir2dc.trainer import Trainer, add_up
-from tests.benchmarks.harness import Row, Run, Settings, clock, compare
+from studies.comparing.measuring import clock
+from tests.benchmarks.harness import Row, Run, Settings, compare
 from tests.benchmarks.published_step import generator_terms
 from tests.benchmarks.training_step import epoch_of, make_batch, make_trainer, method_of, sizes
 

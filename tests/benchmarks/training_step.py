@@ -14,8 +14,9 @@ from ntir2dc.data.folders import Frame, TrainingData
 from ntir2dc.methods.morngan import MornGAN
 from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Phase
 from ntir2dc.trainer import Trainer
+from studies.comparing.measuring import peak_memory
 from tests.benchmarks import published_step
-from tests.benchmarks.harness import Row, Run, Settings, compare, peak_memory
+from tests.benchmarks.harness import Row, Run, Settings, compare
 from tests.benchmarks.losses import blocks
 
 TITLE = "Training step"

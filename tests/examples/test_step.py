@@ -15,8 +15,8 @@ from helpers.tiny_run import NETWORKS, method_of, quiet, tiny_config, tiny_data
 from ntir2dc.data.folders import TrainingData
 from ntir2dc.methods.morngan.schedule import PAPER_PHASES, Phase
 from ntir2dc.trainer import Trainer
+from studies.comparing.measuring import peak_memory
 from tests.benchmarks import published_step
-from tests.benchmarks.harness import peak_memory
 
 GENERATORS = {"encoder_a", "encoder_b", "decoder_a", "decoder_b"}
 DISCRIMINATORS = {"discriminator_a", "discriminator_b"}

@@ -61,6 +61,12 @@ def match_class(
     )
 
 
+def match_classes(known: KnownObjects, found: Mapping[str, FrameBoxes], iou: float = IOU) -> dict[str, ClassMatches]:
+    """Match what was found in the frames, by their names, with what is there; by the name of a class."""
+    truths, boxes = list(known.frames.values()), [found[frame] for frame in known.frames]
+    return {title: match_class(truths, boxes, label, iou) for label, title in enumerate(known.names)}
+
+
 def object_columns(names: Sequence[str]) -> tuple[Column, ...]:
     """Return the figures of objects: average precision, all classes first, and what is kept and invented."""
     precision = [Column(f"ap {name}", f"AP {name} %", 100, 1) for name in (ALL, *names)]
@@ -110,15 +116,11 @@ def describe_objects(
         score: a detection counts as an object, kept or invented, from this score on.
         iou: the least overlap of a detection with what it found.
     """
-    frames = list(known.frames)
-    truths = list(known.frames.values())
+    frames = len(known.frames)
     rows = []
     for name, of_frames in found.items():
-        classes = {
-            title: match_class(truths, [of_frames[frame] for frame in frames], label, iou)
-            for label, title in enumerate(known.names)
-        }
-        figures = with_draws(partial(object_figures, classes, score=score), len(frames), RESAMPLES)
+        classes = match_classes(known, of_frames, iou)
+        figures = with_draws(partial(object_figures, classes, score=score), frames, RESAMPLES)
         totals = {title: of_class.by_frame(score).sum(0).astype(int).tolist() for title, of_class in classes.items()}
         rows.append(
             {
@@ -127,28 +129,36 @@ def describe_objects(
                 "classes": {t: dict(zip(("objects", "kept", "invented"), n, strict=True)) for t, n in totals.items()},
             }
         )
-    number = sum(int((~truth.passed).sum()) for truth in truths)
-    passed = sum(int(truth.passed.sum()) for truth in truths)
     return {
         "truth": str(known.source),
         "detector": detector,
         "score": score,
         "iou": iou,
-        "frames": len(frames),
-        "objects": number,
+        "frames": frames,
+        "objects": _number(known),
         "columns": [{"key": c.key, "title": c.title, "scale": c.scale, "digits": c.digits}
                     for c in object_columns(known.names)],
         "rows": rows,
-        "notes": [
-            f"Objects: {number} in {len(frames)} test images, by {known.source.name}, found by {detector}. AP is "
-            f"COCO's average precision (101 recalls, at most 100 detections a class and image) at IoU {iou:g}.",
-            f"An object is kept where a detection of its class with a score of at least {score:g} overlaps it by an "
-            f"IoU of at least {iou:g}, else missed; such a detection that finds no object is invented. Less is better "
-            "in these two.",
-            *([f"{passed} more need not be found, and a detection on one of them is no mistake."] if passed else []),
-            *known.notes,
-        ],
+        "notes": notes_on_objects(known, detector, score=score, iou=iou),
     }  # fmt: skip
+
+
+def notes_on_objects(known: KnownObjects, detector: str, *, score: float = SCORE, iou: float = IOU) -> list[str]:
+    """Return what to know of the figures of objects, in sentences; ``detector`` is who found them, in words."""
+    passed = sum(int(truth.passed.sum()) for truth in known.frames.values())
+    return [
+        f"Objects: {_number(known)} in {len(known.frames)} test images, by {known.source.name}, found by {detector}. "
+        f"AP is COCO's average precision (101 recalls, at most 100 detections a class and image) at IoU {iou:g}.",
+        f"An object is kept where a detection of its class with a score of at least {score:g} overlaps it by an "
+        f"IoU of at least {iou:g}, else missed; such a detection that finds no object is invented. Less is better "
+        "in these two.",
+        *([f"{passed} more need not be found, and a detection on one of them is no mistake."] if passed else []),
+        *known.notes,
+    ]
+
+
+def _number(known: KnownObjects) -> int:
+    return sum(int((~truth.passed).sum()) for truth in known.frames.values())
 
 
 def _plain(figure: Figure) -> dict[str, float | None]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ntir2dc.config import TrainConfig, differences, to_dict, what_matters
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import load_config
-from ntir2dc.run.log import read_log
 from studies.ablations.runs import total_steps
 from studies.ablations.worker import steps_done
 from train_morngan import main as train_morngan
@@ -57,20 +56,21 @@ def choose_methods(text: str) -> list[str]:
     return [name for name in TITLES if name in names or not names]
 
 
-def make_runs(out: Path, methods: Sequence[str], seeds: int, common: Sequence[str]) -> list[Run]:
+def make_runs(out: Path, steps_per_epoch: Mapping[str, int], seeds: int, common: Sequence[str]) -> list[Run]:
     """Return the runs: all methods of a seed before the next seed.
 
     Args:
         out: folder of the study.
-        methods: their names.
+        steps_per_epoch: of each method, by its name.
         seeds: how many.
-        common: the options of every run, as the command line takes them.
+        common: the other options of every run, as the command line takes them.
     """
     runs = []
     for seed in range(seeds):
-        for method in methods:
+        for method, steps in steps_per_epoch.items():
             folder = out / method / f"seed_{seed}"
-            arguments = (*common, f"--method={method}", f"--seed={seed}", f"--out={folder}")
+            own = (f"--steps_per_epoch={steps}", f"--method={method}", f"--seed={seed}", f"--out={folder}")
+            arguments = (*common, *own)
             runs.append(Run(method, seed, folder, arguments, parse(list(arguments))[0]))
     return runs
 
@@ -97,10 +97,3 @@ def train(run: Run) -> int:
     resume = ["--resume"] if steps_done(run.folder) else []
     status = train_morngan([*run.arguments, *resume])
     return status or (0 if steps_done(run.folder) == run.steps else 130)
-
-
-def seconds_a_step(run: Run) -> float:
-    """Return the mean over the last half of the steps, where all that a method computes is at work."""
-    seconds = [float(row["seconds"]) for row in read_log(run.folder / "log.csv")]
-    last = seconds[len(seconds) // 2 :]
-    return sum(last) / len(last)
