@@ -6,6 +6,7 @@ python examples/evaluate.py --run runs/flir --boxes valB_boxes.json --detections
 python examples/evaluate.py --data data/flir --results ours=day/ peer=peer_day/ --out runs/both
 python examples/evaluate.py --run runs/flir --features inception.pt
 python examples/evaluate.py --run runs/demo --detector runs/detector/detector.safetensors
+python examples/evaluate.py --run runs/flir --boxes valB_boxes.json --detector models/yolos --teacher models/segformer
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def main(
     results: list[str] = [],  # noqa: B006  read only
     boxes: Path | None = None,
     detections: list[str] = [],  # noqa: B006
-    detector: Path | None = None,
+    detector: str | None = None,
     detection_score: float = SCORE,
     detection_iou: float = IOU,
     features: str | None = None,
@@ -81,8 +82,10 @@ def main(
     judge: Choice = "auto",
     judge_steps: int = STEPS,
     judge_seed: int = 0,
+    teacher: str | None = None,
     limit: int = 0,
     device: str = "auto",
+    offline: bool = False,
 ) -> int:
     """Evaluate a run, folders of pictures, or both; writes metrics.json, metrics.md and panels/evaluation.png.
 
@@ -94,8 +97,9 @@ def main(
         boxes: COCO JSON of the objects in valB.
         detections: a detector's COCO results, with the ids of boxes, on the pictures of a row: NAME=FILE, one after the
             other; a FILE alone is of the row "trained generator".
-        detector: in place of both on procedural scenes, weights of examples/studies/detector.py, which look for persons
-            and cars in the pictures of every row.
+        detector: in place of detections, looks for objects in the pictures of every row: an object detector of
+            transformers, a local folder or a name on the hub; or, on procedural scenes, weights of
+            examples/studies/detector.py. Scenes need no boxes.
         detection_score: from which score on a detection counts as an object, kept or invented.
         detection_iou: least overlap of a detection with what it found, for AP as well.
         features: for KID and FD, module:function that maps images (N, 3, H, W) in [0, 1] to (N, D), or a file of
@@ -107,8 +111,11 @@ def main(
             trained (on judgeA, kept where the rest is written), or auto: shipped for procedural scenes, else trained.
         judge_steps: training steps of a judge that is trained.
         judge_seed: seed of such a judge.
+        teacher: in place of these, a semantic or panoptic network of transformers reads the translations: a local
+            folder, or a name on the hub.
         limit: evaluate only the first images; 0 is all of them.
         device: auto, cpu, cuda, cuda:1, mps.
+        offline: take networks of transformers from local folders and the hub's cache alone.
 
     Returns:
         0, or 1 where something cannot be evaluated; what is left out of boxes and detections is named.
@@ -117,13 +124,15 @@ def main(
     problems: list[str] = []
     try:
         check_options(judge_steps, judge_seed, limit)
+        if teacher is not None and judge != "auto":
+            raise DataError("teacher: takes the place of the judges; leave out --judge")
         found = named("detections", detections, TRAINED)
-        objects = ObjectsAsked(boxes, found, detection_score, detection_iou, detector)
+        objects = ObjectsAsked(boxes, found, detection_score, detection_iou, detector, offline)
         subject = choose_subject(run, named("results", results), data=data, out=out, thermal=asdict(thermal))
         result = evaluate_run(
             subject, CITYSCAPES, choice=judge, judge_steps=judge_steps, judge_seed=judge_seed, limit=limit,
             objects=objects, features=FeaturesAsked(features, real) if features else None,
-            device=choose_device(device), say=print, problems=problems,
+            teacher=teacher, offline=offline, device=choose_device(device), say=print, problems=problems,
         )  # fmt: skip
     except (DataError, WeightsError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)

@@ -23,10 +23,10 @@ from ntir2dc.data.images import SUFFIXES, DataError, list_images
 from ntir2dc.data.partners import by_name
 from ntir2dc.data.thermal import look_at_color
 from ntir2dc.files import check_writable
-from ntir2dc.labeling.names import Matching, match_names
 from ntir2dc.labeling.predicting import Options, Outcome, label_images
 from ntir2dc.labeling.sheet import save_label_sheet
-from ntir2dc.labeling.teacher import Teacher, load_teacher
+from ntir2dc.pretrained.names import match_names
+from ntir2dc.pretrained.teacher import Teacher, load_teacher
 from ntir2dc.run.device import choose_device
 
 SHEET = "labels.png"
@@ -48,15 +48,6 @@ def check_names(names: Iterable[str], teachers: Iterable[Teacher]) -> None:
     if unknown:
         close = difflib.get_close_matches(unknown[0], known, cutoff=0.5) or sorted(known)
         raise DataError(f"options: names: no network has a class {unknown[0]!r}; there are {', '.join(close)}")
-
-
-def tell_matching(teacher: Teacher, matching: Matching) -> None:
-    """Print which classes a network gives and which it does not."""
-    print(f"{teacher.name}: {len(matching.ids)} of its {len(teacher.names)} classes are known here")
-    if matching.unmapped:
-        print(f"  left unlabeled: {', '.join(matching.unmapped)}")
-    if matching.absent:
-        print(f"  it does not know: {', '.join(matching.absent)}")
 
 
 def tell_outcome(outcome: Outcome, folder: Path, space: LabelSpace) -> None:
@@ -117,13 +108,13 @@ def main(
         wanted = [teacher] if second is None else [teacher, second]
         # both before any work: the second may be missing
         networks = [load_teacher(name, choose_device(device), offline=offline) for name in wanted]
-        matchings = [match_names(network.names, space, names, network.name) for network in networks]
+        matchings = [match_names(network.names, space, names or {}, network.name) for network in networks]
         check_names(names or {}, networks)
         for text in look_at_color(images, input):
             print(f"label: warning: {text}", file=sys.stderr)
         folders = folders_of(input, output, len(wanted))
         for network, matching, folder in zip(networks, matchings, folders, strict=True):
-            tell_matching(network, matching)
+            print(matching.told(network.name, "left unlabeled"))
             outcome, watch = Outcome(), partial(counted, what=folder.name)
             try:
                 label_images(images, folder, network, matching, space, options, outcome, problems, watch)

@@ -3,6 +3,7 @@
 python examples/train_morngan.py --preset demo --out runs/demo
 python examples/train_morngan.py --preset mini --data DIR --out runs/mini
 python examples/train_morngan.py --preset mini --data DIR --out runs/mini --labels none
+python examples/train_morngan.py --preset flir --data DIR --out runs/flir --segmenter_a models/segformer
 python examples/train_morngan.py --out runs/mini --resume
 python examples/train_morngan.py --init_from runs/mini --data OTHER --out runs/tuned --epochs 10
 """
@@ -233,7 +234,10 @@ def main(arguments: list[str] | None = None) -> int:
     config, resume = parse(arguments)
     # the run is gone on with, and evaluated, from any folder
     data, init_from = (path and os.path.abspath(path) for path in (config.data, config.init_from))
-    config = dataclasses.replace(config, data=data, init_from=init_from)
+    segmenter_a = config.segmenter_a
+    if segmenter_a is not None and os.path.isdir(segmenter_a):  # the other is a name on the hub
+        segmenter_a = os.path.abspath(segmenter_a)
+    config = dataclasses.replace(config, data=data, init_from=init_from, segmenter_a=segmenter_a)
     if config.data is None and config.preset in PREPARING and not resume:
         if speaks():
             print(f"error: {how_to_prepare(config.preset)}", file=sys.stderr)

@@ -69,7 +69,7 @@ EXAMPLES = PACKAGE.parent / "examples"
 
 ROOMS: tuple[tuple[str, ...], ...] = (
     ("ntir2dc", "ntir2dc.files", "ntir2dc.seeds"),
-    ("scenes", "ntir2dc.config", "ntir2dc.networks", "ntir2dc.data"),
+    ("scenes", "ntir2dc.config", "ntir2dc.networks", "ntir2dc.data", "ntir2dc.pretrained"),
     ("ntir2dc.methods", "ntir2dc.run", "ntir2dc.parallel"),
     ("ntir2dc.optimizers", "ntir2dc.trainer"),
     ("ntir2dc.detector", "ntir2dc.judge"),

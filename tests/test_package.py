@@ -57,7 +57,7 @@ def imported(folder: str) -> dict[str, set[str]]:
 FURTHER = {
     "export": ("export.py", "run_onnx.py", "ntir2dc/exporting/"),
     "metrics": ("ntir2dc/evaluation/",),
-    "teacher": ("ntir2dc/labeling/",),
+    "teacher": ("ntir2dc/pretrained/",),
     "video": ("run_onnx.py", "ntir2dc/colorizing/video.py"),
 }
 """Extras that some examples need beside ``train``, and which."""

@@ -59,7 +59,7 @@ def generator_terms(method: MornGAN, step: Step, on: Active, scale: float) -> tu
     step.scores_real_a, step.scores_real_b = of_a(step.real_a), of_b(step.real_b)
     step.scores_fake_a, step.scores_fake_b = of_a(step.fake_a), of_b(step.fake_b)
 
-    s_a, s_b = networks.segmenter_a, networks.segmenter_b
+    s_a, s_b = networks.segmenters()
     in_a, in_b = (forward.seen(window) for window in (step.window_a, step.window_b))
     logits_real_a = s_a(step.real_a, in_a)
     with torch.no_grad():

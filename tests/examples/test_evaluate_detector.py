@@ -46,7 +46,7 @@ def run_command(data: Path, out: Path, **options: Any) -> int:
 def test_the_table_is_that_of_its_detections(
     scenes: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(scenes, tmp_path, detector=weights, detection_score=0.3, detection_iou=0.2, limit=2) == 0
+    assert run_command(scenes, tmp_path, detector=str(weights), detection_score=0.3, detection_iou=0.2, limit=2) == 0
     objects = json.loads((tmp_path / "metrics.json").read_text())["objects"]
     rows = {row["name"]: row for row in objects["rows"]}
     assert list(rows) == ["input", "tinted input", "day", "true day image"]
@@ -79,13 +79,13 @@ def test_only_scenes_that_it_knows_are_searched(
     held = json.loads((scenes / "scenes.json").read_text())
     (other / "scenes.json").unlink()
     (other / "scenes.json").write_text(json.dumps(held | {"world": "b"}))
-    assert run_command(other, tmp_path / "out", detector=weights) == 1
+    assert run_command(other, tmp_path / "out", detector=str(weights)) == 1
     assert "detector: knows procedural scenes of world a as they look now, and" in capsys.readouterr().err
     empty = {name: [] for name in scene_boxes(scenes)}
     (other / "scenes.json").write_text(json.dumps(held))
     (other / "valB_boxes.json").unlink()
     (other / "valB_boxes.json").write_text(json.dumps(empty))
-    assert run_command(other, tmp_path / "out", detector=weights) == 1
+    assert run_command(other, tmp_path / "out", detector=str(weights)) == 1
     assert "valB_boxes.json: holds no person and no car that is large enough" in capsys.readouterr().err
 
 
@@ -93,7 +93,7 @@ def test_only_scenes_that_it_knows_are_searched(
 def test_a_detector_takes_the_place_of_files(
     scenes: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: dict[str, Any]
 ) -> None:
-    assert run_command(scenes, tmp_path / "out", detector=weights, **option) == 1
+    assert run_command(scenes, tmp_path / "out", detector=str(weights), **option) == 1
     assert "leave out --boxes and --detections" in capsys.readouterr().err
 
 

@@ -336,7 +336,7 @@ def test_a_category_that_occurs_nowhere_is_no_mistake(folder: Path, tmp_path: Pa
     ("boxes", "detections", "message"),
     [
         (None, ["theirs=found.json"], "detections: expected --boxes as well"),
-        ("truth.json", [], "boxes: expected --detections as well"),
+        ("truth.json", [], "boxes: expected --detections, a detector"),
         ("truth.json", ["mine=found.json"], "detections: mine is no row; expected one of input, tinted input, theirs"),
         ("truth.json", ["theirs=truth.json"], "expected COCO results, a list of image_id"),
         ("truth.json", ["theirs=gone.json"], "gone.json: cannot be read"),

@@ -27,10 +27,10 @@ from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.maps import read_labels
 from ntir2dc.data.samples import DataError
 from ntir2dc.labeling import predicting
-from ntir2dc.labeling.names import Matching, match_names
 from ntir2dc.labeling.predicting import choose
 from ntir2dc.labeling.sheet import save_label_sheet, with_legend
-from ntir2dc.labeling.teacher import load_teacher, of_pixels, of_queries
+from ntir2dc.pretrained.names import Matching, match_names
+from ntir2dc.pretrained.teacher import load_teacher, of_pixels, of_queries
 
 Capture = pytest.CaptureFixture[str]
 
@@ -359,7 +359,7 @@ def test_without_transformers_the_extra_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(DataError, match=r"label.py needs: pip install 'morn-losses\[teacher\]'"):
+    with pytest.raises(DataError, match=r"needs: pip install 'morn-losses\[teacher\]'"):
         load_teacher("net", torch.device("cpu"))
     assert main(folder / "trainA", "net") == 1
     assert "morn-losses[teacher]" in capsys.readouterr().err

@@ -12,36 +12,24 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.pretrained_networks import installed, processor, write_segformer
 from label import main
 from ntir2dc.data.maps import read_labels
 from ntir2dc.data.samples import DataError
-from ntir2dc.labeling.teacher import load_teacher
+from ntir2dc.pretrained.teacher import load_teacher
 
-transformers = pytest.importorskip("transformers", reason="comes with the extra teacher, which CI does not install")
+transformers = installed()
 
 NAMES = {0: "road", 1: "sky-other-merged", 2: "person", 3: "cat"}
-SIZE = {"height": 32, "width": 64}
 CPU = torch.device("cpu")
-
-
-def processor(kind: str, **options: Any) -> Any:
-    """Return what makes the input of a network, by way of Pillow."""
-    name = f"{kind}ImageProcessorPil" if hasattr(transformers, f"{kind}ImageProcessorPil") else f"{kind}ImageProcessor"
-    return getattr(transformers, name)(size=SIZE, **options)
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders of a SegFormer, a Mask2Former and a OneFormer."""
-    transformers.logging.disable_progress_bar()
     folder = tmp_path_factory.mktemp("networks")
     torch.manual_seed(0)
-    pixels = transformers.SegformerConfig(
-        num_encoder_blocks=2, depths=[1, 1], sr_ratios=[4, 2], hidden_sizes=[4, 8], patch_sizes=[7, 3], strides=[4, 2],
-        num_attention_heads=[1, 1], mlp_ratios=[2, 2], decoder_hidden_size=8, id2label=NAMES, initializer_range=2.0,
-    )  # fmt: skip
-    transformers.SegformerForSemanticSegmentation(pixels).save_pretrained(folder / "segformer")
-    processor("Segformer").save_pretrained(folder / "segformer")
+    write_segformer(folder / "segformer", NAMES)
     backbone = transformers.SwinConfig(
         image_size=32, embed_dim=4, depths=[1] * 4, num_heads=[1] * 4, window_size=2,
         out_features=["stage1", "stage2", "stage3", "stage4"],

@@ -106,6 +106,8 @@ def what_matters(config: dict[str, Any]) -> dict[str, Any]:
     free = {"out", "max_steps", "checkpoint_every", "panel_every", "keep_checkpoints", "device", "data"}
     free |= {"devices", "num_nodes", "strategy", "precision", "accumulate", "compile"}
     kept = {key: value for key, value in config.items() if key not in free}
+    # which one it is, its hash tells
+    kept["segmenter_a"] = config["segmenter_a"] is not None
     kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
     kept["networks"] = {key: value for key, value in kept["networks"].items() if key != "checkpointing"}
     return kept

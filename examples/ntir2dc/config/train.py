@@ -43,6 +43,8 @@ class TrainConfig:
             procedural scenes into ``out``.
         init_from: begin with the networks of another run (its folder) or of a weights file, those whose shapes fit;
             without ``preset``, ``variant`` and ``method`` that run's options are the defaults.
+        segmenter_a: beyond the paper: a pretrained network of ``transformers`` that labels pixels, a local folder or a
+            name on the hub, is S_A from the start and never learns; its classes are matched by their names.
         epochs: length of the run; the phases are compressed with it.
         steps_per_epoch: steps an epoch; 0 is one pass over the larger domain.
         max_steps: stop this call after so many steps of the run in all, without moving the phases; 0 is no limit. It is
@@ -95,6 +97,7 @@ class TrainConfig:
     out: str = "runs/demo"
     data: str | None = None
     init_from: str | None = None
+    segmenter_a: str | None = None
     epochs: int = 80
     steps_per_epoch: int = 0
     max_steps: int = 0
@@ -149,6 +152,8 @@ class TrainConfig:
             raise ValueError(f"out: expected another folder than that of the data, got {self.out}")
         if self.modules.sc and self.losses.lambda_seg <= 0:
             raise ValueError("losses.lambda_seg: expected a positive weight; switch modules.sc off instead")
+        if self.segmenter_a is not None and not (self.modules.sc and self.method in ("morngan", "dlamgan")):
+            raise ValueError("segmenter_a: needs modules.sc of method morngan or dlamgan, whose S_A it is")
         layers = self.networks.discriminator_layers
         if len(layers) != 3 or min(layers) < 1:
             raise ValueError(f"networks.discriminator_layers: expected three numbers >= 1, got {list(layers)}")

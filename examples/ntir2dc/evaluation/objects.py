@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from ntir2dc.data.images import DataError
+from ntir2dc.data.images import DataError, to_image
 from ntir2dc.data.partners import name_of
-from ntir2dc.detector import CLASSES, IOU, FrameBoxes, detect, load_detector
+from ntir2dc.detector import CLASSES, IOU, FrameBoxes, detect, frame_boxes, load_detector
 from ntir2dc.evaluation.boxes import SCENE_BOXES, KnownObjects, read_detections, read_objects, scene_boxes
 from ntir2dc.evaluation.faithfulness import SCORE, describe_objects
 from ntir2dc.evaluation.watching import Finder
 from ntir2dc.judge import are_known_scenes
+from ntir2dc.pretrained.detector import Found, load_pretrained_detector, match_categories
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,25 @@ class ObjectsAsked:
         detections: a detector's COCO results, by the name of the row that they belong to.
         score: from which on a detection counts as an object.
         iou: the least overlap of a detection with what it found.
-        detector: weights of a detector of scenes, which looks at every row.
+        detector: looks at every row: weights of a detector of scenes, or a network of ``transformers``, a local folder
+            or a name on the hub.
+        offline: take such a network from local folders and the hub's cache alone.
     """
 
     boxes: Path | None = None
     detections: Mapping[str, Path] = field(default_factory=dict)
     score: float = SCORE
     iou: float = IOU
-    detector: Path | None = None
+    detector: str | None = None
+    offline: bool = False
+
+    @property
+    def of_scenes(self) -> bool:
+        """Whether the detector is one of scenes, a file."""
+        # a name that ends so and leads nowhere is a mistyped file
+        return self.detector is not None and (
+            Path(self.detector).is_file() or Path(self.detector).suffix == ".safetensors"
+        )
 
     def __post_init__(self) -> None:
         if not 0 < self.iou <= 1:
@@ -84,16 +97,20 @@ def find_objects(
     Raises:
         DataError: files that cannot be used, one without the other, or detections of a row that there is not.
     """
-    if asked.detector is not None:
+    if asked.of_scenes:
         if asked.boxes or asked.detections:
             raise DataError("detector: scenes know their objects; leave out --boxes and --detections")
-        return search_scenes(asked.detector, folder, nights, ways, device)
+        return search_scenes(asked, folder, nights, ways, device)
+    if asked.detector is not None:
+        if asked.detections:
+            raise DataError("detector: takes the place of --detections; leave one of them out")
+        return search_with_pretrained(asked, folder, nights, ways, device, problems)
     if asked.boxes is None:
         if asked.detections:
             raise DataError("detections: expected --boxes as well, the COCO file of the objects that are there")
         return None
     if not asked.detections:
-        raise DataError("boxes: expected --detections as well, a detector's COCO results on translations")
+        raise DataError("boxes: expected --detections, a detector's COCO results on translations, or --detector")
     known = read_objects(asked.boxes, nights)
     problems += known.problems
     found = {}
@@ -105,7 +122,7 @@ def find_objects(
 
 
 def search_scenes(
-    detector: Path, folder: Path, nights: Sequence[Path], ways: Sequence[str], device: torch.device | str
+    asked: ObjectsAsked, folder: Path, nights: Sequence[Path], ways: Sequence[str], device: torch.device | str
 ) -> ObjectSearch:
     """Return the search of a detector of scenes in a folder of them.
 
@@ -114,9 +131,60 @@ def search_scenes(
     """
     if not are_known_scenes(folder):
         raise DataError(f"detector: knows procedural scenes of world a as they look now, and {folder} holds none")
+    known = objects_of_scenes(folder, nights)
+    detector = load_detector(Path(str(asked.detector)), device)
+    finder = Finder(lambda images: [detect(detector, image) for image in images], list(known.frames), ways)
+    return ObjectSearch(known, {}, finder)
+
+
+def objects_of_scenes(folder: Path, nights: Sequence[Path]) -> KnownObjects:
+    """Return the persons and cars of the test images of a folder of scenes.
+
+    Raises:
+        DataError: a file that is missing or of another form, or no object in it.
+    """
     boxes = scene_boxes(folder)
     frames = {name_of(night): boxes[night.name] for night in nights if night.name in boxes}
     known = KnownObjects(folder / SCENE_BOXES, CLASSES, frames)
     if not any((~of_frame.passed).any() for of_frame in frames.values()):
         raise DataError(f"{known.source}: holds no person and no car that is large enough in the test images")
-    return ObjectSearch(known, {}, Finder(partial(detect, load_detector(detector, device)), list(frames), ways))
+    return known
+
+
+def search_with_pretrained(
+    asked: ObjectsAsked,
+    folder: Path,
+    nights: Sequence[Path],
+    ways: Sequence[str],
+    device: torch.device | str,
+    problems: list[str],
+) -> ObjectSearch:
+    """Return the search of a detector that others have trained, which sees all rows of a test image at once.
+
+    Raises:
+        DataError: it cannot be used, or there are no boxes, or none of a class that it knows.
+    """
+    if asked.boxes is not None:
+        known = read_objects(asked.boxes, nights)
+        problems += known.problems
+    elif (folder / SCENE_BOXES).is_file():
+        known = objects_of_scenes(folder, nights)
+    else:
+        raise DataError("detector: expected --boxes as well, the COCO file of the objects that are there")
+    detector = load_pretrained_detector(str(asked.detector), device, offline=asked.offline)
+    classes = match_categories(known.names, detector)
+    unknown = [name for index, name in enumerate(known.names) if index not in classes.values()]
+    if unknown:
+        known.notes.append(f"{detector.name} does not know {', '.join(unknown)}; these objects count as missed.")
+
+    def find(images: Sequence[Tensor]) -> list[FrameBoxes]:
+        return [_of_classes(found, classes) for found in detector.find([to_image(image) for image in images])]
+
+    return ObjectSearch(known, {}, Finder(find, list(known.frames), ways))
+
+
+def _of_classes(found: Found, classes: Mapping[int, int]) -> FrameBoxes:
+    """Return what was found of classes that are asked for."""
+    wanted = np.isin(found.classes, list(classes))
+    labels = [classes[int(i)] for i in found.classes[wanted]]
+    return frame_boxes(found.corners[wanted], labels, found.scores[wanted])

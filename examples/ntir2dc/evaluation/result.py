@@ -19,11 +19,15 @@ def notes_on(missing: Sequence[str], has_day: bool, judges: Judges | None) -> li
     """Return what to know of the table, in sentences."""
     notes = ["± is the standard error over the images (bootstrap). More is better in every column."]
     if judges:
+        teacher, unknown = judges.facts.get("teacher"), judges.facts.get("unknown")
+        apart = "a segmentation network trained apart, on true day images and labels only,"
         notes.append(
-            "mIoU: a segmentation network trained apart, on true day images and labels only, reads the translations. "
+            f"mIoU: {f'the pretrained network {teacher}' if teacher else apart} reads the translations. "
             "mIoU.A is over " + ", ".join(CLASSES_A) + "; mIoU.S over the last five; mIoU.all over all classes. "
             "Classes in neither truth nor prediction are skipped."
         )
+        if unknown:
+            notes.append(f"{teacher} does not know {unknown}: their IoU is 0 where they occur.")
         if judges.second:
             notes.append(
                 "Judge b is a network of another architecture, trained on other scenes: what one judge alone says of a "

@@ -22,6 +22,7 @@ from ntir2dc.evaluation.objects import ObjectsAsked, find_objects
 from ntir2dc.evaluation.result import describe, notes_on
 from ntir2dc.evaluation.subject import Subject
 from ntir2dc.evaluation.tables import to_markdown
+from ntir2dc.evaluation.teacher import pretrained_judge
 from ntir2dc.evaluation.watching import Panel, Watcher
 from ntir2dc.files import attempt, check_writable, write_text
 from ntir2dc.judge import Choice, find_judges
@@ -50,6 +51,8 @@ def evaluate_run(
     limit: int = 0,
     objects: ObjectsAsked | None = None,
     features: FeaturesAsked | None = None,
+    teacher: str | None = None,
+    offline: bool = False,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = lambda _: None,
     problems: list[str] | None = None,
@@ -66,6 +69,9 @@ def evaluate_run(
         limit: evaluate only the first images; 0 is all of them.
         objects: what is known of objects, and who looks for them; None is nothing.
         features: of KID and FD; None leaves them out.
+        teacher: a pretrained network that judges in the place of all others, see
+            :func:`ntir2dc.evaluation.teacher.pretrained_judge`.
+        offline: of that network.
         device: where networks run.
         say: is told what is being done.
         problems: is told what could not be used or written while the rest was; None raises it.
@@ -95,7 +101,11 @@ def evaluate_run(
     distances = FeatureDistances(load_features(features.name, device), list(translators), device) if features else None
     labeled = "labels" in files[0]
     judges = None
-    if labeled:
+    if teacher is not None:
+        if not labeled:
+            raise DataError(f"teacher: expected label maps to compare with in {folder / 'valB_labels'}, found none")
+        judges = pretrained_judge(teacher, space, device, offline=offline)
+    elif labeled:
         judges = find_judges(
             folder, target / "judge.safetensors", space,
             choice=choice, steps=judge_steps, seed=judge_seed, device=device, say=say,

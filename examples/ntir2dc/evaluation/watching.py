@@ -28,8 +28,8 @@ class Watcher(Protocol):
         """Look at a case."""
 
 
-Detect = Callable[[Tensor], FrameBoxes]
-"""From an image ``(3, H, W)`` in [-1, 1] to what is found in it: the detector of scenes, or any other."""
+Detect = Callable[[Sequence[Tensor]], Sequence[FrameBoxes]]
+"""From images ``(3, H, W)`` in [-1, 1] of one size to what is found in each: the detector of scenes, or any other."""
 
 
 class Panel:
@@ -84,5 +84,6 @@ class Finder:
         """Detect in every translation of a case."""
         name = name_of(Path(f"{case.name}.png"))
         if name in self.frames:
-            for way, image in images.items():
-                self.found[way][name] = self.detect(image.clamp(-1, 1))
+            found = self.detect([image.clamp(-1, 1) for image in images.values()])
+            for way, boxes in zip(images, found, strict=True):
+                self.found[way][name] = boxes

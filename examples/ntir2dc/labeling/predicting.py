@@ -19,8 +19,8 @@ from ntir2dc.data.images import check_size, load_color, to_image
 from ntir2dc.data.maps import read_labels
 from ntir2dc.data.samples import DataError
 from ntir2dc.files import attempt
-from ntir2dc.labeling.names import Matching
-from ntir2dc.labeling.teacher import Teacher
+from ntir2dc.pretrained.names import Matching
+from ntir2dc.pretrained.teacher import Teacher, join_scores
 
 KEEPER = "label.py"
 
@@ -77,10 +77,7 @@ def choose(scores: Tensor, matching: Matching, space: LabelSpace, confidence: fl
     Returns:
         uint8 ``(B, H, W)``.
     """
-    sources, targets = (torch.tensor(list(ids), device=scores.device) for ids in (matching.ids, matching.ids.values()))
-    joined = scores.new_zeros((scores.shape[0], len(space), *scores.shape[2:]))
-    joined.index_add_(1, targets, scores[:, sources])
-    sure, labels = joined.max(1)
+    sure, labels = join_scores(scores, matching.ids, len(space)).max(1)
     others = [i for i in range(scores.shape[1]) if i not in matching.ids]
     if others:
         sure = torch.where(scores[:, others].amax(1) > sure, -1, sure)

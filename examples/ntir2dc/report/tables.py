@@ -99,6 +99,8 @@ def metric_tables(result: Mapping[str, Any], missing: list[str]) -> dict[str, An
         if judge and "shipped" in judge:
             hashes = ", ".join(judge[key][:12] for key in ("weights_sha256", "second_weights_sha256"))
             notes.append(f"The segmentation networks are those that are shipped: {judge['shipped']}, weights {hashes}.")
+        elif judge and "teacher" in judge:
+            notes.append(f"The segmentation network is {judge['teacher']}, hash {judge['teacher_sha256'][:12]}.")
         elif judge:
             notes.append(
                 f"The segmentation network: {judge['steps']} training steps on {judge['images']} images, "

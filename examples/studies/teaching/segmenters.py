@@ -90,7 +90,7 @@ def score(method: MornGAN, frames: TrainingData, space: LabelSpace) -> tuple[flo
 
     Over crops of the training size that cover the frames.
     """
-    segmenter, crop = method.networks.segmenter_a, method.config.dataset.crop
+    (segmenter, _), crop = method.networks.segmenters(), method.config.dataset.crop
     segmenter.eval()
     confusion = np.zeros((len(space), len(space)))
     for frame in frames.a:
@@ -121,7 +121,7 @@ def train(config: TrainConfig, data: TrainingData, options: Options, space: Labe
     others = dataclasses.replace(data, a=tuple(f for f, out in zip(data.a, held, strict=True) if out))
     method = method_for(config, taught, options, space)
     scores = []
-    for step in teach(method, method.networks.segmenter_a, options):
+    for step in teach(method, method.networks.segmenters()[0], options):
         if is_scored(step, options):
             scores.append(score(method, others, space))
     accuracy, miou, small = np.mean(scores, axis=0).tolist()

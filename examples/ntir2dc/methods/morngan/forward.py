@@ -79,11 +79,9 @@ class Forward:
     def to_night(self, step: Step, on: Active) -> Terms:
         """Translate the color images, and back; what becomes thermal is scored and (Eq. 10) segmented."""
         networks = self.networks
-        if on.frozen and self.config.losses.published_fill:
+        if self.config.losses.published_fill and (on.filling or on.frozen) and step.filled_a is None:
             with torch.no_grad():
-                step.filled_a = self.labels.fill(
-                    step.labels_a, networks.segmenter_a(step.real_a, self.seen(step.window_a))
-                )
+                step.filled_a = self.labels.fill(step.taught_labels_a, networks.segmenter_a(*self._taught(step)))
         features, compared = self.encode_color(step.real_a)
         step.features_real_a = compared.detach()
         step.fake_b = networks.decoder_b(features)
@@ -103,7 +101,7 @@ class Forward:
         if on.seg_fa:
             in_b = self.seen(step.window_b)
             # they judge and label as they are, whether they still learn elsewhere in the step or not
-            set_requires_grad([networks.segmenter_a], False)
+            set_requires_grad(networks.segmenters(), False)
             with self.labeling(*networks.segmenters()):
                 step.logits_fake_a = networks.segmenter_a(step.fake_a, in_b)
                 if step.labels_b is None:
@@ -112,7 +110,7 @@ class Forward:
                     step.labels_b = self.labels.mine(
                         logits_b, step.logits_fake_a.detach(), step.real_b, frozen=on.frozen
                     )
-            set_requires_grad([networks.segmenter_a], not on.frozen)
+            set_requires_grad(networks.segmenters(), not on.frozen)
         return self.objective.to_day(step, on)
 
     def encode_color(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,6 +124,7 @@ class Forward:
     def teach_with_color(self, step: Step, on: Active) -> Terms:
         """L_ra: S_A learns from real color images, their unlabeled pixels filled where it is sure."""
         s_a, (images, window) = self.networks.segmenter_a, self._taught(step)
+        assert isinstance(s_a, nn.Module)  # one that is pretrained is not taught
         if on.filling:
             step.logits_real_a, sure = self._also_sure(s_a, images, window)
             step.filled_a = self.labels.fill(step.taught_labels_a, sure)
@@ -149,7 +148,7 @@ class Forward:
         s_a, in_b, real_b = self.networks.segmenter_a, self.seen(step.window_b), step.segmented(step.real_b)
         step.logits_real_b, sure = self._also_sure(self.networks.segmenter_b, real_b, in_b)
         if step.labels_b is None:
-            with torch.no_grad(), self.labeling(s_a):
+            with torch.no_grad(), self.labeling(*self.networks.segmenters()):
                 logits_a = s_a(step.segmented(step.fake_a), in_b)
             step.labels_b = self.labels.agree(sure, logits_a, real_b)
         return self.objective.semantic("seg_rb", step)

@@ -25,6 +25,7 @@ from ntir2dc.methods.morngan.pseudo_labels import PseudoLabels
 from ntir2dc.methods.morngan.schedule import Active, Phase, Schedule, active
 from ntir2dc.networks.modes import evaluating, set_requires_grad
 from ntir2dc.parallel.microbatches import Microbatches
+from ntir2dc.pretrained.segmenter import load_segmenter
 from ntir2dc.seeds import Stream, psi, seeded
 
 TERMS = (
@@ -51,9 +52,12 @@ class MornGAN:
         self.config, self.data, self.space = config, data, space
         self.microbatches, self.say = microbatches, say
         self.schedule = Schedule.from_options(config.phases, config.epochs)
-        self.networks = make_networks(config, len(space)).to(microbatches.world.device)
+        device = microbatches.world.device
+        name, crop = config.segmenter_a, config.dataset.crop
+        self.pretrained = None if name is None else load_segmenter(name, space, crop, device, say)
+        self.networks = make_networks(config, len(space), self.pretrained).to(device)
         self.objective = Objective(config, space)
-        self.labels = PseudoLabels(config, space).to(microbatches.world.device)
+        self.labels = PseudoLabels(config, space).to(device)
         look = RandomThermalLook.from_label_space(space)
         self.forward = Forward(self.networks, self.objective, self.labels, look, config)
         # an entry says where its crop was cut: (row, col)
@@ -105,8 +109,8 @@ class MornGAN:
         return self.forward.mine(real_b, fake_a, None) if self.networks.segmenters() else None
 
     def held(self) -> Mapping[str, Any]:
-        """Return the memory."""
-        return {"memory": self.memory}
+        """Return the memory, and what a pretrained S_A has to be compared with."""
+        return {"memory": self.memory} | ({"segmenter_a": self.pretrained} if self.pretrained else {})
 
     # ---- an epoch ------------------------------------------------------------------------------------------------
 
@@ -120,7 +124,7 @@ class MornGAN:
 
     def on(self, epoch: int) -> Active:
         """Return what is on in an epoch."""
-        return active(self.phase(epoch), self.config.modules)
+        return active(self.phase(epoch), self.config.modules, pretrained=self.pretrained is not None)
 
     def enter_epoch(self, epoch: int) -> None:
         """Freeze the segmenters, and fill the memory, from the epoch on in which they are."""
@@ -164,7 +168,7 @@ class MornGAN:
             classes=self.space.small_sample,
             sampler=MemorySampler(self.memory, k=config.losses.memory_k) if on.memory else None,
             ignore_index=self.space.ignore_index,
-            extra=taught - 1 if on.seg_ra else 0,
+            extra=taught - 1 if on.learning else 0,
             replacement=config.dataset.replacement,
         )
 
@@ -174,8 +178,8 @@ class MornGAN:
         """Return the one update: generators, segmenters while they learn, discriminators."""
         on = self.on(epoch)
         if not on.translating:
-            return (Update(("segmenters",), self.losses),) if on.seg_ra else ()
-        segmenters = ("segmenters",) if on.seg_ra else ()
+            return (Update(("segmenters",), self.losses),) if on.learning else ()
+        segmenters = ("segmenters",) if on.learning else ()
         return (Update(("generators", *segmenters, "discriminators"), self.losses),)
 
     def losses(self, part: Part) -> Iterator[Terms]:

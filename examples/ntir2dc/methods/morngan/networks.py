@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ntir2dc.config import NetworkOptions, TrainConfig
 from ntir2dc.methods.halves import Translator, halves_of
 from ntir2dc.networks import Decoder, Discriminator, Encoder, ResidualUNet, Segmenter, init_weights
+from ntir2dc.pretrained.segmenter import PretrainedSegmenter
 
 DecoderNorm = Literal["group", "instance"]
 
@@ -22,9 +23,18 @@ class Networks(nn.Module):
         n_classes: of the segmenters.
         seed: of the initial weights, drawn without touching the global RNG.
         segmenters: False leaves the segmenters out (no semantic consistency).
+        pretrained: is S_A, if given, and does not learn.
     """
 
-    def __init__(self, options: NetworkOptions, n_classes: int, seed: int, *, segmenters: bool = True) -> None:
+    def __init__(
+        self,
+        options: NetworkOptions,
+        n_classes: int,
+        seed: int,
+        *,
+        segmenters: bool = True,
+        pretrained: PretrainedSegmenter | None = None,
+    ) -> None:
         super().__init__()
         width, antialias, checkpointing = options.generator_width, options.antialias, options.checkpointing
         self.encoder_a, self.encoder_b = (
@@ -51,7 +61,8 @@ class Networks(nn.Module):
             for _ in range(2)
         )
         if segmenters:
-            self.segmenter_a, self.segmenter_b = (make_segmenter(options, n_classes) for _ in range(2))
+            self.segmenter_a = make_segmenter(options, n_classes) if pretrained is None else pretrained
+            self.segmenter_b = make_segmenter(options, n_classes)
         generator = torch.Generator().manual_seed(seed)
         for network in self.children():
             he = isinstance(network, Segmenter | ResidualUNet) and options.segmenter_init == "he"
@@ -81,8 +92,8 @@ class Networks(nn.Module):
         return [self.discriminator_a, self.discriminator_b]
 
     def segmenters(self) -> list[nn.Module]:
-        """Return both segmenters, or nothing if there are none."""
-        return [self.segmenter_a, self.segmenter_b] if hasattr(self, "segmenter_a") else []
+        """Return the segmenters that learn, both unless S_A is pretrained, or nothing if there are none."""
+        return [network for name, network in self.named_children() if name.startswith("segmenter")]
 
 
 def make_segmenter(options: NetworkOptions, n_classes: int) -> Segmenter | ResidualUNet:
@@ -102,9 +113,9 @@ def make_segmenter(options: NetworkOptions, n_classes: int) -> Segmenter | Resid
     )
 
 
-def make_networks(config: TrainConfig, n_classes: int) -> Networks:
-    """Return the networks of a run as they start, on the CPU."""
-    return Networks(config.networks, n_classes, config.seed, segmenters=config.modules.sc)
+def make_networks(config: TrainConfig, n_classes: int, pretrained: PretrainedSegmenter | None = None) -> Networks:
+    """Return the networks of a run as they start, on the CPU; one that is pretrained is where it is."""
+    return Networks(config.networks, n_classes, config.seed, segmenters=config.modules.sc, pretrained=pretrained)
 
 
 def describe(options: NetworkOptions) -> dict[str, int | str]:

@@ -58,12 +58,17 @@ class Active:
     seg_fa: bool
     """L_fa of Eq. 10 on translated color images trains the generator."""
 
+    @property
+    def learning(self) -> bool:
+        """Whether a segmenter learns."""
+        return self.seg_ra or self.seg_la or (self.seg_fb != "off" and not self.frozen)
 
-def active(phase: Phase, modules: ModuleOptions) -> Active:
+
+def active(phase: Phase, modules: ModuleOptions, *, pretrained: bool = False) -> Active:
     """Return what is on in a phase of a run with these modules: the table of docs/method.md.
 
-    Which network a term of Eq. 10 trains: L_ra S_A; L_rb S_B; L_fb S_B alone while it is detached, then S_B and G_AB,
-    and G_AB alone once the segmenters are frozen; L_fa G_BA.
+    Which network a term of Eq. 10 trains: L_ra S_A, unless it is ``pretrained``; L_rb S_B; L_fb S_B alone while it is
+    detached, then S_B and G_AB, and G_AB alone once the segmenters are frozen; L_fa G_BA.
     """
     P, sc = Phase, modules.sc
     taught = sc and (phase is P.WARM_UP or P.SEGMENT_A <= phase < P.COLLABORATE)
@@ -72,7 +77,7 @@ def active(phase: Phase, modules: ModuleOptions) -> Active:
         translating=phase >= P.BASELINE,
         ssim=phase >= P.STRUCTURE,
         temperature=phase >= P.STRUCTURE,
-        seg_ra=taught,
+        seg_ra=taught and not pretrained,
         seg_la=taught and modules.looks,
         filling=sc and P.SEGMENT_B <= phase < P.COLLABORATE,
         seg_fb=let_in if sc and phase >= P.SEGMENT_B else "off",

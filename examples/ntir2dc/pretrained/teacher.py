@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ntir2dc.data.samples import DataError
+from ntir2dc.pretrained.loading import load_network
 
 
 class Teacher(Protocol):
@@ -50,13 +49,11 @@ class PretrainedTeacher:
         self, name: str, model: nn.Module, processor: Any, device: torch.device, task: str | None = None
     ) -> None:
         self.name, self.device = name, device
-        # a stored dtype of half precision is of no use on a CPU
-        self.model = model.float().eval().to(device)
+        self.model = model.to(device)
         self.processor, self.task = processor, task
         if getattr(processor, "do_center_crop", False):  # a map is of the whole image
             processor.do_center_crop = False
-        config: Any = model.config
-        self.names: Mapping[int, str] = {int(i): str(label) for i, label in config.id2label.items()}
+        self.names: Mapping[int, str] = names_of(model)
         images = getattr(processor, "image_processor", processor)
         self.digest = digest_of(self.model, images.to_json_string())
 
@@ -71,11 +68,15 @@ class PretrainedTeacher:
             scores = of_queries(output.class_queries_logits, output.masks_queries_logits, size)
         else:
             scores = of_pixels(output.logits, size)
-        if scores.shape[1] != len(self.names):
-            raise DataError(
-                f"{self.name}: gives {scores.shape[1]} classes, its id2label names {len(self.names)}; mend config.json"
-            )
+        self.check_classes(scores)
         return scores
+
+    def check_classes(self, maps: Tensor) -> None:
+        """Raise a :class:`DataError` for maps ``(B, K, H, W)`` of other classes than are named."""
+        if maps.shape[1] != len(self.names):
+            raise DataError(
+                f"{self.name}: gives {maps.shape[1]} classes, its id2label names {len(self.names)}; mend config.json"
+            )
 
 
 def of_pixels(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -101,6 +102,27 @@ def of_queries(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
     return scores / scores.sum(1, keepdim=True).clamp_min(1)
 
 
+def join_scores(scores: Tensor, ids: Mapping[int, int], n_classes: int) -> Tensor:
+    """Return the scores of a label space: those of classes that are one there are added, others left out.
+
+    Args:
+        scores: ``(B, K, H, W)`` in [0, 1].
+        ids: from the network's classes to those of the space.
+        n_classes: of the space.
+
+    Returns:
+        ``(B, n_classes, H, W)``.
+    """
+    sources, targets = (torch.tensor(list(part), device=scores.device) for part in (ids, ids.values()))
+    joined = scores.new_zeros((scores.shape[0], n_classes, *scores.shape[2:]))
+    return joined.index_add_(1, targets, scores[:, sources])
+
+
+def names_of(network: Any) -> dict[int, str]:
+    """Return a network's classes by their ids."""
+    return {int(i): str(label) for i, label in network.config.id2label.items()}
+
+
 def digest_of(network: nn.Module, settings: str = "") -> str:
     """Return a hash of a network's weights, and of what its input is made by."""
     digest = hashlib.sha256(settings.encode())
@@ -111,51 +133,13 @@ def digest_of(network: nn.Module, settings: str = "") -> str:
 
 
 def load_teacher(name: str, device: torch.device, *, offline: bool = False) -> PretrainedTeacher:
-    """Load a network with all its weights.
-
-    Args:
-        name: a local folder, or a name on the hub.
-        device: where it runs.
-        offline: take from the hub's local cache alone.
-
-    Raises:
-        DataError: ``transformers`` is missing, or the network is, or is of another kind, or lacks weights.
-    """
-    if importlib.util.find_spec("transformers") is None:
-        raise DataError("label.py needs: pip install 'morn-losses[teacher]'")
-    import transformers
-
-    local = Path(name).is_dir()
-    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise DataError(f"{name}: no such folder")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    alone = {"local_files_only": offline or local}
-    try:
-        config = transformers.AutoConfig.from_pretrained(name, **alone)
-        kind = _kind_of(name, config)
-        model, told = kind.from_pretrained(name, config=config, output_loading_info=True, **alone)
-        several = config.model_type == "oneformer"
-        read = transformers.AutoProcessor if several else transformers.AutoImageProcessor
-        processor = read.from_pretrained(name, **alone)
-    except DataError:
-        raise
-    # whatever is wrong with a folder or the way to the hub
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        fetched = "without --offline it is fetched from the hub, or " if offline else ""
-        remedy = "" if local else f"; {fetched}give a local folder"
-        raise DataError(f"{name}: cannot be loaded as a segmentation network ({first}){remedy}") from error
-    missing = sorted(told["missing_keys"])
-    if missing:
-        raise DataError(
-            f"{name}: holds no weights for {len(missing)} parts of a segmentation network ({missing[0]}); take one "
-            "that was trained to segment"
-        )
-    return PretrainedTeacher(name, model, processor, device, "semantic" if several else None)
+    """Load a segmentation network; see :func:`ntir2dc.pretrained.loading.load_network`."""
+    model, processor = load_network(name, "a segmentation network", _class_of, offline=offline)
+    config: Any = model.config
+    return PretrainedTeacher(name, model, processor, device, "semantic" if config.model_type == "oneformer" else None)
 
 
-def _kind_of(name: str, config: Any) -> Any:
+def _class_of(name: str, config: Any) -> Any:
     """Return which class of ``transformers`` loads a network that labels pixels or proposes masks."""
     import transformers
 

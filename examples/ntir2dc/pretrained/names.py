@@ -44,6 +44,18 @@ class Matching:
     unmapped: tuple[str, ...]
     absent: tuple[str, ...]
 
+    def told(self, of: str, unmapped: str) -> str:
+        """Return it in lines for a person.
+
+        Args:
+            of: what the network is called.
+            unmapped: what becomes of its classes without a counterpart.
+        """
+        lines = [f"{of}: {len(self.ids)} of its {len(self.ids) + len(self.unmapped)} classes are known here"]
+        lines += [f"  {unmapped}: {', '.join(self.unmapped)}"] if self.unmapped else []
+        lines += [f"  it does not know: {', '.join(self.absent)}"] if self.absent else []
+        return "\n".join(lines)
+
 
 def match_names(
     names: Mapping[int, str], space: LabelSpace, also: Mapping[str, str | None] | None = None, of: str = "network"
@@ -57,7 +69,7 @@ def match_names(
         names: the network's classes by their ids, its ``id2label``.
         space: the label space.
         also: what some names mean; None leaves their pixels unlabeled. Names that the network does not have count for
-            nothing.
+            nothing. None where the command has no option for it, which messages then do not name.
         of: what the network is called in messages.
 
     Raises:
@@ -73,26 +85,25 @@ def match_names(
         wrong = [i for i in names if i not in range(len(names))] or "none"
         raise DataError(f"{of}: expected ids from 0 to {len(names) - 1} in its id2label, got {wrong}")
     given = {name: _index(target, space) for name, target in (also or {}).items() if name in names.values()}
-    if all(_NAMELESS.fullmatch(_plain(name)) for name in names.values()) and not given:
+    if all(_NAMELESS.fullmatch(plain(name)) for name in names.values()) and not given:
+        here = "" if also is None else f", or give them as --names '{{{names[0]}: road}}'"
         raise DataError(
             f"{of}: its {len(names)} classes have no names ({names[0]} and so on); write them into id2label in its "
-            f"config.json, or give them as --names '{{{names[0]}: road}}'"
+            f"config.json{here}"
         )
-    known = {_plain(name): i for i, name in enumerate(space.names)}
+    known = {plain(name): i for i, name in enumerate(space.names)}
     for name, others in ALIASES.items():
         if name in known:
             known |= {other: known[name] for other in others if other not in known}
     found: dict[int, int | None] = {}
     for i, name in names.items():
-        parts = (known.get(_plain(part)) for part in re.split("[,;]", name))
+        parts = (known.get(plain(part)) for part in re.split("[,;]", name))
         found[i] = given[name] if name in given else next((part for part in parts if part is not None), None)
     ids = {i: target for i, target in found.items() if target is not None}
     if not ids:
         shown = ", ".join(list(names.values())[:6])
-        raise DataError(
-            f"{of}: none of its {len(names)} classes ({shown}) is known here; say what they are, as --names "
-            f"'{{{names[0]}: {space.names[0]}}}'"
-        )
+        how = "in id2label of its config.json" if also is None else f"as --names '{{{names[0]}: {space.names[0]}}}'"
+        raise DataError(f"{of}: none of its {len(names)} classes ({shown}) is known here; say what they are, {how}")
     return Matching(
         ids,
         tuple(name for i, name in names.items() if i not in ids),
@@ -107,6 +118,7 @@ def _index(name: str | None, space: LabelSpace) -> int | None:
         raise DataError(f"options: names: {error.args[0]}") from None
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a name without capitals, "-" and "_", and without "-merged"."""
     words = re.split(r"[\s_-]+", name.strip().lower())
     return " ".join(word for word in words if word and word != "merged")
