@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
+from helpers.ranks import in_two_ranks
 from morn_losses.memory import MemoryBank, MemorySampler, descriptor_similarity, semantic_descriptor
 
 
@@ -493,7 +494,7 @@ def _write_in_ddp(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_what_each_rank_writes_inside_a_ddp_model_is_there_at_synchronize(tmp_path: Path) -> None:
-    mp.spawn(_write_in_ddp, (str(tmp_path),), 2)  # type: ignore[no-untyped-call]
+    in_two_ranks(_write_in_ddp, str(tmp_path))
     for rank in range(2):
         state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert state["filled"].all()
@@ -538,7 +539,7 @@ def _synchronize(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_synchronize_merges_the_ranks_and_the_lowest_wins(tmp_path: Path) -> None:
-    mp.spawn(_synchronize, (str(tmp_path),), 2)  # type: ignore[no-untyped-call]
+    in_two_ranks(_synchronize, str(tmp_path))
     owners = [min(ranks) for ranks in WRITTEN_BY[:5]]
     for payload_size in (0, 2):
         for rank in range(2):

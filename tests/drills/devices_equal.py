@@ -140,7 +140,7 @@ def compare(work: Path, data: TrainingData, *, processes: int = 2, **changes: An
     for step, state in states(work / "one").items():
         other = states(work / "two")[step]
         images = [translated(one, data, s) for s in (state, other)]
-        largest[Phase(step // STEPS)] = (
+        largest[Phase(step // one.steps_per_epoch)] = (
             largest_difference(state["model"], other["model"]),
             float((images[0] - images[1]).abs().max()),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ import pytest
 import torch
 from torch.utils.data import get_worker_info
 
-from helpers.small_folder import write_folder
 from helpers.tiny_run import ROOT, TINY, finish, outcome, start
 from ntir2dc.data.pairing import PairedCrops
 from ntir2dc.run.checkpoint import list_checkpoints
@@ -27,21 +27,28 @@ Outcome = tuple[list[dict[str, str]], bytes]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("faults") / "data")
+def whole(finished: Path) -> Outcome:
+    """What a run leaves to which nothing happens."""
+    return outcome(finished)
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """What a run leaves to which nothing happens: 12 steps, checkpoints after 3, 6, 9 and 12."""
-    out = tmp_path_factory.mktemp("faults") / "whole"
-    assert main(["--preset=mini", *TINY, f"--data={folder}", f"--out={out}"]) == 0
-    return outcome(out)
+def stopped(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps that may go on; its checkpoints are those after 3 and 4."""
+    out = tmp_path_factory.mktemp("stopped") / "run"
+    assert main(["--preset=mini", *TINY, f"--data={folder}", f"--out={out}", "--max_steps=4"]) == 0
+    return out
+
+
+@pytest.fixture
+def begun(stopped: Path, tmp_path: Path) -> Path:
+    """A copy of it in ``tmp_path / "run"``."""
+    return shutil.copytree(stopped, tmp_path / "run")
 
 
 @pytest.fixture
 def run(folder: Path, tmp_path: Path) -> Callable[..., int]:
-    """Train, or go on, in ``tmp_path / "run"``; returns the exit status."""
+    """Train, or go on, in ``tmp_path / "run"``; return the exit status."""
 
     def train(*arguments: str) -> int:
         return main(["--preset=mini", *TINY, f"--data={folder}", f"--out={tmp_path / 'run'}", *arguments])
@@ -124,21 +131,17 @@ def test_killed_while_a_checkpoint_is_written(
 
 
 @pytest.mark.parametrize("size", [0, 1500, 100_000])
-def test_a_full_disk(size: int, whole: Outcome, tmp_path: Path, run: Callable[..., int], capsys: Any) -> None:
-    assert run("--max_steps=4") == 0
+def test_a_full_disk(size: int, whole: Outcome, begun: Path, run: Callable[..., int], capsys: Any) -> None:
     with file_size_limit(size):  # nothing at all can be written; the log cannot grow; no checkpoint can be written
         assert run("--resume") == 1
     error = capsys.readouterr().err
     assert "File too large" in error
-    assert f"--out {tmp_path / 'run'} --resume" in error
+    assert f"--out {begun} --resume" in error
     assert "Traceback" not in error
-    assert [p.name for p in list_checkpoints(tmp_path / "run" / "checkpoints")] == [
-        "step_00000003.pt",
-        "step_00000004.pt",
-    ]
-    assert not list((tmp_path / "run").rglob(".*.tmp"))
+    assert [p.name for p in list_checkpoints(begun / "checkpoints")] == ["step_00000003.pt", "step_00000004.pt"]
+    assert not list(begun.rglob(".*.tmp"))
     assert run("--resume") == 0
-    assert outcome(tmp_path / "run") == whole
+    assert outcome(begun) == whole
 
 
 def truncate(path: Path) -> None:
@@ -157,16 +160,22 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, Path.unlink])
 def test_without_its_newest_checkpoint_a_run_goes_on_from_the_one_before(
-    damage: Callable[[Path], None], whole: Outcome, tmp_path: Path, run: Callable[..., int], capsys: Any
+    damage: Callable[[Path], None],
+    finished: Path,
+    whole: Outcome,
+    tmp_path: Path,
+    run: Callable[..., int],
+    capsys: Any,
 ) -> None:
-    assert run("--max_steps=6") == 0
-    newest = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    out = shutil.copytree(finished, tmp_path / "run")
+    (out / "weights.safetensors").unlink()
+    newest = list_checkpoints(out / "checkpoints")[-1]
     damage(newest)
     assert run("--resume") == 0
     told = capsys.readouterr().out
-    assert "resumed after step 3" in told
+    assert "resumed after step 9" in told
     assert (f"passed over, cannot be read: {newest}" in told) == (damage is not Path.unlink)
-    assert outcome(tmp_path / "run") == whole
+    assert outcome(out) == whole
 
 
 # in the middle of an epoch; before the memory is filled from every image
@@ -221,7 +230,7 @@ def test_a_loader_process_that_dies(whole: Outcome, tmp_path: Path, run: Callabl
 
 @pytest.mark.parametrize("where", ["in a step", "in the checkpoint after it"])
 def test_ctrl_c_twice_stops_at_once(
-    where: str, whole: Outcome, tmp_path: Path, run: Callable[..., int], capsys: Any
+    where: str, whole: Outcome, begun: Path, run: Callable[..., int], capsys: Any
 ) -> None:
     def press() -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -244,21 +253,20 @@ def test_ctrl_c_twice_stops_at_once(
 
             patch.setattr(torch, "save", press_again)
         with at_step(4, act):
-            assert run() == 130
+            assert run("--resume") == 130
     assert "stopped at once" in capsys.readouterr().err
-    assert [p.name for p in list_checkpoints(tmp_path / "run" / "checkpoints")] == ["step_00000003.pt"]
-    assert not list((tmp_path / "run").rglob(".*.tmp"))
+    assert [p.name for p in list_checkpoints(begun / "checkpoints")] == ["step_00000003.pt", "step_00000004.pt"]
+    assert not list(begun.rglob(".*.tmp"))
     assert run("--resume") == 0
-    assert outcome(tmp_path / "run") == whole
+    assert outcome(begun) == whole
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"preset": "mini", "nosuch": 1}'])
 def test_a_config_that_does_not_fit_is_passed_over(
-    text: str, tmp_path: Path, run: Callable[..., int], capsys: Any
+    text: str, begun: Path, run: Callable[..., int], capsys: Any
 ) -> None:
-    assert run("--max_steps=1") == 0
-    (tmp_path / "run" / "config.json").write_text(text)
-    assert run("--resume", "--max_steps=2") == 0
+    (begun / "config.json").write_text(text)
+    assert run("--resume", "--max_steps=5") == 0
     assert "config.json: passed over" in capsys.readouterr().err
 
 
@@ -272,23 +280,22 @@ class Attack:
         return os.mkdir, (str(self.folder),)
 
 
-def test_a_malicious_checkpoint_is_never_run(tmp_path: Path, run: Callable[..., int], capsys: Any) -> None:
-    assert run("--max_steps=1") == 0
+def test_a_malicious_checkpoint_is_never_run(begun: Path, tmp_path: Path, run: Callable[..., int], capsys: Any) -> None:
     attack = {"version": 1, "step": 9, "config": Attack(tmp_path / "attacked")}
-    torch.save(attack, tmp_path / "run" / "checkpoints" / "step_00000009.pt")
-    assert run("--resume", "--max_steps=2") == 0
+    torch.save(attack, begun / "checkpoints" / "step_00000009.pt")
+    assert run("--resume", "--max_steps=5") == 0
     told = capsys.readouterr().out
     assert "step_00000009.pt: holds more than tensors and plain values, which is never loaded" in told
-    assert "resumed after step 1" in told
+    assert "resumed after step 4" in told
     assert not (tmp_path / "attacked").exists()
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_same_bits(folder: Path, whole: Outcome, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_bits(folder: Path, tmp_path: Path) -> None:
     def train(name: str, *more: str) -> Outcome:
-        finish(start("--preset=mini", *TINY, f"--data={folder}", f"--out={tmp_path / name}", *more))
+        # other kernels, which round differently from those of the other tests
+        options = [*TINY, f"--data={folder}", f"--out={tmp_path / name}", "--deterministic=true", *more]
+        finish(start("--preset=mini", *options))
         return outcome(tmp_path / name)
 
-    assert train("loaders", "--dataset.workers=2") == whole
-    # other kernels, which round differently
-    assert train("first", "--deterministic=true") == train("second", "--deterministic=true")
+    assert train("one") == train("with loaders", "--dataset.workers=2")

@@ -16,7 +16,8 @@ from ntir2dc.config import make_config
 from ntir2dc.data.folders import prepare_training_data
 from ntir2dc.data.images import read_color, read_labels
 from ntir2dc.trainer import Trainer
-from studies.teaching.segmenters import VARIANTS, change, score, windows
+from studies.segmenters import main
+from studies.teaching.segmenters import VARIANTS, Options, change, score, windows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,26 +82,23 @@ def test_scores_of_segmenters_that_are_known(tmp_path: Path) -> None:
     assert small == 0
 
 
-def test_the_command_runs_and_repeats_itself(tmp_path: Path) -> None:
-    data = write_folder(tmp_path / "data")
+def test_the_command_runs_and_repeats_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, rows = write_folder(tmp_path / "data"), ("as it is", "coordinates of the frame")
     command = [sys.executable, str(ROOT / "examples" / "studies" / "segmenters.py"), f"--data={data}", "--crop=32"]
     flags = ["--options.seeds=1", "--options.steps=3", "--options.score_every=1", "--options.held_out=2"]
-    rows = '--options.rows=["as it is", "coordinates of the frame"]'
-    found = []
-    for name in ("one", "two"):
-        out = tmp_path / name
-        done = subprocess.run([*command, f"--out={out}", *flags, rows], capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "coordinates of the frame" in done.stdout
-        found.append(json.loads((out / "segmenters.json").read_text())["tables"])
+    flags += [f"--out={tmp_path / 'one'}", f"--options.rows={json.dumps(rows)}"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "coordinates of the frame" in done.stdout
+
+    options = Options(seeds=1, steps=3, score_every=1, held_out=2, rows=rows)
+    assert main(data, tmp_path / "two", crop=32, options=options) == 0
+    found = [json.loads((tmp_path / name / "segmenters.json").read_text())["tables"] for name in ("one", "two")]
     assert found[0] == found[1]
     scores, differences = found[0]
     assert list(scores["rows"]) == ["as it is", "coordinates of the frame"]
     for column, cell in differences["rows"]["coordinates of the frame"].items():
         before, after = (scores["rows"][row][column]["mean"] for row in scores["rows"])
         assert cell["mean"] == pytest.approx(after - before)
-    wrong = subprocess.run(
-        [*command, f"--out={tmp_path}", *flags, '--options.rows=["all"]'], capture_output=True, text=True
-    )
-    assert wrong.returncode == 1
-    assert "rows: expected some of as it is" in wrong.stderr
+    assert main(data, tmp_path, crop=32, options=Options(rows=("all",))) == 1
+    assert "rows: expected some of as it is" in capsys.readouterr().err

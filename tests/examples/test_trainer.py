@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -121,7 +122,7 @@ def test_published_variant_and_batches_run_through_all_phases(data: TrainingData
     ],
 )
 def test_switches_of_table_5(data: TrainingData, tmp_path: Path, switches: dict[str, bool], missing: set[str]) -> None:
-    trainer = Trainer(tiny_config(tmp_path, modules=ModuleOptions(**switches)), data, say=quiet)
+    trainer = Trainer(tiny_config(tmp_path, steps_per_epoch=1, modules=ModuleOptions(**switches)), data, say=quiet)
     assert trainer.fit()
     seen = {name for row in rows_without_seconds(tmp_path) for name in TERMS if row[name]}
     assert seen == set(TERMS) - missing - {"seg_la"}  # beyond the paper
@@ -180,9 +181,12 @@ def test_frozen_segmenters_do_not_change(data: TrainingData, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("term", ["cgr", "sga", "disc_b"])
 def test_a_non_finite_loss_stops_with_its_name_and_keeps_the_last_good_state(
-    data: TrainingData, tmp_path: Path, term: str, monkeypatch: pytest.MonkeyPatch
+    whole_run: Trainer, data: TrainingData, tmp_path: Path, term: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(tiny_config(tmp_path), data, say=quiet)
+    out = shutil.copytree(whole_run.out, tmp_path / "run")
+    list_checkpoints(out / "checkpoints")[-1].unlink()  # as it was after step 9
+    trainer = Trainer(tiny_config(out), data, say=quiet)
+    trainer.resume()
     checked = trainer.checked
 
     def spoil(terms: dict[str, float], stepped: Sequence[str]) -> dict[str, float]:
@@ -193,12 +197,12 @@ def test_a_non_finite_loss_stops_with_its_name_and_keeps_the_last_good_state(
     monkeypatch.setattr(trainer, "checked", spoil)
     with pytest.raises(NonFiniteLossError, match=f"step 10: the loss term '{term}' is nan; nothing was updated"):
         trainer.fit()
-    newest = list_checkpoints(tmp_path / "checkpoints")[-1]
-    assert newest.name == "step_00000009.pt"
-    resumed = Trainer(tiny_config(tmp_path), data, say=quiet)
+    assert [path.name for path in list_checkpoints(out / "checkpoints")] == ["step_00000009.pt"]
+    resumed = Trainer(tiny_config(out), data, say=quiet)
     resumed.resume()
     assert resumed.step == 9
     assert resumed.fit()
+    assert rows_without_seconds(out) == rows_without_seconds(whole_run.out)
 
 
 def test_a_non_finite_loss_of_a_later_update_says_what_was_updated(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_ablation import TINY, run
+from test_ablation import TINY, run, run_here
 
 from helpers.tiny_run import method_of, step_and_terms, tiny_config
 from morn_losses import CITYSCAPES
@@ -94,7 +94,7 @@ def test_given_labels_fill_the_memory_and_reach_the_losses(scenes: Path, tmp_pat
 def test_the_command_goes_on_from_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options, study = tmp_path / "options.json", tmp_path / "study"
     options.write_text(json.dumps({**TINY, "epochs": 6}))
-    assert run(study, options, rows="sdp,mgca", seeds=1, jobs=1) == 0
+    assert run_here(study, options, rows="sdp,mgca", seeds=1) == 0
     capsys.readouterr()
     assert main(study, "sdp,mgca", (0,)) == 0
     said = capsys.readouterr().out

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from helpers.ranks import in_two_ranks
 from morn_losses import LabelMiner, OnlineSemanticDistillation, PseudoLabeler, SemanticDenoiser
 from morn_losses.functional import class_balanced_cross_entropy, denoise_labels
 
@@ -361,7 +361,7 @@ def _train_in_ddp(rank: int, folder: str, whole: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False], ids=["all of it wrapped", "the student wrapped"])
 def test_students_of_two_ranks_learn_the_same(tmp_path: Path, whole: bool) -> None:
-    mp.spawn(_train_in_ddp, (str(tmp_path), whole), 2)  # type: ignore[no-untyped-call]
+    in_two_ranks(_train_in_ddp, str(tmp_path), whole)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     torch.manual_seed(0)
     _, start = Network(), Network()

@@ -31,7 +31,9 @@ def ready(run: Run) -> Trainer:
 
 def within_reach(config: TrainConfig) -> TrainConfig:
     """Return options whose thresholds are about what untrained segmenters give a class, 1 of 19."""
-    losses = dataclasses.replace(config.losses, theta="", theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05)
+    losses = dataclasses.replace(
+        config.losses, theta="", theta_frozen="", theta_fg=0.04, theta_bg=0.04, fill_threshold=0.05
+    )
     return dataclasses.replace(config, losses=losses)
 
 
