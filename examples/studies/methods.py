@@ -25,7 +25,7 @@ from ntir2dc.config import PresetName
 from ntir2dc.console import call
 from ntir2dc.data.images import DataError
 from ntir2dc.evaluation import list_cases
-from ntir2dc.evaluation.objects import search_scenes
+from ntir2dc.evaluation.objects import ObjectsAsked, search_scenes
 from ntir2dc.evaluation.showing import tell_written
 from ntir2dc.files import check_writable
 from ntir2dc.judge import are_known_scenes
@@ -142,7 +142,7 @@ def choose_detectors(folders: Mapping[str, Path], detector: Path | None) -> dict
         nights = [files["night"] for files in list_cases(folder)]
         chosen[name] = detector if name == "methods" or are_known_scenes(folder) else None
         if detector is not None and chosen[name]:
-            search_scenes(detector, folder, nights, (), "cpu")
+            search_scenes(ObjectsAsked(detector=str(detector)), folder, nights, (), "cpu")
     return chosen
 
 

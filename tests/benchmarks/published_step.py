@@ -76,7 +76,7 @@ def generator_terms(method: MornGAN, step: Step, on: Active, scale: float) -> tu
     if on.seg_rb:
         step.labels_b = labels.agree(sure_real_b, sure_fake_a, step.real_b)
     if on.frozen:
-        step.labels_b = labels.mine(sure_real_b, sure_fake_a, step.real_b)
+        step.labels_b = labels.mine(sure_real_b, sure_fake_a, step.real_b, frozen=True)
 
     parts = [objective.to_night(step, on), objective.to_day(step, on)]
     if on.seg_ra:

@@ -215,7 +215,7 @@ def choose_next(
 def complete(run: Run, frozen: Frozen, children: Children, n_images: int, *, same_code: bool = False) -> dict[str, Any]:
     """Train (or go on training) and score a run; return its record, ``done.json``."""
     folder = run.folder
-    started = {"identity": identity(run, frozen), "options": to_dict(run.config)}
+    started: dict[str, Any] = {"identity": identity(run, frozen), "options": to_dict(run.config)}
     if not steps_done(folder) and (stem := find_start(run, frozen, n_images, same_code=same_code)):
         start_from(stem[0], folder, run.config)
         started["began_with"] = codes_of(stem[0])

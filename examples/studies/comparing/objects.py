@@ -12,7 +12,7 @@ from torch import Tensor
 from ntir2dc.evaluation import Case, Translate
 from ntir2dc.evaluation.faithfulness import SCORE, match_classes, notes_on_objects, object_columns, object_figures
 from ntir2dc.evaluation.figures import Column
-from ntir2dc.evaluation.objects import search_scenes
+from ntir2dc.evaluation.objects import ObjectsAsked, search_scenes
 from ntir2dc.evaluation.watching import Finder
 
 
@@ -33,7 +33,7 @@ class Objects:
     def __init__(
         self, detector: Path, folder: Path, nights: Sequence[Path], ways: Sequence[str], device: torch.device | str
     ) -> None:
-        search = search_scenes(detector, folder, nights, ways, device)
+        search = search_scenes(ObjectsAsked(detector=str(detector)), folder, nights, ways, device)
         assert search.finder is not None
         self.finder: Finder = search.finder
         self.known = search.known
