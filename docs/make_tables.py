@@ -6,7 +6,8 @@ python docs/make_tables.py --thresholds runs/thresholds              # of exampl
 python docs/make_tables.py --shares runs/aca                         # of runs of examples/recipes/cyclegan.py --morn
 python docs/make_tables.py --scene_statistics runs/scene_statistics  # of examples/studies/scene_statistics.py
 python docs/make_tables.py --pseudo_labels runs/pseudo_labels        # of examples/studies/pseudo_labels.py
-python docs/make_tables.py --flicker runs/flicker                      # of examples/studies/flicker.py
+python docs/make_tables.py --night_labels runs/night/labels          # likewise, of the runs with labels for the night
+python docs/make_tables.py --flicker runs/flicker                    # of examples/studies/flicker.py
 """
 
 from __future__ import annotations
@@ -74,7 +75,17 @@ CLASSES = (
 
 
 def pseudo_labels(folder: Path, docs: Path) -> None:
-    """Show how right the labels of a run are at some stages, precision / recall in %, and how often ACA acts."""
+    """Show how right the labels of a run are."""
+    fill_page(docs / "concepts" / "mining.md", {"labels of a run": labels_of(folder)})
+
+
+def night_labels(folder: Path, docs: Path) -> None:
+    """Show how right the labels of the runs with labels for the night are."""
+    fill_page(docs / "night.md", {"labels of the runs": labels_of(folder)})
+
+
+def labels_of(folder: Path) -> str:
+    """Return how right labels are at some stages, precision / recall in %, and how often ACA acts."""
     tables = {
         table["title"]: table["rows"] for table in json.loads((folder / "pseudo_labels.json").read_text())["tables"]
     }
@@ -92,7 +103,7 @@ def pseudo_labels(folder: Path, docs: Path) -> None:
     shares = [f"{name} {100 * row['share']['mean']:.0f}" for name, row in acting.items()]
     if shares:
         text += f"\nSteps of the last phase in which ACA acts, %: {', '.join(shares)}.\n"
-    fill_page(docs / "concepts" / "mining.md", {"labels of a run": text})
+    return text
 
 
 def flicker(folder: Path, docs: Path) -> None:
@@ -107,6 +118,7 @@ SOURCES = {
     "shares": shares,
     "scene_statistics": scene_statistics,
     "pseudo_labels": pseudo_labels,
+    "night_labels": night_labels,
     "flicker": flicker,
 }
 """By their names on the command line."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from test_docs import DOCS, load
 
-PAGES = ("ablation.md", "guides/gan.md", "guides/video.md", "concepts/mining.md")
+PAGES = ("night.md", "ablation.md", "guides/gan.md", "guides/video.md", "concepts/mining.md")
 
 
 @pytest.fixture
@@ -101,7 +101,8 @@ def test_statistics_of_scenes_get_between_their_marks_with_their_curves(tmp_path
         assert picture.convert("RGB").getpixel((0, 0)) == (250, 3, 7)
 
 
-def test_labels_of_a_run_get_between_their_marks(tmp_path: Path, docs: Path) -> None:
+@pytest.mark.parametrize(("name", "page"), [("pseudo_labels", "concepts/mining.md"), ("night_labels", "night.md")])
+def test_labels_of_a_run_get_between_their_marks(tmp_path: Path, docs: Path, name: str, page: str) -> None:
     stages = ("S_A, true day image", "S_A, translation", "S_B, translated day image", "S_B, thermal image", "mined")
     precisions, recalls = ({name: {"mean": mean} for name in stages} for mean in (0.5, 0.25))
     tables = [
@@ -110,11 +111,11 @@ def test_labels_of_a_run_get_between_their_marks(tmp_path: Path, docs: Path) -> 
         {"title": "steps of the last phase in which ACA acts, %", "rows": {"any": {"share": {"mean": 0.4}}}},
     ]
     (tmp_path / "pseudo_labels.json").write_text(json.dumps({"tables": tables}))
-    load("make_tables").main(["--pseudo_labels", str(tmp_path), "--docs", str(docs)])
-    page = (docs / "concepts" / "mining.md").read_text()
-    assert "\n| person | 50 / 25 | 50 / 25 | 50 / 25 | 50 / 25 | - / 25 |\n" in page
-    assert "\nSteps of the last phase in which ACA acts, %: any 40.\n" in page
-    assert list(changed(docs)) == ["concepts/mining.md"]
+    load("make_tables").main([f"--{name}", str(tmp_path), "--docs", str(docs)])
+    text = (docs / page).read_text()
+    assert "\n| person | 50 / 25 | 50 / 25 | 50 / 25 | 50 / 25 | - / 25 |\n" in text
+    assert "\nSteps of the last phase in which ACA acts, %: any 40.\n" in text
+    assert list(changed(docs)) == [page]
 
 
 def test_no_folder_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

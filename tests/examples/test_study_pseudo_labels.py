@@ -160,6 +160,9 @@ def test_how_often_aca_acts_is_of_the_last_phase(tmp_path: Path) -> None:
     table = acting([tmp_path / "one"])
     assert table is not None
     assert dict(table.rows) == {"any": ((0.75,),), "person": ((0.5,),), "traffic light": ((0.5,),)}
+    of_its_stem = acting([tmp_path / "one" / "stems" / "00000001"])
+    assert of_its_stem is not None
+    assert of_its_stem.rows == table.rows
     assert acting([tmp_path / "none"]) is None
 
 

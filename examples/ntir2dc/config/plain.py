@@ -107,7 +107,7 @@ def what_matters(config: dict[str, Any]) -> dict[str, Any]:
     free |= {"devices", "num_nodes", "strategy", "precision", "accumulate", "compile"}
     kept = {key: value for key, value in config.items() if key not in free}
     # which one it is, its hash tells
-    kept["segmenter_a"] = config["segmenter_a"] is not None
+    kept["segmenter_a"] = bool(config["segmenter_a"])
     kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key != "workers"}
     kept["networks"] = {key: value for key, value in kept["networks"].items() if key != "checkpointing"}
     return kept

@@ -196,10 +196,13 @@ def _at_stride(labels: Tensor, stride: int) -> Tensor:
 
 
 def acting(folders: Sequence[Path]) -> Table | None:
-    """Return in which share of the last phase's steps ACA found a class in both images; None where it never acts."""
+    """Return in which share of the last phase's steps ACA found a class in both images; None where it never acts.
+
+    Of a stem of the ablation study, the steps of the run that has kept it count.
+    """
     rows: dict[str, list[float]] = {}
     for folder in folders:
-        log = folder / "log.csv"
+        log = (folder.parents[1] if folder.parent.name == "stems" else folder) / "log.csv"
         steps = [row for row in read_log(log) if int(row["phase"]) == Phase.COLLABORATE] if log.is_file() else []
         shares = {key: [float(row[key] or 0) > 0 for row in steps] for key in (steps[0] if steps else ()) if _acts(key)}
         if shares:
