@@ -110,7 +110,7 @@ class Row:
 def published_readings() -> dict[str, Any]:
     """Return what the published code's reading of networks and losses changes, by dotted name."""
     changes: dict[str, Any] = {}
-    for preset in ("mini", "demo"):  # mini starts from other segmenters than the paper's
+    for preset in ("flir", "mini", "demo"):  # the shorter ones start from other segmenters than the paper's
         paper, published = (flatten(to_dict(make_config(preset, v))) for v in ("paper", "published"))
         changes |= {name: value for name, value in published.items() if "." in name and value != paper[name]}
     return {**changes, "networks.segmenter_coordinates": "crop"}
