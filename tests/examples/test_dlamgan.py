@@ -51,6 +51,7 @@ def test_it_is_morngan_with_one_module_and_one_threshold(preset: Any, threshold:
         ({"modules": ModuleOptions(False, False, False, False, False)}, "modules.sc: method dlamgan has"),
         ({"losses": LossOptions(theta_fg=0.95, theta_bg=0.9)}, "one threshold for all classes.*got 0.95, 0.9 and ''"),
         ({"losses": LossOptions(theta_bg=0.95, theta="car=0.5")}, "one threshold for all classes"),
+        ({"losses": LossOptions(theta_bg=0.95, theta_frozen="car=0.5")}, "one threshold for all classes"),
     ],
 )
 def test_options_that_would_make_another_system_of_it(

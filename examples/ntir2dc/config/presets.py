@@ -159,7 +159,6 @@ def _of_the_method(preset: TrainConfig, method: MethodName) -> TrainConfig:
             losses = config.losses
             return replace(
                 config,
-                phases=_SHORT_PHASES if config.phases.baseline else config.phases,
                 modules=ModuleOptions(sdp=False, mgca=False, cgr=False, sr=False),
                 losses=replace(losses, theta="", theta_frozen="", theta_bg=losses.theta_fg, mine_frozen_alone=False),
             )

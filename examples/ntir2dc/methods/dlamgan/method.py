@@ -46,8 +46,9 @@ def check(config: TrainConfig) -> None:
         if getattr(config.modules, module.name) != (module.name == "sc"):
             raise ValueError(f"modules.{module.name}: method dlamgan has modules.sc alone")
     losses = config.losses
-    if losses.theta or losses.theta_fg != losses.theta_bg:
+    own = losses.theta or losses.theta_frozen
+    if own or losses.theta_fg != losses.theta_bg:
         raise ValueError(
             "losses.theta_fg: method dlamgan has one threshold for all classes, expected losses.theta_bg the same and "
-            f"losses.theta empty, got {losses.theta_fg}, {losses.theta_bg} and {losses.theta!r}"
+            f"losses.theta and theta_frozen empty, got {losses.theta_fg}, {losses.theta_bg} and {own!r}"
         )
