@@ -120,7 +120,9 @@ def thresholds() -> str:
     lines = [head, ["---", *["---:"] * 3, "---"]]
     for name in get_args(PresetName):
         losses = make_config(name).losses
-        frozen = f"$S_B$ alone, {losses.theta_fg} for all" if losses.mine_frozen_alone else "as before"
+        own = ", ".join(f"{level} for {of}" for of, level in losses.thresholds(frozen=True).items())
+        alone = f"$S_B$ alone, {f'{own}, ' if own else ''}{losses.theta_fg} for {'all others' if own else 'all'}"
+        frozen = alone if losses.mine_frozen_alone else "as before"
         lines.append([f"`{name}`", str(losses.theta_fg), str(losses.theta_bg), str(losses.fill_threshold), frozen])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
